@@ -1,0 +1,3 @@
+//! The agent of one KVM host: owns its libvirt, obeys the coordinator, reports what is. See `ARCHITECTURE.md`.
+
+pub mod hypervisor;

@@ -1,0 +1,15 @@
+//! What the coordinator and the agents share: the words of the product as types, the messages between the two
+//! sides, and how those messages cross the network.
+//!
+//! Must not: name libvirt, a store or a scheduler; decide anything. See `ARCHITECTURE.md` for the layers.
+
+pub mod clock;
+pub mod hardware_profile;
+pub mod ids;
+pub mod protocol;
+pub mod realm;
+pub mod storage;
+pub mod text;
+pub mod units;
+pub mod utilization;
+pub mod vm;

@@ -1,0 +1,274 @@
+//! Owns what a VM is to be (the specification an agent gets) and what one is seen to be (the observation it sends).
+//!
+//! Must not: know how libvirt says it, or where the VM came from. The states of a VM as people see them are the
+//! coordinator's (`coordinator/src/model/vm_state.rs`); the ones here are facts of one host.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Timestamp;
+use crate::ids::{
+    Epoch, Generation, NetworkFilterName, NetworkName, PoolName, RealmName, VmId, VmName, VolumeName,
+};
+use crate::storage::{DiskCache, DiskFormat};
+use crate::units::{Bytes, Mebibytes};
+
+/// The accelerator a domain runs with.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum VirtType {
+    /// KVM where a guest makes progress under it, otherwise software emulation.
+    #[default]
+    Auto,
+    /// Hardware virtualisation or nothing.
+    Kvm,
+    /// Software emulation.
+    Qemu,
+}
+
+/// The board a guest sees.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Machine {
+    /// PCI Express; the default.
+    #[default]
+    Q35,
+    /// The older i440fx board.
+    Pc,
+}
+
+/// The processor a guest sees.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CpuModel {
+    /// What QEMU gives by itself.
+    #[default]
+    Default,
+    /// The host's processor as it is (KVM only).
+    HostPassthrough,
+    /// libvirt's nearest named model of the host's.
+    HostModel,
+    /// A named model, refused where the host cannot give it.
+    Named(String),
+}
+
+/// The disk a VM boots from: a copy-on-write child of its image, made at the start and removed with the VM.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct SystemDisk {
+    /// The pool the child is made in.
+    pub pool: PoolName,
+    /// The child's name there.
+    pub volume: VolumeName,
+    /// The pool of the image.
+    pub image_pool: PoolName,
+    /// The image's volume.
+    pub image_volume: VolumeName,
+    /// The image's format.
+    pub image_format: DiskFormat,
+}
+
+/// A user's drive as this VM gets it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct DriveAttachment {
+    /// The pool it is in.
+    pub pool: PoolName,
+    /// Its volume there.
+    pub volume: VolumeName,
+    /// Its format.
+    pub format: DiskFormat,
+    /// How the host caches it.
+    pub cache: DiskCache,
+    /// Never written by this VM.
+    pub read_only: bool,
+}
+
+/// A network interface.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct NetworkInterface {
+    /// The libvirt network it is plugged into.
+    pub network: NetworkName,
+    /// The libvirt network filter that guards it (`network-filter`).
+    pub filter: Option<NetworkFilterName>,
+}
+
+/// What a VM is to be, whole: an agent needs nothing else to make it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct VmSpec {
+    /// Its name in libvirt.
+    pub name: VmName,
+    /// Its name for people; free text.
+    pub title: String,
+    /// Its realm.
+    pub realm: RealmName,
+    /// Virtual processors.
+    pub vcpus: u32,
+    /// Memory.
+    pub memory: Mebibytes,
+    /// The accelerator; `Auto` is resolved by the agent.
+    pub virt_type: VirtType,
+    /// The board.
+    pub machine: Machine,
+    /// The processor.
+    pub cpu_model: CpuModel,
+    /// The disk it boots from.
+    pub system_disk: SystemDisk,
+    /// Users' drives, in order.
+    pub drives: Vec<DriveAttachment>,
+    /// Network interfaces, in order.
+    pub networks: Vec<NetworkInterface>,
+    /// Keep the guest's serial console's output.
+    pub console: bool,
+    /// Give it a VNC display on a UNIX socket.
+    pub vnc: bool,
+    /// How long from libvirt's start until the guest must have given its first sign of life.
+    pub registration_timeout: Duration,
+}
+
+/// What is desired of one VM on one host.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DesiredVm {
+    /// Defined, started and registered.
+    Running(Box<VmSpec>),
+    /// Not running, and its domain and disk removed. The guest is asked to shut down, asked again half-way, and
+    /// destroyed when `grace` is over; a grace of zero destroys at once.
+    Stopped {
+        /// How long the guest has.
+        grace: Duration,
+    },
+}
+
+/// Why a VM is not running, or not any more.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StopReason {
+    /// It was asked to, and did.
+    ShutDown,
+    /// It was asked to, did not within its grace, and was destroyed.
+    DestroyedAfterGrace,
+    /// It was destroyed on request.
+    Destroyed,
+    /// The guest powered itself off.
+    GuestPowerOff,
+    /// QEMU died, or the guest's kernel did.
+    Crashed,
+    /// The guest gave no sign of life in time and was terminated.
+    RegistrationTimeout,
+    /// It could not be made or started; the text is the chain of errors.
+    StartFailed(String),
+    /// It was found stopped and nobody saw why, as after the host lost power.
+    FoundStopped,
+}
+
+impl StopReason {
+    /// Whether the VM counts as failed rather than stopped.
+    #[must_use]
+    pub const fn is_failure(&self) -> bool {
+        matches!(self, Self::Crashed | Self::RegistrationTimeout | Self::StartFailed(_) | Self::FoundStopped)
+    }
+}
+
+impl std::fmt::Display for StopReason {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::ShutDown => formatter.write_str("shut down on request"),
+            Self::DestroyedAfterGrace => {
+                formatter.write_str("did not shut down in its time and was destroyed")
+            }
+            Self::Destroyed => formatter.write_str("destroyed on request"),
+            Self::GuestPowerOff => formatter.write_str("the guest powered off"),
+            Self::Crashed => formatter.write_str("the guest or its QEMU crashed"),
+            Self::RegistrationTimeout => {
+                formatter.write_str("the guest did not register in its time and was terminated")
+            }
+            Self::StartFailed(why) => write!(formatter, "could not be started: {why}"),
+            Self::FoundStopped => formatter.write_str("was found stopped"),
+        }
+    }
+}
+
+/// What a host sees of a VM.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ObservedVm {
+    /// Accepted; its disk and domain are being made.
+    Defining,
+    /// Defined in libvirt and not started yet.
+    Starting,
+    /// Running in libvirt, no sign of life from the guest yet.
+    Registering {
+        /// When libvirt started it.
+        started_at: Timestamp,
+        /// When it will be terminated if it has not registered.
+        deadline: Timestamp,
+    },
+    /// Running, and the guest has answered.
+    Running {
+        /// When libvirt started it.
+        started_at: Timestamp,
+        /// When the guest first answered.
+        registered_at: Timestamp,
+    },
+    /// Suspended by somebody; its memory, disk and capacity are still its own.
+    Paused,
+    /// Asked to stop and not yet stopped.
+    Stopping,
+    /// Not running; its domain and disk are still there.
+    Ended(StopReason),
+    /// Not running, domain and disk removed: nothing of it is left on the host but this notice.
+    Gone(StopReason),
+    /// libvirt cannot be asked just now. Never to be read as "off".
+    Unknown,
+}
+
+/// One VM as one host reports it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct VmObservation {
+    /// Which.
+    pub vm: VmId,
+    /// The highest generation the agent has accepted for it.
+    pub generation: Generation,
+    /// The epoch that came with it.
+    pub epoch: Epoch,
+    /// What is seen.
+    pub observed: ObservedVm,
+}
+
+/// A domain in libvirt that carries no reeve metadata: somebody else's. It is counted, and left alone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ForeignDomain {
+    /// Its UUID.
+    pub id: VmId,
+    /// Its name, made printable.
+    pub name: String,
+    /// Whether it is running.
+    pub active: bool,
+    /// Its virtual processors.
+    pub vcpus: u32,
+    /// Its memory.
+    pub memory: Mebibytes,
+}
+
+/// The largest sizes a specification may have; what is beyond them is a mistake, not a wish.
+pub mod limits {
+    use super::{Bytes, Mebibytes};
+
+    /// QEMU's q35 board takes at most 288 virtual processors without special interrupt modes; a few more are known
+    /// on other boards.
+    pub const VCPUS_MAX: u32 = 288;
+    /// 16 TiB, the most memory on hosts sold today.
+    pub const MEMORY_MAX: Mebibytes = Mebibytes(16 << 20);
+    /// 64 TiB: above this a drive is a storage system.
+    pub const DRIVE_SIZE_MAX: Bytes = Bytes(64 << 40);
+    /// As many drives as virtio-blk devices fit q35's root ports beside the rest.
+    pub const DRIVES_MAX: usize = 8;
+    /// Network interfaces of one VM.
+    pub const NETWORKS_MAX: usize = 4;
+}
