@@ -4,6 +4,7 @@
 //! Must not: touch the store, the network or the clock; `now` is an argument. How these are stored is `records`', how
 //! they are shown is `api`'s.
 
+pub mod admission;
 pub mod configuration;
 pub mod drive;
 pub mod explanation;
