@@ -135,3 +135,54 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
     name.push(suffix);
     PathBuf::from(name)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Precondition;
+
+    /// Values that together make the log be carried over several times.
+    async fn write_many(store: &SqliteStore, count: u64) {
+        for number in 0..count {
+            let key = Key::new(format!("vms/{}", number % 10)).unwrap();
+            store.apply(Batch::new().put(key, Precondition::Any, "x".repeat(100_000))).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn the_log_is_carried_over_and_does_not_grow_for_ever() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("store.sqlite");
+        let store = SqliteStore::create(&path).unwrap();
+        write_many(&store, 300).await;
+        let log = std::fs::metadata(beside(&path, "-wal")).unwrap().len();
+        assert!(log < 10 << 20, "{log} bytes of log after 30 MB written");
+    }
+
+    #[tokio::test]
+    async fn a_program_that_reads_for_long_sees_one_state_and_holds_up_nobody() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("store.sqlite");
+        let store = SqliteStore::create(&path).unwrap();
+        write_many(&store, 1).await;
+        let reader = schema::connect(&path).unwrap();
+        let count = || reader.query_row("SELECT count(*) FROM records", [], |row| row.get::<_, i64>(0));
+        reader.execute_batch("BEGIN").unwrap();
+        assert_eq!(count().unwrap(), 1);
+        write_many(&store, 100).await;
+        assert_eq!(count().unwrap(), 1);
+        reader.execute_batch("COMMIT").unwrap();
+        assert_eq!(count().unwrap(), 10);
+    }
+
+    #[tokio::test]
+    async fn a_closed_store_says_so() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut store = SqliteStore::create(&directory.path().join("store.sqlite")).unwrap();
+        store.jobs = None;
+        store.readers.close();
+        let key = Key::new("a").unwrap();
+        assert!(matches!(store.get(&key).await, Err(StoreError::Closed)));
+        assert!(matches!(store.apply(Batch::new()).await, Err(StoreError::Closed)));
+    }
+}
