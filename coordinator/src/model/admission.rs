@@ -61,7 +61,9 @@ pub enum AdmissionError {
         problem: String,
     },
     /// A drive's volume has not been made.
-    #[error("drive {0} has no volume yet: delete it and create it again while a host of its realm is connected")]
+    #[error(
+        "drive {0} has no volume yet: delete it and create it again while a host of its realm is connected"
+    )]
     DriveNotReady(String),
     /// More drives than fit.
     #[error("{found} drives are more than the {most} that one VM can have")]
@@ -113,8 +115,8 @@ pub fn admit(id: VmId, parts: Parts<'_>, now: Timestamp) -> Result<Vm, Admission
     check(parts)?;
     let Parts { configuration, setup, image, drives, realm } = parts;
     let name = vm_name(configuration, id)?;
-    let volume =
-        VolumeName::new(format!("{name}{DISK_SUFFIX}")).map_err(|error| AdmissionError::Name(error.to_string()))?;
+    let volume = VolumeName::new(format!("{name}{DISK_SUFFIX}"))
+        .map_err(|error| AdmissionError::Name(error.to_string()))?;
     let networks = setup.networks.clone().unwrap_or_else(|| realm.network.clone().into_iter().collect());
     let spec = VmSpec {
         name: name.clone(),

@@ -31,6 +31,12 @@ pub struct Host {
     pub joined_at: Option<Timestamp>,
 }
 
+/// Whether commands may be sent to a host in this state: a disabled one is left alone.
+#[must_use]
+pub const fn may_be_told(state: HostState) -> bool {
+    !matches!(state, HostState::Disabled)
+}
+
 /// What is said when a host is added.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewHost {

@@ -8,6 +8,8 @@ pub mod admission;
 pub mod configuration;
 pub mod drive;
 pub mod explanation;
+#[cfg(test)]
+pub(crate) mod fixture;
 pub mod host;
 pub mod image;
 pub mod setup;

@@ -120,7 +120,9 @@ pub fn wish_stop(vm: &Vm, grace: Duration, now: Timestamp) -> Outcome {
         return Outcome { changed: Some(Box::new(next)), tell_agent: false, gone: false };
     }
     match vm.wish {
-        Wish::Stop { grace: current } if current <= grace => return Outcome { tell_agent: true, ..Outcome::NOTHING },
+        Wish::Stop { grace: current } if current <= grace => {
+            return Outcome { tell_agent: true, ..Outcome::NOTHING };
+        }
         _ => {}
     }
     next.wish = Wish::Stop { grace };
@@ -151,4 +153,146 @@ fn finish(vm: &Vm, reported: &StopReason, now: Timestamp) -> Outcome {
     let state = if reason.is_failure() { VmState::Failed } else { VmState::Stopped };
     next.enter(state, Some(reason.to_string()), now);
     Outcome { changed: Some(Box::new(next)), tell_agent: false, gone: true }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use reeve_common::ids::{Epoch, Generation, HostId};
+
+    use super::super::fixture;
+    use super::*;
+
+    const NOW: Timestamp = Timestamp(1_000_000);
+
+    fn seen(vm: &Vm, observed: ObservedVm) -> VmObservation {
+        VmObservation { vm: vm.id, generation: vm.generation, epoch: Epoch(1), observed }
+    }
+
+    fn placed() -> Vm {
+        let mut vm = fixture::vm();
+        vm.host = Some(HostId(1));
+        vm.enter(VmState::Placed, None, NOW);
+        vm
+    }
+
+    fn running() -> ObservedVm {
+        ObservedVm::Running { started_at: NOW, registered_at: NOW }
+    }
+
+    /// The record after an observation, changed or not.
+    fn after(vm: &Vm, observed: ObservedVm) -> Vm {
+        apply_observation(vm, &seen(vm, observed), NOW).changed.map_or_else(|| vm.clone(), |vm| *vm)
+    }
+
+    #[test]
+    fn a_life_goes_forward_with_what_the_host_reports() {
+        let mut vm = placed();
+        let registering = ObservedVm::Registering { started_at: NOW, deadline: NOW };
+        for (observed, state) in [
+            (ObservedVm::Defining, VmState::Defining),
+            (ObservedVm::Starting, VmState::Starting),
+            (registering, VmState::Registering),
+            (running(), VmState::Running),
+            (ObservedVm::Paused, VmState::Paused),
+            (running(), VmState::Running),
+        ] {
+            vm = after(&vm, observed);
+            assert_eq!(vm.state, state);
+        }
+        assert_eq!(vm.registered_at, Some(NOW));
+    }
+
+    #[test]
+    fn capacity_is_free_only_when_the_host_says_that_nothing_is_left() {
+        let vm = after(&placed(), ObservedVm::Ended(StopReason::Crashed));
+        assert!(vm.holds_capacity() && vm.state == VmState::Stopping);
+        assert_eq!(vm.wish, Wish::Stop { grace: Duration::ZERO }, "the agent is to clean up");
+        let outcome = apply_observation(&vm, &seen(&vm, ObservedVm::Gone(StopReason::Destroyed)), NOW);
+        let over = outcome.changed.unwrap();
+        assert!(outcome.gone && !over.holds_capacity());
+        assert_eq!(over.state, VmState::Failed, "the crash is the cause, not the clean-up after it");
+        assert_eq!(over.reason.as_deref(), Some("the guest or its QEMU crashed"));
+    }
+
+    #[test]
+    fn unknown_changes_nothing() {
+        let vm = after(&placed(), running());
+        assert_eq!(apply_observation(&vm, &seen(&vm, ObservedVm::Unknown), NOW), Outcome::NOTHING);
+    }
+
+    #[test]
+    fn an_agent_that_is_behind_is_told_again() {
+        let vm = *wish_stop(&after(&placed(), running()), Duration::from_secs(9), NOW).changed.unwrap();
+        let mut old = seen(&vm, running());
+        old.generation = Generation(1);
+        let outcome = apply_observation(&vm, &old, NOW);
+        assert!(outcome.tell_agent);
+        assert_eq!(outcome.changed, None, "an old report does not undo a wish");
+    }
+
+    #[test]
+    fn what_never_ran_is_told_again_and_what_ran_is_not_started_twice() {
+        assert!(apply_absence(&placed(), NOW).tell_agent);
+        assert_eq!(apply_absence(&placed(), NOW).changed, None);
+        let lost = apply_absence(&after(&placed(), running()), NOW).changed.unwrap();
+        assert_ne!(lost.wish, Wish::Run);
+        assert_eq!(lost.end, Some(StopReason::FoundStopped));
+    }
+
+    #[test]
+    fn a_shutdown_can_be_hastened_and_not_slowed() {
+        let vm = after(&placed(), running());
+        let soon = wish_stop(&vm, Duration::from_secs(60), NOW).changed.unwrap();
+        assert_eq!(wish_stop(&soon, Duration::from_secs(90), NOW).changed, None);
+        let now = wish_stop(&soon, Duration::ZERO, NOW).changed.unwrap();
+        assert_eq!(now.generation, soon.generation.next());
+    }
+
+    #[test]
+    fn a_vm_that_was_never_placed_stops_at_once() {
+        let over = wish_stop(&fixture::vm(), Duration::from_secs(60), NOW).changed.unwrap();
+        assert_eq!(over.state, VmState::Stopped);
+    }
+
+    fn any_observed() -> impl Strategy<Value = ObservedVm> {
+        prop_oneof![
+            Just(ObservedVm::Defining),
+            Just(ObservedVm::Starting),
+            Just(ObservedVm::Registering { started_at: NOW, deadline: NOW }),
+            Just(running()),
+            Just(ObservedVm::Paused),
+            Just(ObservedVm::Stopping),
+            Just(ObservedVm::Ended(StopReason::GuestPowerOff)),
+            Just(ObservedVm::Gone(StopReason::Destroyed)),
+            Just(ObservedVm::Unknown),
+        ]
+    }
+
+    proptest! {
+        /// Whatever is reported, in whatever order: generations only grow, a wish to stop is never taken back, what is
+        /// over stays over, and only `gone` makes it over.
+        #[test]
+        fn no_report_can_bring_a_vm_back(steps in proptest::collection::vec((any_observed(), any::<bool>()), 1..40)) {
+            let mut vm = placed();
+            for (observed, stop) in steps {
+                let before = vm.clone();
+                let outcome = if stop {
+                    wish_stop(&vm, Duration::from_secs(1), NOW)
+                } else {
+                    apply_observation(&vm, &seen(&vm, observed.clone()), NOW)
+                };
+                if let Some(changed) = outcome.changed {
+                    vm = *changed;
+                }
+                prop_assert!(vm.generation >= before.generation);
+                prop_assert!(before.wish == Wish::Run || vm.wish != Wish::Run);
+                prop_assert!(!before.state.is_final() || vm.state == before.state);
+                if vm.state.is_final() && !before.state.is_final() {
+                    prop_assert!(!stop && matches!(observed, ObservedVm::Gone(_)));
+                }
+                prop_assert!(vm.history.len() <= super::super::vm::HISTORY_MAX);
+            }
+        }
+    }
 }

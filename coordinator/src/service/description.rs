@@ -73,19 +73,37 @@ fn foreign_use(report: &LastReport) -> ForeignUse {
     })
 }
 
-/// A sample as the cost functions see it: fractions from 0 to 1.
-pub(super) fn measured(sample: &HostSample, memory: Mebibytes) -> Measured {
+/// A sample as the cost functions see it: shares as fractions from 0 to 1, rates in MiB per second since the sample
+/// before. What was not measured is NaN, so that a term that needs it says "never here" instead of guessing.
+pub(super) fn measured(sample: &HostSample, before: Option<&HostSample>, memory: Mebibytes) -> Measured {
     let fraction = |permille: u32| f64::from(permille) / 1000.0;
-    #[allow(clippy::cast_precision_loss)] // MiB of one host stay far below 2^53
-    let memory_load =
-        if memory.0 == 0 { 0.0 } else { sample.memory_used.0 as f64 / memory.0 as f64 };
+    let pressure = |permille: Option<u32>| permille.map_or(f64::NAN, fraction);
+    let rate = |now: u64, earlier: Option<u64>| match (earlier, before) {
+        (Some(earlier), Some(before)) if sample.at > before.at => {
+            mebibytes(now.saturating_sub(earlier)) / sample.at.since(before.at).as_secs_f64()
+        }
+        _ => f64::NAN,
+    };
+    let network = |sample: &HostSample| sample.network_received.0.saturating_add(sample.network_sent.0);
     Measured {
         cpu_load: fraction(sample.cpu_permille),
-        memory_load,
-        cpu_pressure: sample.cpu_pressure_permille.map_or(0.0, fraction),
-        memory_pressure: sample.memory_pressure_permille.map_or(0.0, fraction),
-        io_pressure: sample.io_pressure_permille.map_or(0.0, fraction),
+        memory_load: if memory.0 == 0 { f64::NAN } else { mebibytes(sample.memory_used.bytes().0) / mebibytes(memory.bytes().0) },
+        cpu_pressure: pressure(sample.cpu_pressure_permille),
+        memory_pressure: pressure(sample.memory_pressure_permille),
+        io_pressure: pressure(sample.io_pressure_permille),
+        network_rate: rate(network(sample), before.map(network)),
+        disk_rate: rate(disk(sample), before.map(disk)),
     }
+}
+
+/// Bytes read and written by all VMs.
+fn disk(sample: &HostSample) -> u64 {
+    sample.vms.iter().fold(0_u64, |sum, vm| sum.saturating_add(vm.disk_read.0).saturating_add(vm.disk_written.0))
+}
+
+#[allow(clippy::cast_precision_loss)] // a measurement, shown with three digits
+fn mebibytes(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
 }
 
 impl Service {

@@ -16,6 +16,7 @@ use super::{Actor, Service, ServiceError};
 use crate::agents::AgentHandle;
 use crate::config::Realm;
 use crate::model::drive::Drive;
+use crate::model::host::may_be_told;
 use crate::records::{DRIVES, Record};
 use crate::store::{Batch, Precondition};
 
@@ -164,7 +165,7 @@ impl Service {
         let core = self.core();
         core.hosts
             .values()
-            .filter(|entry| entry.kept.value.realm == *realm && entry.kept.value.state.may_be_told())
+            .filter(|entry| entry.kept.value.realm == *realm && may_be_told(entry.kept.value.state))
             .find_map(|entry| Some((entry.kept.value.name.clone(), entry.agent.clone()?)))
             .ok_or_else(|| {
                 ServiceError::unavailable(format!("no host of realm {realm} is connected"))
