@@ -98,3 +98,70 @@ pub fn vm_key(vm: &Vm) -> Result<Key, InvalidKey> {
 pub fn host_key(host: HostId) -> Key {
     HOSTS.key(&host)
 }
+
+#[cfg(test)]
+mod tests {
+    use reeve_common::clock::Timestamp;
+    use reeve_common::ids::{HostName, ProfileName, RealmName};
+    use reeve_scheduler::HostState;
+
+    use super::*;
+    use crate::model::fixture;
+    use crate::model::vm_state::VmState;
+    use crate::store::Version;
+
+    fn stored(key: Key, value: std::sync::Arc<str>) -> Stored {
+        Stored { key, version: Version(1), value }
+    }
+
+    /// Writes a record, reads it back, and shows its form.
+    fn form<T: Record + PartialEq + std::fmt::Debug>(key: Key, record: &T) -> serde_json::Value {
+        let text = record.encode().unwrap();
+        assert_eq!(T::decode(&stored(key, std::sync::Arc::clone(&text))).unwrap(), *record);
+        serde_json::from_str(&text).unwrap()
+    }
+
+    #[test]
+    fn the_form_of_a_host() {
+        let host = Host {
+            id: HostId(7),
+            name: HostName::new("node-7").unwrap(),
+            realm: RealmName::new("primary").unwrap(),
+            uri: "qemu:///system".to_owned(),
+            profile: ProfileName::new("r750").unwrap(),
+            state: HostState::NoScheduler,
+            labels: [("rack".to_owned(), "3".to_owned())].into(),
+            added_at: Timestamp(1),
+            joined_at: Some(Timestamp(2)),
+        };
+        insta::assert_json_snapshot!(form(host_key(host.id), &host));
+    }
+
+    #[test]
+    fn the_form_of_the_catalogue() {
+        let image = fixture::image();
+        insta::assert_json_snapshot!(form(IMAGES.key(&image.name), &image));
+        let setup = fixture::setup();
+        insta::assert_json_snapshot!(form(SETUPS.key(&setup.name), &setup));
+        let configuration = fixture::configuration();
+        insta::assert_json_snapshot!(form(CONFIGURATIONS.key(&configuration.name), &configuration));
+    }
+
+    #[test]
+    fn the_form_of_a_vm() {
+        let mut vm = fixture::vm();
+        vm.enter(VmState::Unplaceable, Some("no host can take it".to_owned()), Timestamp(11));
+        insta::assert_json_snapshot!(form(vm_key(&vm).unwrap(), &vm));
+    }
+
+    #[test]
+    fn past_vms_lie_in_the_order_of_their_ends() {
+        let ended = |at| {
+            let mut vm = fixture::vm();
+            vm.enter(VmState::Stopped, None, Timestamp(at));
+            vm_key(&vm).unwrap()
+        };
+        assert!(ended(9) < ended(10));
+        assert!(ended(9).is_under(PAST_VMS.prefix()) && !ended(9).is_under(VMS.prefix()));
+    }
+}

@@ -140,11 +140,29 @@ const PURE: [&str; 8] = [
 fn pure_files_take_values_and_return_values() {
     let sources = sources();
     for place in PURE {
-        assert!(sources.iter().any(|source| source.is_in(place)), "no file is at {place}: bring this list up to date");
+        assert!(
+            sources.iter().any(|source| source.is_in(place)),
+            "no file is at {place}: bring this list up to date"
+        );
     }
-    let pure = |source: &Source| PURE.iter().any(|place| source.is_in(place)) && !source.path.ends_with("fixture.rs");
-    let forbidden =
-        ["tokio", "fs", "net", "process", "env", "thread", "SystemTime", "Instant", "SystemClock", "Clock", "rand", "log", "random"];
+    let pure = |source: &Source| {
+        PURE.iter().any(|place| source.is_in(place)) && !source.path.ends_with("fixture.rs")
+    };
+    let forbidden = [
+        "tokio",
+        "fs",
+        "net",
+        "process",
+        "env",
+        "thread",
+        "SystemTime",
+        "Instant",
+        "SystemClock",
+        "Clock",
+        "rand",
+        "log",
+        "random",
+    ];
     assert_none("a pure file reaches outside", &offences(&sources, pure, &forbidden));
 }
 
@@ -160,7 +178,8 @@ fn each_foreign_library_has_one_home() {
         let found = offences(&sources, |source| !source.is_in(home), words);
         assert_none("a library is named outside its home", &found);
     }
-    let found = offences(&sources, |source| source.path != "agent/src/hypervisor/libvirt/ffi.rs", &["unsafe"]);
+    let found =
+        offences(&sources, |source| source.path != "agent/src/hypervisor/libvirt/ffi.rs", &["unsafe"]);
     assert_none("unsafe stands outside the one FFI module", &found);
 }
 

@@ -47,8 +47,12 @@ fn main() -> ExitCode {
                 Err(error) => fail(1, &chain(&error)),
                 Ok(fingerprint) => {
                     println!("The coordinator is initialised in {}.", config.state_directory.display());
-                    println!("Its certificate authority is {fingerprint}: back up this directory, and keep it secret.");
-                    println!("Next: `reeve-coordinator run`, then `reeve host add` and `reeve host join-token`.");
+                    println!(
+                        "Its certificate authority is {fingerprint}: back up this directory, and keep it secret."
+                    );
+                    println!(
+                        "Next: `reeve-coordinator run`, then `reeve host add` and `reeve host join-token`."
+                    );
                     ExitCode::SUCCESS
                 }
             },

@@ -223,3 +223,118 @@ fn vm_name(configuration: &Configuration, id: VmId) -> Result<VmName, AdmissionE
     let start = digits.get(..8).unwrap_or(&digits);
     VmName::new(format!("{prefix}-{start}")).map_err(|error| AdmissionError::Name(error.to_string()))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use reeve_common::ids::{
+        ConfigurationName, DeviceClass, NetworkFilterName, NetworkName, PoolName, RealmName,
+    };
+    use reeve_common::storage::DiskCache;
+    use reeve_common::units::Mebibytes;
+    use reeve_common::vm::VirtType;
+
+    use super::super::fixture;
+    use super::*;
+    use crate::config::DriveRules;
+
+    fn realm() -> Realm {
+        let pool = |name: &str| PoolName::new(name).unwrap();
+        Realm {
+            key: RealmName::new("primary").unwrap(),
+            disabled: false,
+            name: "Primary".to_owned(),
+            volumes_pool: pool("ticrypt-vm"),
+            drives_pool: pool("ticrypt-vm-drives"),
+            bricks_pool: pool("ticrypt-bricks"),
+            log_scheduling: false,
+            registration_timeout: Duration::from_secs(300),
+            poll_frequency: Duration::from_secs(30),
+            network_filter: Some(NetworkFilterName::new("clean-traffic").unwrap()),
+            drives: DriveRules {
+                lazy_allocation: true,
+                cache: DiskCache::Writeback,
+                min_size: None,
+                max_size: None,
+            },
+            virt_type: VirtType::Qemu,
+            network: Some(NetworkName::new("default").unwrap()),
+            shutdown_timeout: Duration::from_secs(180),
+        }
+    }
+
+    fn drive() -> Drive {
+        Drive {
+            name: "data".parse().unwrap(),
+            realm: RealmName::new("primary").unwrap(),
+            owner: "ada".to_owned(),
+            team: "engines".to_owned(),
+            size: reeve_common::units::Bytes(1 << 30),
+            format: reeve_common::storage::DiskFormat::Qcow2,
+            volume: VolumeName::new("data").unwrap(),
+            created_at: Timestamp(1),
+            ready: true,
+        }
+    }
+
+    fn admit_with(
+        change: impl FnOnce(&mut Configuration, &mut Setup, &mut Image, &mut Drive, &mut Realm),
+    ) -> Result<Vm, AdmissionError> {
+        let (mut configuration, mut setup, mut image, mut drive, mut realm) =
+            (fixture::configuration(), fixture::setup(), fixture::image(), drive(), realm());
+        configuration.drives =
+            vec![super::super::configuration::DriveUse { drive: drive.name.clone(), read_only: true }];
+        change(&mut configuration, &mut setup, &mut image, &mut drive, &mut realm);
+        let parts = Parts {
+            configuration: &configuration,
+            setup: &setup,
+            image: &image,
+            drives: &[&drive],
+            realm: &realm,
+        };
+        admit(fixture::vm().id, parts, Timestamp(10))
+    }
+
+    #[test]
+    fn a_vm_gets_what_its_setup_and_its_realm_say() {
+        let vm = admit_with(|_, _, _, _, _| {}).unwrap();
+        assert_eq!(vm.name.as_str(), "web-5f0c0000");
+        assert_eq!(vm.spec.virt_type, VirtType::Qemu, "the realm's, as the setup says nothing");
+        assert_eq!(vm.spec.drives[0].cache, DiskCache::Writeback);
+        assert!(vm.spec.drives[0].read_only);
+        assert_eq!(vm.spec.networks[0].filter.as_ref().unwrap().as_str(), "clean-traffic");
+        assert_eq!(vm.spec.registration_timeout, Duration::from_secs(300));
+        assert_eq!((vm.request.cores, vm.request.memory), (Millicores(2000), Mebibytes(2048)));
+    }
+
+    #[test]
+    fn what_does_not_fit_together_is_refused_with_the_reason() {
+        let said = |result: Result<Vm, AdmissionError>| result.unwrap_err().to_string();
+        let other = || RealmName::new("other").unwrap();
+        assert!(
+            said(admit_with(|_, _, image, _, _| image.realm = other()))
+                .contains("image debian-12 is in realm other")
+        );
+        assert!(
+            said(admit_with(|_, _, _, drive, _| drive.realm = other()))
+                .contains("drive data is in realm other")
+        );
+        assert!(
+            said(admit_with(|_, _, _, drive, _| drive.owner = "eve".to_owned())).contains("belongs to eve")
+        );
+        assert!(said(admit_with(|_, _, _, drive, _| drive.ready = false)).contains("no volume yet"));
+        assert!(said(admit_with(|_, _, _, _, realm| realm.disabled = true)).contains("disabled"));
+        assert!(said(admit_with(|_, setup, _, _, _| setup.cores = 0)).contains("`cores` is 0"));
+        let gpu = DeviceClass::new("gpu").unwrap();
+        assert!(said(admit_with(|_, setup, _, _, _| setup.devices = [(gpu, 1)].into())).contains("devices"));
+    }
+
+    #[test]
+    fn the_longest_name_still_makes_good_names() {
+        let name = ConfigurationName::new("n".repeat(63)).unwrap();
+        let vm = admit_with(|configuration, _, _, _, _| configuration.name = name).unwrap();
+        assert!(vm.spec.system_disk.volume.as_str().len() <= 63);
+        assert!(VolumeName::new(format!("{}.console", vm.name)).is_ok());
+    }
+}
