@@ -10,11 +10,11 @@ use reeve_common::protocol::{CommandBody, Hello, HostReport, Refusal, Welcome};
 use reeve_common::realm::RealmSettings;
 use reeve_common::utilization::HostSample;
 use reeve_common::vm::{ObservedVm, VmObservation};
-use reeve_common::wire::link::RefusalCode;
+use reeve_common::wire::RefusalCode;
 
+use super::Service;
 use super::core::{Heard, LastReport};
 use super::description::measured;
-use super::Service;
 use crate::agents::AgentHandle;
 use crate::config::Realm;
 use crate::model::vm_life;
@@ -63,7 +63,12 @@ impl Service {
     }
 
     /// An agent is connected. Answers the one it takes the place of.
-    pub(crate) fn agent_connected(&self, host: HostId, agent: AgentHandle, hello: Hello) -> Option<AgentHandle> {
+    pub(crate) fn agent_connected(
+        &self,
+        host: HostId,
+        agent: AgentHandle,
+        hello: Hello,
+    ) -> Option<AgentHandle> {
         let now = self.now();
         let mut core = self.core();
         let entry = core.hosts.get_mut(&host)?;
@@ -184,7 +189,8 @@ impl Service {
                 }
             }
             Some(current) if current.vm.host == Some(host) => {
-                let changed = self.change_vm(id, |vm, now| vm_life::apply_observation(vm, observation, now)).await;
+                let changed =
+                    self.change_vm(id, |vm, now| vm_life::apply_observation(vm, observation, now)).await;
                 log_failure(id, changed);
             }
             Some(current) => {
