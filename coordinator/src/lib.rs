@@ -2,4 +2,5 @@
 //!
 //! Must not: name libvirt, or import the agent. See `ARCHITECTURE.md` for the layers.
 
+pub mod config;
 pub mod store;
