@@ -1,1 +1,3 @@
-//! placeholder
+//! Owns what end-to-end tests are written with, so that they read like prose.
+
+pub mod waiting;
