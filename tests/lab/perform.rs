@@ -2,9 +2,10 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, OpenOptions, Permissions};
+use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -97,13 +98,38 @@ impl Lab {
     /// # Errors
     /// When it cannot be run, or fails; the message has what it wrote to standard error.
     pub fn run<S: AsRef<OsStr>>(&self, place: &Place, command: &[S]) -> Result<String> {
+        self.run_with_input(place, command, "")
+    }
+
+    /// As [`Lab::run`], with what the command reads from its standard input: little enough to fit a pipe.
+    ///
+    /// # Errors
+    /// As for [`Lab::run`].
+    pub fn run_with_input<S: AsRef<OsStr>>(
+        &self,
+        place: &Place,
+        command: &[S],
+        input: &str,
+    ) -> Result<String> {
         let shown: Vec<_> = command.iter().map(|word| word.as_ref().to_string_lossy()).collect();
         let shown = shown.join(" ");
-        let output = self
-            .command(place, command)?
-            .stdin(Stdio::null())
-            .output()
-            .with_context(|| format!("cannot run `{shown}` on {place}"))?;
+        let run = || -> Result<Output> {
+            let mut child = self
+                .command(place, command)?
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()?;
+            if let Some(mut stdin) = child.stdin.take() {
+                match stdin.write_all(input.as_bytes()) {
+                    // It ended without reading: its status says why.
+                    Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
+                    other => other?,
+                }
+            }
+            Ok(child.wait_with_output()?)
+        };
+        let output = run().with_context(|| format!("cannot run `{shown}` on {place}"))?;
         if !output.status.success() {
             let words = String::from_utf8_lossy(&output.stderr);
             bail!("`{shown}` failed on {place} ({}): {}", output.status, words.trim());
