@@ -183,15 +183,16 @@ impl Service {
     }
 }
 
+/// The realm's limits, and below them what any drive must be.
 fn check_size(realm: &Realm, size: Bytes) -> Result<(), ServiceError> {
-    let least = realm.drives.min_size.unwrap_or(Bytes(1));
-    let most = realm.drives.max_size.unwrap_or(limits::DRIVE_SIZE_MAX).min(limits::DRIVE_SIZE_MAX);
-    if size < least || size > most {
+    if size == Bytes(0) || size > limits::DRIVE_SIZE_MAX {
         return Err(ServiceError::invalid(format!(
-            "a drive of {size} is outside what realm {} allows: from {least} to {most}",
-            realm.key
-        ))
-        .advise("`drives.min-size` and `drives.max-size` of the realm's configuration set these limits"));
+            "a drive of {size} cannot be made: drives have from 1 byte to {}",
+            limits::DRIVE_SIZE_MAX
+        )));
     }
-    Ok(())
+    realm
+        .drives
+        .check_size(size)
+        .map_err(|problem| ServiceError::invalid(format!("realm {}: {problem}", realm.key)))
 }

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use reeve_common::ids::{HostId, RealmName, VmId};
 use reeve_common::protocol::{CommandBody, Hello, HostReport, Refusal, Welcome};
-use reeve_common::realm::RealmSettings;
 use reeve_common::utilization::HostSample;
 use reeve_common::vm::{ObservedVm, VmObservation};
 use reeve_common::wire::RefusalCode;
@@ -16,20 +15,7 @@ use super::Service;
 use super::core::{Heard, LastReport};
 use super::description::measured;
 use crate::agents::AgentHandle;
-use crate::config::Realm;
 use crate::model::vm_life;
-
-/// What an agent must know of its realm.
-pub(super) fn settings(realm: &Realm, sample_interval: Duration) -> RealmSettings {
-    RealmSettings {
-        volumes_pool: realm.volumes_pool.clone(),
-        drives_pool: realm.drives_pool.clone(),
-        bricks_pool: realm.bricks_pool.clone(),
-        poll_frequency: realm.poll_frequency,
-        sample_interval,
-        virt_type: realm.virt_type,
-    }
-}
 
 impl Service {
     /// Whether the agent that says `hello` is welcome, and with which words.
@@ -59,7 +45,7 @@ impl Service {
             );
             return Err((RefusalCode::NotInOffice, why));
         }
-        Ok(Welcome { epoch: self.inner.epoch, realm: settings(realm, config.sample_interval) })
+        Ok(Welcome { epoch: self.inner.epoch, realm: realm.settings(config.sample_interval) })
     }
 
     /// An agent is connected. Answers the one it takes the place of.
@@ -251,7 +237,7 @@ impl Service {
         let core = self.core();
         for entry in core.hosts.values() {
             if let (Some(agent), Some(realm)) = (&entry.agent, config.realms.get(&entry.kept.value.realm)) {
-                agent.queue().push_settings(settings(realm, config.sample_interval));
+                agent.queue().push_settings(realm.settings(config.sample_interval));
             }
         }
     }
