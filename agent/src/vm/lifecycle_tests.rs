@@ -343,6 +343,21 @@ fn a_fault_at_each_step_leaves_it_there_once_or_gone() {
 }
 
 #[test]
+fn one_failure_that_is_no_refusal_is_survived_at_each_step() {
+    for at in 0..8 {
+        for fault in [Fault::FailBefore { retryable: true }, Fault::FailAfter, Fault::FailAfterAndSilence] {
+            let mut life = Life::new(&[(at, fault)]);
+            life.work_through(1, &running(1));
+            assert!(
+                life.world.is_active() && life.world.tombstone.is_none(),
+                "{at} {fault:?}: {:?}",
+                life.world
+            );
+        }
+    }
+}
+
+#[test]
 fn two_faults_at_all_steps_leave_it_there_once_or_gone() {
     for first in 0..EFFECTS {
         for second in first..EFFECTS + 6 {

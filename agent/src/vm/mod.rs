@@ -10,11 +10,13 @@
 //! Must not: speak to the coordinator, or know that there is one. `known`, `lifecycle`, `observation` and
 //! `request_policy` are pure; only `driver` has effects, and only the VM's `supervisor` calls it.
 
+pub mod driver;
 pub mod known;
 pub mod lifecycle;
 pub mod observation;
 pub mod outcome;
 pub mod request_policy;
+pub mod supervisor;
 
 #[cfg(test)]
 pub(crate) mod sample_values;

@@ -169,7 +169,9 @@ impl Known {
         if !self.is_starting() {
             return;
         }
-        if self.progress.start == StartPhase::Armed {
+        // A ledger entry that may or may not have been written names an attempt of this life, not of an earlier one.
+        let arming = matches!(step, Step::WriteLedger(_)) && self.progress.start == StartPhase::None;
+        if arming || self.progress.start == StartPhase::Armed {
             self.progress.start = StartPhase::Failed;
         }
         self.progress.start_failures = self.progress.start_failures.saturating_add(1);
