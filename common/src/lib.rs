@@ -15,3 +15,4 @@ pub mod tls;
 pub mod units;
 pub mod utilization;
 pub mod vm;
+pub mod wire;
