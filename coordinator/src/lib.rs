@@ -3,6 +3,8 @@
 //! Must not: name libvirt, or import the agent. See `ARCHITECTURE.md` for the layers.
 
 pub mod agents;
+pub mod api;
+pub mod cli;
 pub mod config;
 pub mod model;
 pub mod pki;
