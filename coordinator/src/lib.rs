@@ -6,6 +6,7 @@ pub mod agents;
 pub mod api;
 pub mod cli;
 pub mod config;
+pub mod enrolment;
 pub mod model;
 pub mod pki;
 pub mod records;
