@@ -16,11 +16,6 @@ use crate::pki::{Authority, AuthorityError};
 use crate::service::{OpenError, Service};
 use crate::store::SqliteStore;
 
-/// The store's file in the state directory.
-pub const STORE_FILE: &str = "store.sqlite";
-/// The certificate authority's directory in the state directory.
-pub const PKI_DIRECTORY: &str = "pki";
-
 /// Why the coordinator does not run.
 #[derive(Debug, thiserror::Error)]
 pub enum DaemonError {
@@ -57,8 +52,8 @@ pub enum DaemonError {
 pub async fn run(path: &Path) -> Result<(), DaemonError> {
     let config = read(path)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let store = Arc::new(SqliteStore::open(&config.state_directory.join(STORE_FILE))?);
-    let authority = Arc::new(Authority::open(&config.state_directory.join(PKI_DIRECTORY))?);
+    let store = Arc::new(SqliteStore::open(&config.store_path())?);
+    let authority = Arc::new(Authority::open(&config.pki_directory())?);
     let credentials = authority.server_credentials(clock.now())?;
     let (agent_listen, join_listen, api_socket) = (config.agent_listen, config.join_listen, config.api_socket.clone());
     let service = Service::open(config, store, clock, Arc::clone(&authority)).await?;

@@ -9,7 +9,6 @@ use reeve_common::clock::Timestamp;
 use reeve_common::tls::CaFingerprint;
 
 use crate::config::CoordinatorConfig;
-use crate::daemon::{PKI_DIRECTORY, STORE_FILE};
 use crate::pki::{Authority, AuthorityError};
 use crate::store::{OpenError, SqliteStore};
 
@@ -50,8 +49,7 @@ pub enum InitialiseError {
 /// [`InitialiseError`]; what is there already is never touched.
 pub fn initialise(config: &CoordinatorConfig, now: Timestamp) -> Result<CaFingerprint, InitialiseError> {
     let directory = &config.state_directory;
-    for name in [PKI_DIRECTORY, STORE_FILE] {
-        let found = directory.join(name);
+    for found in [config.pki_directory(), config.store_path()] {
         if found.exists() {
             return Err(InitialiseError::AlreadyDone { found, directory: directory.clone() });
         }
@@ -61,7 +59,7 @@ pub fn initialise(config: &CoordinatorConfig, now: Timestamp) -> Result<CaFinger
         .mode(STATE_DIRECTORY_MODE)
         .create(directory)
         .map_err(|source| InitialiseError::Directory { directory: directory.clone(), source })?;
-    let authority = Authority::create(&directory.join(PKI_DIRECTORY), now)?;
-    SqliteStore::open(&directory.join(STORE_FILE))?;
+    let authority = Authority::create(&config.pki_directory(), now)?;
+    SqliteStore::open(&config.store_path())?;
     Ok(authority.fingerprint())
 }

@@ -1,8 +1,10 @@
 //! Owns the port that agents dial: takes in handshakes, a bounded number at a time, and gives each connection a task.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use reeve_common::clock::Clock;
 use reeve_common::quic::{HandshakeGate, server_endpoint};
 use reeve_common::tls::{Credentials, TlsError, coordinator_server_config};
 use reeve_common::wire::coordinator_end::accept;
@@ -17,7 +19,9 @@ pub enum ListenError {
     #[error("the coordinator's certificate cannot be used")]
     Tls(#[from] TlsError),
     /// The port cannot be opened.
-    #[error("UDP {address} cannot be opened: choose another address in the configuration, or end what uses it")]
+    #[error(
+        "UDP {address} cannot be opened: choose another address in the configuration, or end what uses it"
+    )]
     Bind {
         /// Which.
         address: SocketAddr,
@@ -33,8 +37,12 @@ static CONNECTIONS: AtomicU64 = AtomicU64::new(1);
 ///
 /// # Errors
 /// [`ListenError`] when it cannot be opened.
-pub fn listen(address: SocketAddr, credentials: &Credentials) -> Result<quinn::Endpoint, ListenError> {
-    let config = coordinator_server_config(credentials)?;
+pub fn listen(
+    address: SocketAddr,
+    credentials: &Credentials,
+    clock: Arc<dyn Clock>,
+) -> Result<quinn::Endpoint, ListenError> {
+    let config = coordinator_server_config(credentials, clock)?;
     server_endpoint(address, config).map_err(|source| ListenError::Bind { address, source })
 }
 
@@ -42,16 +50,15 @@ pub fn listen(address: SocketAddr, credentials: &Credentials) -> Result<quinn::E
 pub async fn serve(service: Service, endpoint: quinn::Endpoint) {
     let gate = HandshakeGate::default();
     while let Some(incoming) = endpoint.accept().await {
-        let remote = incoming.remote_address();
         let Some((incoming, permit)) = gate.admit(incoming) else { continue };
         let service = service.clone();
         let connection = CONNECTIONS.fetch_add(1, Ordering::Relaxed);
         tokio::spawn(async move {
             let accepted = accept(incoming).await;
             drop(permit);
-            match accepted {
-                Ok(pending) => session::serve(service, pending, connection).await,
-                Err(error) => log::warn!("an agent at {remote} was not let in: {}", crate::chain(&error)),
+            // Whoever was not let in has been told, and it has been logged.
+            if let Ok(pending) = accepted {
+                session::serve(service, pending, connection).await;
             }
         });
     }

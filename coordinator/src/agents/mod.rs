@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use reeve_common::ids::OperationId;
 use reeve_common::protocol::{Command, CommandBody, ReplyBody};
-use reeve_common::wire::link::RefusalCode;
+use reeve_common::wire::RefusalCode;
 use reeve_common::wire::coordinator_end::CoordinatorEnd;
 
 pub use self::listener::{ListenError, listen, serve};
@@ -66,8 +66,10 @@ impl AgentHandle {
                     ServiceError::invalid(refusal.to_string())
                 }
             }),
-            Err(error) => Err(ServiceError::unavailable(format!("its agent does not answer: {}", crate::chain(&error)))
-                .advise("`reeve host list` shows whether it is connected")),
+            Err(error) => {
+                Err(ServiceError::unavailable(format!("its agent does not answer: {}", crate::chain(&error)))
+                    .advise("`reeve host list` shows whether it is connected"))
+            }
         }
     }
 }

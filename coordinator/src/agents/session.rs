@@ -15,7 +15,9 @@ use reeve_common::protocol::{AgentRequest, Command, CommandBody, Event};
 use reeve_common::quic::IDLE_TIMEOUT;
 use reeve_common::tls::Identity;
 use reeve_common::wire::coordinator_end::{CoordinatorEnd, PendingAgent};
-use reeve_common::wire::link::{CloseReason, RefusalCode};
+use reeve_common::wire::{CloseReason, RefusalCode};
+
+use tokio::sync::mpsc;
 
 use super::{AgentHandle, TaskQueue, teller};
 use crate::service::Service;
@@ -49,14 +51,18 @@ pub(super) async fn serve(service: Service, pending: PendingAgent, connection: u
         pending.refuse(RefusalCode::DuplicateAgent, why);
         return;
     }
-    let mut end = match pending.welcome(welcome).await {
+    let mut end = match pending.welcome(welcome, SystemClock.now()).await {
         Ok(end) => end,
         Err(error) => {
-            log::warn!("host {} went away before it was welcomed: {}", service.host_label_of(host), crate::chain(&error));
+            log::warn!(
+                "host {} went away before it was welcomed: {}",
+                service.host_label_of(host),
+                crate::chain(&error)
+            );
             return;
         }
     };
-    let events = end.take_events();
+    let Some(events) = end.take_events() else { return };
     let agent = AgentHandle { connection, end: end.clone(), queue: Arc::new(TaskQueue::default()) };
     if let Some(before) = service.agent_connected(host, agent.clone(), hello) {
         before.end.close(RefusalCode::Replaced, "the agent has connected anew");
@@ -81,7 +87,7 @@ async fn listen(
     host: HostId,
     agent: &AgentHandle,
     end: &CoordinatorEnd,
-    mut events: reeve_common::wire::coordinator_end::EventReceiver,
+    mut events: mpsc::Receiver<Event>,
 ) {
     let mut samples = end.samples();
     loop {

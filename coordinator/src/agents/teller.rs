@@ -55,9 +55,16 @@ async fn tell_one(service: &Service, host: HostId, agent: &AgentHandle, task: Ta
             }
         },
         Err(error) => {
-            log::debug!("a command to host {} was not answered: {}", service.host_label_of(host), crate::chain(&error));
-            if let (Some(vm), true) = (vm, error.is_retryable()) {
-                again(agent, vm).await;
+            log::debug!(
+                "a command to host {} was not answered: {}",
+                service.host_label_of(host),
+                crate::chain(&error)
+            );
+            match vm {
+                Some(vm) if error.is_retryable() => again(agent, vm).await,
+                // It cannot even be said: nothing of it will ever be on the host.
+                Some(vm) => service.wish_refused(vm, &Refusal::Invalid(crate::chain(&error))).await,
+                None => {}
             }
         }
     }

@@ -40,7 +40,7 @@ enum Command {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match arguments.command {
-        Command::Check => ExitCode::from(config::command_check(&arguments.config)),
+        Command::Check => config::command_check(&arguments.config),
         Command::Init => match config::check(&arguments.config) {
             Err(errors) => fail(2, &errors.to_string()),
             Ok((config, _)) => match initialise::initialise(&config, SystemClock.now()) {

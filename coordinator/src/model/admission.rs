@@ -117,7 +117,7 @@ pub fn admit(id: VmId, parts: Parts<'_>, now: Timestamp) -> Result<Vm, Admission
     let name = vm_name(configuration, id)?;
     let volume = VolumeName::new(format!("{name}{DISK_SUFFIX}"))
         .map_err(|error| AdmissionError::Name(error.to_string()))?;
-    let networks = setup.networks.clone().unwrap_or_else(|| realm.network.clone().into_iter().collect());
+    let networks = setup.networks.clone().unwrap_or_else(|| vec![realm.network.clone()]);
     let spec = VmSpec {
         name: name.clone(),
         title: configuration.title.clone(),
@@ -259,7 +259,7 @@ mod tests {
                 max_size: None,
             },
             virt_type: VirtType::Qemu,
-            network: Some(NetworkName::new("default").unwrap()),
+            network: NetworkName::new("default").unwrap(),
             shutdown_timeout: Duration::from_secs(180),
         }
     }

@@ -27,7 +27,10 @@ impl Service {
     /// [`ServiceError`] when there is none of this name.
     pub fn image(&self, name: &ImageName) -> Result<Arc<Image>, ServiceError> {
         let core = self.core();
-        let kept = core.images.get(name).ok_or_else(|| ServiceError::not_found("image", name, "reeve image list"))?;
+        let kept = core
+            .images
+            .get(name)
+            .ok_or_else(|| ServiceError::not_found("image", name, "reeve image list"))?;
         Ok(Arc::clone(&kept.value))
     }
 
@@ -44,7 +47,8 @@ impl Service {
             if core.images.contains_key(&image.name) {
                 return Err(taken("image", &image.name));
             }
-            let same = |kept: &&Kept<Image>| kept.value.realm == image.realm && kept.value.volume == image.volume;
+            let same =
+                |kept: &&Kept<Image>| kept.value.realm == image.realm && kept.value.volume == image.volume;
             if let Some(other) = core.images.values().find(same) {
                 return Err(ServiceError::conflict(format!(
                     "volume {} of realm {} is image {} already",
@@ -67,8 +71,10 @@ impl Service {
         let _writer = self.inner.catalogue_writer.lock().await;
         let version = {
             let core = self.core();
-            let kept =
-                core.images.get(name).ok_or_else(|| ServiceError::not_found("image", name, "reeve image list"))?;
+            let kept = core
+                .images
+                .get(name)
+                .ok_or_else(|| ServiceError::not_found("image", name, "reeve image list"))?;
             if let Some(setup) = core.setups.values().find(|setup| setup.value.image == *name) {
                 return Err(in_use("image", name, "setup", &setup.value.name, "reeve setup delete"));
             }
@@ -137,8 +143,10 @@ impl Service {
         let _writer = self.inner.catalogue_writer.lock().await;
         let version = {
             let core = self.core();
-            let kept =
-                core.setups.get(name).ok_or_else(|| ServiceError::not_found("setup", name, "reeve setup list"))?;
+            let kept = core
+                .setups
+                .get(name)
+                .ok_or_else(|| ServiceError::not_found("setup", name, "reeve setup list"))?;
             if let Some(user) = core.configurations.values().find(|user| user.value.setup == *name) {
                 return Err(in_use("setup", name, "configuration", &user.value.name, "reeve config delete"));
             }
@@ -208,7 +216,11 @@ impl Service {
     ///
     /// # Errors
     /// [`ServiceError`] when there is none, a VM of it is not over, or the store fails.
-    pub async fn delete_configuration(&self, name: &ConfigurationName, actor: &Actor) -> Result<(), ServiceError> {
+    pub async fn delete_configuration(
+        &self,
+        name: &ConfigurationName,
+        actor: &Actor,
+    ) -> Result<(), ServiceError> {
         let _writer = self.inner.catalogue_writer.lock().await;
         let version = {
             let core = self.core();
@@ -266,18 +278,23 @@ pub(super) fn store_failed(error: &StoreError) -> ServiceError {
     if error.is_retryable() {
         ServiceError::unavailable(chain).advise("nothing was changed; try again")
     } else if matches!(error, StoreError::Conflict(_)) {
-        ServiceError::conflict(chain).advise("it was changed by somebody else meanwhile; look at it and try again")
+        ServiceError::conflict(chain)
+            .advise("it was changed by somebody else meanwhile; look at it and try again")
     } else {
         ServiceError::internal(chain).advise("see `journalctl -u reeve-coordinator`")
     }
 }
 
 pub(super) fn find_setup(core: &Core, name: &SetupName) -> Result<Arc<Setup>, ServiceError> {
-    let kept = core.setups.get(name).ok_or_else(|| ServiceError::not_found("setup", name, "reeve setup list"))?;
+    let kept =
+        core.setups.get(name).ok_or_else(|| ServiceError::not_found("setup", name, "reeve setup list"))?;
     Ok(Arc::clone(&kept.value))
 }
 
-pub(super) fn find_configuration(core: &Core, name: &ConfigurationName) -> Result<Arc<Configuration>, ServiceError> {
+pub(super) fn find_configuration(
+    core: &Core,
+    name: &ConfigurationName,
+) -> Result<Arc<Configuration>, ServiceError> {
     let kept = core
         .configurations
         .get(name)
@@ -286,7 +303,8 @@ pub(super) fn find_configuration(core: &Core, name: &ConfigurationName) -> Resul
 }
 
 pub(super) fn taken(what: &str, name: impl std::fmt::Display) -> ServiceError {
-    ServiceError::conflict(format!("there is a {what} {name} already")).advise("choose another name, or delete it first")
+    ServiceError::conflict(format!("there is a {what} {name} already"))
+        .advise("choose another name, or delete it first")
 }
 
 pub(super) fn in_use(
@@ -296,7 +314,8 @@ pub(super) fn in_use(
     by: impl std::fmt::Display,
     command: &str,
 ) -> ServiceError {
-    ServiceError::conflict(format!("{what} {name} is used by {user} {by}")).advise(format!("`{command} {by}` comes first"))
+    ServiceError::conflict(format!("{what} {name} is used by {user} {by}"))
+        .advise(format!("`{command} {by}` comes first"))
 }
 
 /// Refuses free text that is too long or would steer a terminal.
@@ -321,7 +340,10 @@ pub(super) const LABELS_MAX: usize = 64;
 
 pub(super) fn check_labels(labels: &std::collections::BTreeMap<String, String>) -> Result<(), ServiceError> {
     if labels.len() > LABELS_MAX {
-        return Err(ServiceError::invalid(format!("{} labels are more than the {LABELS_MAX} allowed", labels.len())));
+        return Err(ServiceError::invalid(format!(
+            "{} labels are more than the {LABELS_MAX} allowed",
+            labels.len()
+        )));
     }
     labels.iter().try_for_each(|(key, value)| {
         check_text("labels", key)?;

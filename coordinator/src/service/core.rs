@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use reeve_common::clock::Timestamp;
 use reeve_common::ids::{ConfigurationName, DriveName, HostId, HostName, ImageName, SetupName, VmId};
+use reeve_common::storage::PoolReport;
 use reeve_common::utilization::{HostInventory, HostSample};
 use reeve_common::vm::ForeignDomain;
-use reeve_common::storage::PoolReport;
 use reeve_scheduler::Fleet;
 use tokio::sync::watch;
 
@@ -165,10 +165,6 @@ impl Core {
 
 impl VmEntry {
     pub(crate) fn new(current: VmVersion, durable: bool) -> Self {
-        Self {
-            current: watch::Sender::new(current),
-            writer: Arc::new(tokio::sync::Mutex::new(())),
-            durable,
-        }
+        Self { current: watch::Sender::new(current), writer: Arc::new(tokio::sync::Mutex::new(())), durable }
     }
 }

@@ -35,7 +35,8 @@ pub(super) fn describe(entry: &HostEntry, config: &CoordinatorConfig) -> Option<
         state: if disabled { HostState::Disabled } else { host.state },
         connected: is_reachable(entry),
         draining: false,
-        capacity: profile.map_or_else(Capacity::default, reeve_common::hardware_profile::HardwareProfile::capacity),
+        capacity: profile
+            .map_or_else(Capacity::default, reeve_common::hardware_profile::HardwareProfile::capacity),
         foreign: entry.report.as_ref().map_or_else(no_foreign_use, foreign_use),
         storage_problem: problem,
         labels: host.labels.clone(),
@@ -87,7 +88,11 @@ pub(super) fn measured(sample: &HostSample, before: Option<&HostSample>, memory:
     let network = |sample: &HostSample| sample.network_received.0.saturating_add(sample.network_sent.0);
     Measured {
         cpu_load: fraction(sample.cpu_permille),
-        memory_load: if memory.0 == 0 { f64::NAN } else { mebibytes(sample.memory_used.bytes().0) / mebibytes(memory.bytes().0) },
+        memory_load: if memory.0 == 0 {
+            f64::NAN
+        } else {
+            mebibytes(sample.memory_used.bytes().0) / mebibytes(memory.bytes().0)
+        },
         cpu_pressure: pressure(sample.cpu_pressure_permille),
         memory_pressure: pressure(sample.memory_pressure_permille),
         io_pressure: pressure(sample.io_pressure_permille),
@@ -98,7 +103,10 @@ pub(super) fn measured(sample: &HostSample, before: Option<&HostSample>, memory:
 
 /// Bytes read and written by all VMs.
 fn disk(sample: &HostSample) -> u64 {
-    sample.vms.iter().fold(0_u64, |sum, vm| sum.saturating_add(vm.disk_read.0).saturating_add(vm.disk_written.0))
+    sample
+        .vms
+        .iter()
+        .fold(0_u64, |sum, vm| sum.saturating_add(vm.disk_read.0).saturating_add(vm.disk_written.0))
 }
 
 #[allow(clippy::cast_precision_loss)] // a measurement, shown with three digits

@@ -55,7 +55,10 @@ impl Service {
     /// [`ServiceError`] when there is none of this name.
     pub fn drive(&self, name: &DriveName) -> Result<Arc<Drive>, ServiceError> {
         let core = self.core();
-        let kept = core.drives.get(name).ok_or_else(|| ServiceError::not_found("drive", name, "reeve drive list"))?;
+        let kept = core
+            .drives
+            .get(name)
+            .ok_or_else(|| ServiceError::not_found("drive", name, "reeve drive list"))?;
         Ok(Arc::clone(&kept.value))
     }
 
@@ -74,7 +77,8 @@ impl Service {
         if self.core().drives.contains_key(&new.name) {
             return Err(taken("drive", &new.name));
         }
-        let volume = VolumeName::new(new.name.as_str()).map_err(|error| ServiceError::invalid(error.to_string()))?;
+        let volume =
+            VolumeName::new(new.name.as_str()).map_err(|error| ServiceError::invalid(error.to_string()))?;
         let drive = Drive {
             name: new.name.clone(),
             realm: new.realm,
@@ -101,7 +105,10 @@ impl Service {
                 self.remove(DRIVES.key(&new.name), kept.version, "drive", actor).await?;
                 self.core().drives.remove(&new.name);
             }
-            return Err(ServiceError { message: format!("drive {} on host {host}: {}", new.name, error.message), ..error });
+            return Err(ServiceError {
+                message: format!("drive {} on host {host}: {}", new.name, error.message),
+                ..error
+            });
         }
         let ready = Drive { ready: true, ..Drive::clone(&kept.value) };
         let text = ready.encode().map_err(|error| ServiceError::internal(error.to_string()))?;
@@ -120,8 +127,10 @@ impl Service {
         let _writer = self.inner.catalogue_writer.lock().await;
         let kept = {
             let core = self.core();
-            let kept =
-                core.drives.get(name).ok_or_else(|| ServiceError::not_found("drive", name, "reeve drive list"))?;
+            let kept = core
+                .drives
+                .get(name)
+                .ok_or_else(|| ServiceError::not_found("drive", name, "reeve drive list"))?;
             let user = core
                 .configurations
                 .values()
@@ -174,15 +183,16 @@ impl Service {
     }
 }
 
+/// The realm's limits, and below them what any drive must be.
 fn check_size(realm: &Realm, size: Bytes) -> Result<(), ServiceError> {
-    let least = realm.drives.min_size.unwrap_or(Bytes(1));
-    let most = realm.drives.max_size.unwrap_or(limits::DRIVE_SIZE_MAX).min(limits::DRIVE_SIZE_MAX);
-    if size < least || size > most {
+    if size == Bytes(0) || size > limits::DRIVE_SIZE_MAX {
         return Err(ServiceError::invalid(format!(
-            "a drive of {size} is outside what realm {} allows: from {least} to {most}",
-            realm.key
-        ))
-        .advise("`drives.min-size` and `drives.max-size` of the realm's configuration set these limits"));
+            "a drive of {size} cannot be made: drives have from 1 byte to {}",
+            limits::DRIVE_SIZE_MAX
+        )));
     }
-    Ok(())
+    realm
+        .drives
+        .check_size(size)
+        .map_err(|problem| ServiceError::invalid(format!("realm {}: {problem}", realm.key)))
 }

@@ -7,29 +7,15 @@ use std::time::Duration;
 
 use reeve_common::ids::{HostId, RealmName, VmId};
 use reeve_common::protocol::{CommandBody, Hello, HostReport, Refusal, Welcome};
-use reeve_common::realm::RealmSettings;
 use reeve_common::utilization::HostSample;
 use reeve_common::vm::{ObservedVm, VmObservation};
-use reeve_common::wire::link::RefusalCode;
+use reeve_common::wire::RefusalCode;
 
+use super::Service;
 use super::core::{Heard, LastReport};
 use super::description::measured;
-use super::Service;
 use crate::agents::AgentHandle;
-use crate::config::Realm;
 use crate::model::vm_life;
-
-/// What an agent must know of its realm.
-pub(super) fn settings(realm: &Realm, sample_interval: Duration) -> RealmSettings {
-    RealmSettings {
-        volumes_pool: realm.volumes_pool.clone(),
-        drives_pool: realm.drives_pool.clone(),
-        bricks_pool: realm.bricks_pool.clone(),
-        poll_frequency: realm.poll_frequency,
-        sample_interval,
-        virt_type: realm.virt_type,
-    }
-}
 
 impl Service {
     /// Whether the agent that says `hello` is welcome, and with which words.
@@ -59,11 +45,16 @@ impl Service {
             );
             return Err((RefusalCode::NotInOffice, why));
         }
-        Ok(Welcome { epoch: self.inner.epoch, realm: settings(realm, config.sample_interval) })
+        Ok(Welcome { epoch: self.inner.epoch, realm: realm.settings(config.sample_interval) })
     }
 
     /// An agent is connected. Answers the one it takes the place of.
-    pub(crate) fn agent_connected(&self, host: HostId, agent: AgentHandle, hello: Hello) -> Option<AgentHandle> {
+    pub(crate) fn agent_connected(
+        &self,
+        host: HostId,
+        agent: AgentHandle,
+        hello: Hello,
+    ) -> Option<AgentHandle> {
         let now = self.now();
         let mut core = self.core();
         let entry = core.hosts.get_mut(&host)?;
@@ -184,7 +175,8 @@ impl Service {
                 }
             }
             Some(current) if current.vm.host == Some(host) => {
-                let changed = self.change_vm(id, |vm, now| vm_life::apply_observation(vm, observation, now)).await;
+                let changed =
+                    self.change_vm(id, |vm, now| vm_life::apply_observation(vm, observation, now)).await;
                 log_failure(id, changed);
             }
             Some(current) => {
@@ -245,7 +237,7 @@ impl Service {
         let core = self.core();
         for entry in core.hosts.values() {
             if let (Some(agent), Some(realm)) = (&entry.agent, config.realms.get(&entry.kept.value.realm)) {
-                agent.queue().push_settings(settings(realm, config.sample_interval));
+                agent.queue().push_settings(realm.settings(config.sample_interval));
             }
         }
     }

@@ -34,7 +34,8 @@ impl Service {
         let number = next_id(self.store(), HOST_COUNTER)
             .await
             .map_err(|error| ServiceError::internal(crate::chain(&error)))?;
-        let number = u32::try_from(number).map_err(|_| ServiceError::internal("no more hosts can be numbered"))?;
+        let number =
+            u32::try_from(number).map_err(|_| ServiceError::internal("no more hosts can be numbered"))?;
         let host = Host {
             id: HostId(number),
             name: new.name,
@@ -117,7 +118,11 @@ impl Service {
     }
 
     /// Changes a host's record and makes it durable.
-    pub(super) async fn change_host(&self, id: HostId, change: impl FnOnce(&mut Host)) -> Result<(), ServiceError> {
+    pub(super) async fn change_host(
+        &self,
+        id: HostId,
+        change: impl FnOnce(&mut Host),
+    ) -> Result<(), ServiceError> {
         let _writer = self.inner.catalogue_writer.lock().await;
         let Some(kept) = self.core().hosts.get(&id).map(|entry| entry.kept.clone()) else {
             return Err(ServiceError::not_found("host", id, "reeve host list"));

@@ -180,10 +180,7 @@ impl Service {
     }
 }
 
-async fn records_of<T: Record>(
-    store: &dyn Store,
-    collection: Collection,
-) -> Result<Vec<Kept<T>>, OpenError> {
+async fn records_of<T: Record>(store: &dyn Store, collection: Collection) -> Result<Vec<Kept<T>>, OpenError> {
     let mut records = Vec::new();
     for stored in store.list(collection.prefix()).await? {
         records.push(Kept { version: stored.version, value: Arc::new(T::decode(&stored)?) });

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use reeve_common::clock::Timestamp;
 use reeve_common::ids::{SetupName, VmId};
-use reeve_scheduler::{Explanation, Request};
+use reeve_scheduler::Explanation;
 
 use super::core::Core;
 use super::{Service, ServiceError};
@@ -22,7 +22,11 @@ impl Service {
     ///
     /// # Errors
     /// [`ServiceError`] when there is no such setup.
-    pub fn simulate(&self, name: &SetupName, user: Option<(String, String)>) -> Result<Explanation, ServiceError> {
+    pub fn simulate(
+        &self,
+        name: &SetupName,
+        user: Option<(String, String)>,
+    ) -> Result<Explanation, ServiceError> {
         let setup = self.setup(name)?;
         let (owner, team) = user.unwrap_or_default();
         Ok(self.core().fleet.explain(&admission::request(&setup, &owner, &team)))
@@ -33,7 +37,11 @@ impl Service {
         let waiting: BTreeMap<(Timestamp, VmId), ()> = {
             let core = self.core();
             let waits = |vm: &Arc<Vm>| vm.host.is_none() && vm.wish == Wish::Run && !vm.state.is_final();
-            core.living().map(|current| current.vm).filter(waits).map(|vm| ((vm.requested_at, vm.id), ())).collect()
+            core.living()
+                .map(|current| current.vm)
+                .filter(waits)
+                .map(|vm| ((vm.requested_at, vm.id), ()))
+                .collect()
         };
         for (_, id) in waiting.into_keys() {
             if let Err(error) = self.place_again(id).await {
@@ -149,4 +157,3 @@ pub(super) fn refusal_summary(explanation: &Explanation) -> String {
 
 /// How many different reasons a one-line summary names.
 const REASONS_SHOWN: usize = 4;
-

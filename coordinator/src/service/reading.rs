@@ -54,7 +54,11 @@ impl Service {
             started_at: self.inner.started_at,
             hosts: core.hosts.len(),
             connected_hosts: core.hosts.values().filter(|entry| entry.agent.is_some()).count(),
-            vms: VmState::ALL.into_iter().map(|state| (state, count(state))).filter(|(_, n)| *n > 0).collect(),
+            vms: VmState::ALL
+                .into_iter()
+                .map(|state| (state, count(state)))
+                .filter(|(_, n)| *n > 0)
+                .collect(),
         }
     }
 
@@ -139,7 +143,8 @@ impl Service {
         let config = self.config();
         let now = self.now();
         let core = self.core();
-        let mut views: Vec<VmView> = core.living().map(|current| vm_view(&core, &config, now, current)).collect();
+        let mut views: Vec<VmView> =
+            core.living().map(|current| vm_view(&core, &config, now, current)).collect();
         views.sort_by_key(|view| (view.vm.requested_at, view.vm.id));
         views
     }
@@ -160,7 +165,11 @@ impl Service {
     pub async fn vm(&self, selector: &str) -> Result<VmDetail, ServiceError> {
         let id = self.select(selector)?;
         let mut detail = self.vm_detail(id)?;
-        let stored = self.store().get(&DECISIONS.key(&id)).await.map_err(|error| super::catalogue::store_failed(&error))?;
+        let stored = self
+            .store()
+            .get(&DECISIONS.key(&id))
+            .await
+            .map_err(|error| super::catalogue::store_failed(&error))?;
         detail.decision = match stored.map(|stored| PlacementDecision::decode(&stored)) {
             None => None,
             Some(Ok(decision)) => Some(decision),
@@ -243,7 +252,9 @@ impl Service {
     async fn console(&self, view: &VmView) -> Result<Vec<u8>, String> {
         let Some((host, name)) = &view.host else { return Err("it was never on a host".to_owned()) };
         if !view.vm.spec.console {
-            return Err("its setup does not keep the console's output: `debug { console = true }` would".to_owned());
+            return Err(
+                "its setup does not keep the console's output: `debug { console = true }` would".to_owned()
+            );
         }
         let Some(agent) = self.agent_of(*host) else { return Err(format!("host {name} is not connected")) };
         let body = CommandBody::ReadConsole { vm: view.vm.id, length_max: CONSOLE_LENGTH_MAX };
@@ -293,7 +304,11 @@ fn host_view(core: &Core, entry: &HostEntry, config: &CoordinatorConfig, now: Ti
         usage: core.fleet.usage(host.id),
         inventory: entry.inventory.clone(),
         sample: entry.sample.as_deref().cloned(),
-        vms: core.living().filter(|current| current.vm.host == Some(host.id)).map(|current| current.vm.id).collect(),
+        vms: core
+            .living()
+            .filter(|current| current.vm.host == Some(host.id))
+            .map(|current| current.vm.id)
+            .collect(),
         foreign: entry.report.as_ref().map(|report| report.foreign.clone()).unwrap_or_default(),
         pools: entry.report.as_ref().map(|report| report.pools.clone()).unwrap_or_default(),
         hypervisor_reachable: entry
@@ -312,7 +327,9 @@ fn warnings(entry: &HostEntry, config: &CoordinatorConfig) -> Vec<String> {
         warnings.push(format!("its agent was turned away: {why}"));
     }
     match (config.hardware_profiles.get(&host.profile), &entry.inventory) {
-        (None, _) => warnings.push(format!("its hardware profile {} is not in the configuration", host.profile)),
+        (None, _) => {
+            warnings.push(format!("its hardware profile {} is not in the configuration", host.profile))
+        }
         (Some(profile), Some(inventory)) => {
             if profile.cores > Millicores::from_cores(inventory.logical_cpus) {
                 warnings.push(format!(
@@ -321,7 +338,10 @@ fn warnings(entry: &HostEntry, config: &CoordinatorConfig) -> Vec<String> {
                 ));
             }
             if inventory.memory != Mebibytes(0) && profile.memory > inventory.memory {
-                warnings.push(format!("its profile promises {}, and it has {}", profile.memory, inventory.memory));
+                warnings.push(format!(
+                    "its profile promises {}, and it has {}",
+                    profile.memory, inventory.memory
+                ));
             }
         }
         _ => {}
@@ -335,7 +355,8 @@ fn warnings(entry: &HostEntry, config: &CoordinatorConfig) -> Vec<String> {
 fn vm_view(core: &Core, config: &CoordinatorConfig, now: Timestamp, current: VmVersion) -> VmView {
     let entry = current.vm.host.and_then(|host| core.hosts.get(&host));
     let lost = entry.is_some_and(|entry| connection(entry, config, now).is_lost());
-    let blind = entry.is_some_and(|entry| entry.report.as_ref().is_some_and(|report| !report.hypervisor_reachable));
+    let blind =
+        entry.is_some_and(|entry| entry.report.as_ref().is_some_and(|report| !report.hypervisor_reachable));
     let over = current.vm.state.is_final();
     let state = if !over && (lost || blind) { VmState::Unknown } else { current.vm.state };
     VmView {

@@ -58,8 +58,10 @@ impl Service {
         if let Some((host, name)) = &detail.view.host
             && self.is_left_alone(*host)
         {
-            return Err(ServiceError::conflict(format!("host {name} is disabled, and its VMs are left alone"))
-                .advise(format!("`reeve host set-state {name} no-scheduler` comes first")));
+            return Err(ServiceError::conflict(format!(
+                "host {name} is disabled, and its VMs are left alone"
+            ))
+            .advise(format!("`reeve host set-state {name} no-scheduler` comes first")));
         }
         log::info!(REEVE_VM:% = id, REEVE_OPERATOR:% = actor.name;
             "VM {} is to stop within {}, by {}", detail.view.vm.name, reeve_common::units::format_duration(grace), actor.name);
@@ -132,8 +134,12 @@ impl Service {
 
     /// Has every VM on a host told.
     pub(super) fn tell_host_everything(&self, host: HostId) {
-        let on_it: Vec<VmId> =
-            self.core().living().filter(|current| current.vm.host == Some(host)).map(|current| current.vm.id).collect();
+        let on_it: Vec<VmId> = self
+            .core()
+            .living()
+            .filter(|current| current.vm.host == Some(host))
+            .map(|current| current.vm.id)
+            .collect();
         for id in on_it {
             self.tell(id);
         }
