@@ -1,20 +1,29 @@
 //! Owns the running coordinator: opens what it needs in order, serves until it is told to stop, and stops in order.
 //! A reload takes all of a changed configuration or nothing of it.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use reeve_common::clock::{Clock, SystemClock};
+use reeve_common::quic::server_endpoint;
+use reeve_common::tls::{Credentials, join_server_config};
+use reeve_common::wire::RefusalCode;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use crate::agents::{self, ListenError};
 use crate::api::{self, ServeError};
 use crate::config::{self, CoordinatorConfig};
-use crate::enrolment;
-use crate::pki::{Authority, AuthorityError};
-use crate::service::{OpenError, Service};
+use crate::enrolment::Enrolment;
+use crate::pki::{Authority, AuthorityError, IssueError, ServedPort, keep_server_certificates};
+use crate::service::{OpenError, Service, StoredTokens, agent_address};
 use crate::store::SqliteStore;
+
+/// How long the coordinator waits for its peers to hear that it goes down.
+const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Why the coordinator does not run.
 #[derive(Debug, thiserror::Error)]
@@ -32,11 +41,11 @@ pub enum DaemonError {
     #[error("the coordinator cannot take up its work")]
     Open(#[from] OpenError),
     /// A port cannot be served.
-    #[error("agents cannot be served")]
+    #[error("a port cannot be served")]
     Listen(#[from] ListenError),
-    /// The port for joining cannot be served.
-    #[error("joining cannot be served")]
-    Join(#[from] enrolment::JoinServeError),
+    /// The coordinator cannot certify itself.
+    #[error("the coordinator's own certificate cannot be made")]
+    Certificate(#[from] IssueError),
     /// The API cannot be served.
     #[error("the API cannot be served")]
     Api(#[from] ServeError),
@@ -53,17 +62,27 @@ pub async fn run(path: &Path) -> Result<(), DaemonError> {
     let config = read(path)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let store = Arc::new(SqliteStore::open(&config.store_path())?);
-    let authority = Arc::new(Authority::open(&config.pki_directory())?);
+    let authority = Arc::new(Authority::open(&config.pki_directory(), clock.now())?);
     let credentials = authority.server_credentials(clock.now())?;
-    let (agent_listen, join_listen, api_socket) = (config.agent_listen, config.join_listen, config.api_socket.clone());
-    let service = Service::open(config, store, clock, Arc::clone(&authority)).await?;
+    let (agent_listen, join_listen) = (config.agent_listen, config.join_listen);
+    let api_socket = config.api_socket.clone();
+    let agent_address = agent_address(&config).unwrap_or_else(|problem| {
+        log::warn!("no host can join: {problem}");
+        String::new()
+    });
+    let service = Service::open(config, store, Arc::clone(&clock), Arc::clone(&authority)).await?;
 
-    let agents_endpoint = agents::listen(agent_listen, &credentials)?;
-    let joining = enrolment::listen(join_listen, &credentials)?;
+    let agents_endpoint = agents::listen(agent_listen, &credentials, Arc::clone(&clock))?;
+    let join_endpoint = open_join_port(join_listen, &credentials, &clock)?;
     let (stop, stopping) = watch::channel(false);
-    let agents_task = tokio::spawn(agents::serve(service.clone(), agents_endpoint.clone()));
-    let placing_task = tokio::spawn(service.clone().keep_placing());
-    let join_task = tokio::spawn(enrolment::serve(joining, authority, service.token_book(), service.agent_port()));
+    let ports = vec![ServedPort::Agents(agents_endpoint.clone()), ServedPort::Joining(join_endpoint.clone())];
+    let book = Arc::new(StoredTokens(service.clone()));
+    let enrolment = Arc::new(Enrolment::new(Arc::clone(&authority), book, Arc::clone(&clock), agent_address));
+    let mut tasks = JoinSet::new();
+    tasks.spawn(agents::serve(service.clone(), agents_endpoint.clone()));
+    tasks.spawn(service.clone().keep_placing());
+    tasks.spawn(enrolment.serve(join_endpoint.clone()));
+    tasks.spawn(keep_server_certificates(authority, ports, credentials, clock));
     let mut api_task = tokio::spawn(api::serve(service.clone(), api_socket.clone(), stopping));
     log::info!(
         "reeve-coordinator {} is ready: epoch {}, agents on UDP {agent_listen}, joining on UDP {join_listen}, API at {}",
@@ -73,12 +92,22 @@ pub async fn run(path: &Path) -> Result<(), DaemonError> {
     let ended = wait_for_end(path, &service, &mut api_task).await;
     log::info!("going down; VMs and agents are not touched");
     stop.send_replace(true);
-    agents_endpoint.close(0_u32.into(), b"the coordinator is going down");
-    for task in [agents_task, placing_task, join_task] {
-        task.abort();
+    for endpoint in [&agents_endpoint, &join_endpoint] {
+        endpoint.close(RefusalCode::ShuttingDown.number(), b"the coordinator is going down");
     }
-    agents_endpoint.wait_idle().await;
+    tasks.shutdown().await;
+    // Peers are told; whoever does not acknowledge it in time will notice by itself.
+    let _ = tokio::time::timeout(FAREWELL_TIMEOUT, agents_endpoint.wait_idle()).await;
     ended
+}
+
+fn open_join_port(
+    address: SocketAddr,
+    credentials: &Credentials,
+    clock: &Arc<dyn Clock>,
+) -> Result<quinn::Endpoint, ListenError> {
+    let config = join_server_config(credentials, Arc::clone(clock))?;
+    server_endpoint(address, config).map_err(|source| ListenError::Bind { address, source })
 }
 
 /// Serves reloads until it is time to stop, or the API has failed.
@@ -119,7 +148,7 @@ fn reload(path: &Path, service: &Service) {
 }
 
 /// What a running coordinator cannot change.
-fn fixed(config: &CoordinatorConfig) -> (std::net::SocketAddr, std::net::SocketAddr, PathBuf, PathBuf) {
+fn fixed(config: &CoordinatorConfig) -> (SocketAddr, SocketAddr, PathBuf, PathBuf) {
     (config.agent_listen, config.join_listen, config.state_directory.clone(), config.api_socket.clone())
 }
 

@@ -30,6 +30,8 @@ pub const DRIVES: Collection = Collection::new("drives");
 pub const VMS: Collection = Collection::new("vms");
 /// VMs whose life is over, by the time of its end and id.
 pub const PAST_VMS: Collection = Collection::new("past-vms");
+/// Join tokens, by the hash of their secret.
+pub const TOKENS: Collection = Collection::new("join-tokens");
 /// The decision that placed a VM, by the VM's id.
 pub const DECISIONS: Collection = Collection::new("decisions");
 
