@@ -1,11 +1,17 @@
 //! The agent of one KVM host: owns its libvirt, obeys the coordinator, reports what is. See `ARCHITECTURE.md`.
 
+pub mod back_off;
+pub mod configuration;
+pub mod coordinator_link;
 pub mod host;
 pub mod hypervisor;
+pub mod inventory;
 pub mod outbox;
 pub mod reconciler;
 pub mod registration;
 pub mod roster;
+pub mod sampler;
+pub mod session;
 pub mod state_directory;
 mod state_records;
 mod storage_commands;
