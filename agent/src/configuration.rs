@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use reeve_common::text::printable;
+use reeve_common::tls::check_address;
 
 /// Where the file is unless the command line says otherwise.
 pub const CONFIGURATION_FILE: &str = "/etc/reeve/agent.conf";
@@ -237,19 +238,12 @@ fn not_empty(key: &str, value: &str) -> Result<String, String> {
 /// # Errors
 /// What is wrong, and a good one.
 pub fn checked_address(text: &str) -> Result<String, String> {
-    let example = "write HOST:PORT, for example coordinator.example:7443 or [2001:db8::1]:7443";
-    let plain =
-        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b':' | b'[' | b']' | b'%');
-    let Some((host, port)) = text.rsplit_once(':') else {
-        return Err(format!("the port is missing; {example}"));
-    };
-    let bare_ipv6 = host.contains(':') && !host.starts_with('[');
-    if host.is_empty() || bare_ipv6 || !text.bytes().all(plain) || text.len() > 262 {
-        return Err(format!("{:?} is no address; {example}", printable(text, 80)));
-    }
-    match port.parse::<u16>() {
-        Ok(1..) => Ok(text.to_owned()),
-        _ => Err(format!("{:?} is no port; {example}", printable(port, 80))),
+    match check_address(text) {
+        Ok(()) => Ok(text.to_owned()),
+        Err(_) => Err(format!(
+            "{:?} is no address; write HOST:PORT, for example coordinator.example:7443 or [2001:db8::1]:7443",
+            printable(text, 80)
+        )),
     }
 }
 
@@ -279,10 +273,10 @@ mod tests {
             ("state-directory", 1, "key = value"),
             ("libvirt-uri =", 1, "a value is missing"),
             ("libvirt-uri = \"a", 1, "closing quote"),
-            ("coordinator = somewhere", 1, "port is missing"),
+            ("coordinator = somewhere", 1, "is no address"),
             ("coordinator = \"a b:1\"", 1, "is no address"),
             ("coordinator = \"2001:db8::1:7443\"", 1, "is no address"),
-            ("coordinator = \"a:0\"", 1, "is no port"),
+            ("coordinator = \"a:0\"", 1, "HOST:PORT"),
             ("log-level = loud", 1, "error, warn, info"),
             ("hypervisor = libvirt\nhypervisor = libvirt", 2, "second time"),
         ] {

@@ -105,13 +105,23 @@ pub struct QuicDial {
     /// `HOST:PORT`; the host part is looked up at each attempt, since the coordinator may move.
     address: String,
     credentials: CurrentCredentials,
+    /// The socket of the last attempt.
+    endpoint: Mutex<Option<quinn::Endpoint>>,
 }
 
 impl QuicDial {
     /// A way to the coordinator at `address`, as `HOST:PORT`.
     #[must_use]
     pub const fn new(address: String, credentials: CurrentCredentials) -> Self {
-        Self { address, credentials }
+        Self { address, credentials, endpoint: Mutex::new(None) }
+    }
+
+    /// Waits until the end of the last connection has been said to the coordinator.
+    pub async fn hang_up(&self) {
+        let endpoint = self.endpoint.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(endpoint) = endpoint {
+            endpoint.wait_idle().await;
+        }
     }
 
     async fn look_up(&self) -> Result<SocketAddr, ConnectError> {
@@ -124,7 +134,7 @@ impl QuicDial {
     }
 }
 
-impl CoordinatorDial for QuicDial {
+impl CoordinatorDial for Arc<QuicDial> {
     type Link = QuicLink;
 
     async fn dial(&self, hello: Hello) -> Result<(QuicLink, Welcome), ConnectError> {
@@ -136,6 +146,7 @@ impl CoordinatorDial for QuicDial {
         };
         let endpoint = reeve_common::quic::client_endpoint(local)
             .map_err(|error| ConnectError::Dial { address, why: format!("no socket: {error}") })?;
+        *self.endpoint.lock().unwrap_or_else(PoisonError::into_inner) = Some(endpoint.clone());
         let credentials = Arc::clone(&self.credentials.lock().unwrap_or_else(PoisonError::into_inner));
         let (end, welcome) = AgentEnd::connect(&endpoint, address, &credentials, hello).await?;
         let (commands, sender) = end.split();

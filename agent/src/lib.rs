@@ -1,10 +1,15 @@
 //! The agent of one KVM host: owns its libvirt, obeys the coordinator, reports what is. See `ARCHITECTURE.md`.
 
+pub mod agent;
 pub mod back_off;
+mod certificate_renewal;
+pub mod command_line;
 pub mod configuration;
 pub mod coordinator_link;
+pub mod enrolment;
 pub mod host;
 pub mod hypervisor;
+pub mod identity;
 pub mod inventory;
 pub mod outbox;
 pub mod reconciler;

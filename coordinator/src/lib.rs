@@ -1,1 +1,4 @@
 //! placeholder
+
+pub mod enrolment;
+pub mod pki;
