@@ -1,0 +1,7 @@
+//! Owns what end-to-end tests are written with, so that they read like prose.
+
+pub mod domain;
+mod test_lab;
+pub mod waiting;
+
+pub use test_lab::TestLab;
