@@ -7,6 +7,7 @@ pub mod clock;
 pub mod durable_file;
 pub mod hardware_profile;
 pub mod ids;
+pub mod logging;
 pub mod protocol;
 pub mod quic;
 pub mod realm;
