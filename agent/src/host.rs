@@ -167,6 +167,7 @@ impl Host {
                     mailbox.guest_agent(*connected);
                 }
             }
+            HypervisorEvent::Pools => self.inner.attention.notify_one(),
             HypervisorEvent::Disconnected | HypervisorEvent::Connected => {
                 roster.look_at_all();
                 self.inner.attention.notify_one();
