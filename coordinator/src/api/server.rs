@@ -90,7 +90,10 @@ async fn told_to_stop(stopping: &mut watch::Receiver<bool>) {
 }
 
 /// The next connection, once there is a place for it.
-async fn accept(listener: &UnixListener, places: &Arc<Semaphore>) -> (UnixStream, tokio::sync::OwnedSemaphorePermit) {
+async fn accept(
+    listener: &UnixListener,
+    places: &Arc<Semaphore>,
+) -> (UnixStream, tokio::sync::OwnedSemaphorePermit) {
     loop {
         let Ok(place) = Arc::clone(places).acquire_owned().await else {
             // The semaphore is never closed; should it be, nobody is let in.
