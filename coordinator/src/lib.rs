@@ -1,1 +1,15 @@
-//! placeholder
+//! The coordinator: keeps the fleet's records, decides where VMs live, and tells the agents.
+//!
+//! Must not: name libvirt, or import the agent. See `ARCHITECTURE.md` for the layers.
+
+pub mod agents;
+pub mod api;
+pub mod cli;
+pub mod config;
+pub mod model;
+pub mod pki;
+pub mod records;
+pub mod service;
+pub mod store;
+
+pub use reeve_common::text::chain;

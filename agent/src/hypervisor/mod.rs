@@ -4,6 +4,10 @@
 //! Calls block, for as long as a named limit at most; the caller runs them off the async threads. Every call may be
 //! repeated: making what is there, or removing what is not, is success.
 
+pub mod ledger_xml;
+pub mod simulated;
+mod xml;
+
 use std::fmt;
 use std::sync::mpsc::Sender;
 use std::time::Duration;

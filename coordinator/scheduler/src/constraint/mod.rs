@@ -1,0 +1,72 @@
+//! Owns what must hold before cost is asked: one file for each constraint, each with its reason in numbers. The order
+//! here is the order of the reasons: what nobody can change first, then what an administrator can, then what is full.
+//!
+//! Must not: know how the fleet keeps its numbers, or what a place costs.
+
+mod connection;
+mod cores;
+mod devices;
+mod draining;
+mod memory;
+mod realm;
+mod state;
+mod storage;
+
+use reeve_common::ids::DeviceClass;
+
+use crate::host::HostDescription;
+use crate::reason::Reason;
+use crate::request::Request;
+
+/// How much there is of one thing on one host, and how much of it is gone. The only place that says what fits.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Amount {
+    /// What may be promised.
+    pub(crate) total: u64,
+    /// What is promised or taken.
+    pub(crate) used: u64,
+}
+
+impl Amount {
+    /// What is left; nothing when more is used than there is.
+    pub(crate) const fn free(self) -> u64 {
+        self.total.saturating_sub(self.used)
+    }
+
+    /// Whether `asked` more can be promised. Nothing always can.
+    pub(crate) const fn fits(self, asked: u64) -> bool {
+        asked <= self.free()
+    }
+}
+
+/// A host as the constraints see it.
+pub(crate) struct Standing<'a> {
+    /// What it is.
+    pub(crate) host: &'a HostDescription,
+    /// Its processor time in millicores.
+    pub(crate) cores: Amount,
+    /// Its memory in MiB.
+    pub(crate) memory: Amount,
+    /// Its devices of a class.
+    pub(crate) devices: &'a dyn Fn(&DeviceClass) -> Amount,
+}
+
+/// One constraint.
+type Constraint = fn(&Standing<'_>, &Request) -> Result<(), Reason>;
+
+/// Those that do not depend on the request, within a realm: a host fails them for every VM.
+const OF_HOST: [Constraint; 4] = [state::check, draining::check, connection::check, storage::check];
+
+/// Those about how much is left.
+const OF_CAPACITY: [Constraint; 3] = [cores::check, memory::check, devices::check];
+
+/// Whether the host can take the VM, as far as cost has no say.
+pub(crate) fn check(standing: &Standing<'_>, request: &Request) -> Result<(), Reason> {
+    realm::check(standing, request)?;
+    OF_HOST.iter().chain(&OF_CAPACITY).try_for_each(|constraint| constraint(standing, request))
+}
+
+/// Whether the host can take any VM of its realm at all.
+pub(crate) fn is_open(host: &HostDescription) -> bool {
+    state::is_met(host) && draining::is_met(host) && connection::is_met(host) && storage::is_met(host)
+}

@@ -1,0 +1,94 @@
+//! Owns a decision as a value that people and programs can read: for each host whether it is feasible or the reason
+//! why not, and each term of its cost with the value before and after.
+//!
+//! Must not: decide. A number that is not finite is written as null, and read back as NaN.
+
+use reeve_common::ids::{CostFunctionName, HostId, HostName};
+use serde::{Deserialize, Serialize};
+
+use crate::cost::ChoiceRule;
+use crate::request::Request;
+
+/// Where a VM goes and why.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Explanation {
+    /// What was asked.
+    pub request: Request,
+    /// The host with the lowest score, the lowest id among equals; none when none is feasible.
+    pub chosen: Option<HostId>,
+    /// The rule the chosen host was judged by; where none was chosen, that of the first host.
+    pub rule: ChoiceRule,
+    /// Every host, by id.
+    pub hosts: Vec<HostExplanation>,
+}
+
+/// One host in a decision.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct HostExplanation {
+    /// Which.
+    pub host: HostId,
+    /// Its name.
+    pub name: HostName,
+    /// It could take the VM.
+    pub feasible: bool,
+    /// Why it could not.
+    pub reason: Option<String>,
+    /// The cost function it is judged by.
+    pub cost_function: CostFunctionName,
+    /// Which number of its cost is compared.
+    pub rule: ChoiceRule,
+    /// The terms of its cost, in their order.
+    pub terms: Vec<TermExplanation>,
+    /// The sum of the terms for the host as it is.
+    #[serde(with = "number")]
+    pub before: f64,
+    /// The sum of the terms with the VM.
+    #[serde(with = "number")]
+    pub after: f64,
+    /// By how much the VM would make it rise.
+    #[serde(with = "number")]
+    pub increase: f64,
+}
+
+impl HostExplanation {
+    /// The number that is compared with other hosts'; lower is better.
+    #[must_use]
+    pub fn score(&self) -> f64 {
+        match self.rule {
+            ChoiceRule::Increase => self.increase,
+            ChoiceRule::Total => self.after,
+        }
+    }
+}
+
+/// One term of a host's cost.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct TermExplanation {
+    /// Its name in the cost function.
+    pub name: String,
+    /// What was written.
+    pub expression: String,
+    /// Its value for the host as it is.
+    #[serde(with = "number")]
+    pub before: f64,
+    /// Its value with the VM.
+    #[serde(with = "number")]
+    pub after: f64,
+}
+
+/// A float that may not be finite: JSON has no word for those, so they are null.
+mod number {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[allow(clippy::trivially_copy_pass_by_ref)] // the signature is serde's
+    pub(super) fn serialize<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+        value.is_finite().then_some(*value).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+        Option::<f64>::deserialize(deserializer).map(|value| value.unwrap_or(f64::NAN))
+    }
+}

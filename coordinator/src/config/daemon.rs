@@ -1,0 +1,182 @@
+//! Owns the keys at the root of the coordinator's file: where it listens, where it keeps its things, and how long it
+//! waits.
+//!
+//! Must not: open sockets or directories; it only says which.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use reeve_common::hardware_profile::HardwareProfile;
+use reeve_common::ids::{CostFunctionName, ProfileName, RealmName};
+use reeve_scheduler::CostFunction;
+
+use super::cost_functions::read_cost_functions;
+use super::profiles::read_profiles;
+use super::realm::{Realm, read_realms};
+use super::section::{Entry, Section};
+use super::value::{absolute_path, duration, host_address, listen_address};
+
+/// Where agents connect.
+const AGENT_PORT: u16 = 7443;
+/// Where hosts join.
+const JOIN_PORT: u16 = 7444;
+const STATE_DIRECTORY: &str = "/var/lib/reeve-coordinator";
+const API_SOCKET: &str = "/run/reeve-coordinator/api.sock";
+/// The kernel's limit on the path of a UNIX socket, without its end mark.
+const SOCKET_PATH_LENGTH_MAX: usize = 107;
+/// Long enough for a lost packet or two and a busy host, short enough for a person to wait.
+const LOST_AFTER_DEFAULT: Duration = Duration::from_secs(10);
+/// Below this, ordinary pauses of a busy host count as its loss.
+const LOST_AFTER_MIN: Duration = Duration::from_secs(2);
+/// An hour of silence is a lost host whoever asks.
+const LOST_AFTER_MAX: Duration = Duration::from_secs(60 * 60);
+/// Recent enough to place by, rare enough to cost a fleet nothing.
+const SAMPLE_INTERVAL_DEFAULT: Duration = Duration::from_secs(5);
+/// More often than this measures mostly the measuring.
+const SAMPLE_INTERVAL_MIN: Duration = Duration::from_millis(250);
+/// What is older than this says nothing of a host's load.
+const SAMPLE_INTERVAL_MAX: Duration = Duration::from_secs(60 * 60);
+
+/// The whole configuration, checked.
+#[derive(Debug, Clone)]
+pub struct CoordinatorConfig {
+    /// Where agents connect (UDP, client certificate required).
+    pub agent_listen: SocketAddr,
+    /// Where hosts join (UDP, no client certificate yet).
+    pub join_listen: SocketAddr,
+    /// The host name or address, without a port, that join lines give to hosts.
+    pub advertised_address: Option<String>,
+    /// Where the store and the keys are.
+    pub state_directory: PathBuf,
+    /// The UNIX socket of the API.
+    pub api_socket: PathBuf,
+    /// How long an agent may be silent before its host counts as lost.
+    pub lost_after: Duration,
+    /// How often agents send samples.
+    pub sample_interval: Duration,
+    /// The realms.
+    pub realms: BTreeMap<RealmName, Realm>,
+    /// The cost functions, presets included.
+    pub cost_functions: BTreeMap<CostFunctionName, Arc<CostFunction>>,
+    /// The hardware profiles. Each names a cost function that is there.
+    pub hardware_profiles: BTreeMap<ProfileName, HardwareProfile>,
+}
+
+impl CoordinatorConfig {
+    /// The store's file.
+    #[must_use]
+    pub fn store_path(&self) -> PathBuf {
+        self.state_directory.join("store.sqlite")
+    }
+
+    /// Where the certificate authority's files are.
+    #[must_use]
+    pub fn pki_directory(&self) -> PathBuf {
+        self.state_directory.join("pki")
+    }
+
+    /// `HOST:PORT` for an agent or a joining host, if an address to give away is configured; an IPv6 address stands in
+    /// brackets.
+    #[must_use]
+    pub fn advertised(&self, port: u16) -> Option<String> {
+        self.advertised_address.as_ref().map(|host| {
+            if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+        })
+    }
+}
+
+/// The whole configuration; `None` when a part of it is missing or bad, which was then reported.
+pub(super) fn read_root(mut root: Section<'_>) -> Option<CoordinatorConfig> {
+    let agent_listen = listen(&mut root, "agent-listen", AGENT_PORT);
+    let join_entry = root.entry("join-listen");
+    let join_listen = join_entry.as_ref().map_or(Some(any_address(JOIN_PORT)), listen_address);
+    if let (Some(agents), Some(joining)) = (agent_listen, join_listen)
+        && collide(agents, joining)
+    {
+        let message =
+            format!("agent-listen ({agents}) and join-listen ({joining}) take the same port; give them two");
+        match join_entry.or_else(|| root.entry("agent-listen")) {
+            Some(entry) => entry.refuse(message),
+            None => root.report(super::finding::Severity::Error, message),
+        }
+    }
+    let advertised_address = root.optional("advertised-address", host_address);
+    let state_directory = path(&mut root, "state-directory", STATE_DIRECTORY, absolute_path);
+    let api_socket = path(&mut root, "api-socket", API_SOCKET, socket_path);
+    let lost_after = root
+        .optional("lost-after", |entry| duration(entry, LOST_AFTER_MIN, LOST_AFTER_MAX))
+        .unwrap_or(LOST_AFTER_DEFAULT);
+    let sample_interval = root
+        .optional("sample-interval", |entry| duration(entry, SAMPLE_INTERVAL_MIN, SAMPLE_INTERVAL_MAX))
+        .unwrap_or(SAMPLE_INTERVAL_DEFAULT);
+    let functions = read_cost_functions(&root.section("cost-functions"));
+    let hardware_profiles = read_profiles(&root.section("hardware-profiles"), &functions);
+    let realms = read_realms(&root.section("realms"));
+    root.refuse_unknown();
+    Some(CoordinatorConfig {
+        agent_listen: agent_listen?,
+        join_listen: join_listen?,
+        advertised_address,
+        state_directory: state_directory?,
+        api_socket: api_socket?,
+        lost_after,
+        sample_interval,
+        realms,
+        cost_functions: functions.compiled,
+        hardware_profiles,
+    })
+}
+
+fn listen(root: &mut Section<'_>, key: &'static str, port: u16) -> Option<SocketAddr> {
+    root.entry(key).map_or(Some(any_address(port)), |entry| listen_address(&entry))
+}
+
+fn any_address(port: u16) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))
+}
+
+/// Two sockets of one protocol cannot share a port on one address, and an unspecified address is all of them. Port 0
+/// is a new one each time.
+fn collide(left: SocketAddr, right: SocketAddr) -> bool {
+    let same_address = left.ip() == right.ip() || left.ip().is_unspecified() || right.ip().is_unspecified();
+    left.port() == right.port() && left.port() != 0 && same_address
+}
+
+fn path(
+    root: &mut Section<'_>,
+    key: &'static str,
+    default: &str,
+    read: impl Fn(&Entry<'_>) -> Option<PathBuf>,
+) -> Option<PathBuf> {
+    root.entry(key).map_or_else(|| Some(PathBuf::from(default)), |entry| read(&entry))
+}
+
+fn socket_path(entry: &Entry<'_>) -> Option<PathBuf> {
+    let path = absolute_path(entry)?;
+    let length = path.as_os_str().len();
+    if length > SOCKET_PATH_LENGTH_MAX {
+        entry.refuse(format!(
+            "a socket's path has at most {SOCKET_PATH_LENGTH_MAX} bytes, this one has {length}"
+        ));
+        return None;
+    }
+    Some(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_collide_on_one_port_of_one_address() {
+        let address = |text: &str| text.parse::<SocketAddr>().unwrap();
+        assert!(collide(address("0.0.0.0:1"), address("192.0.2.1:1")));
+        assert!(collide(address("[::]:1"), address("192.0.2.1:1")));
+        assert!(!collide(address("192.0.2.1:1"), address("192.0.2.2:1")));
+        assert!(!collide(address("0.0.0.0:1"), address("0.0.0.0:2")));
+        assert!(!collide(address("0.0.0.0:0"), address("0.0.0.0:0")));
+    }
+}

@@ -1,0 +1,122 @@
+//! Owns numbers that only grow and are never given out twice, across restarts: the coordinator's epoch and the ids of
+//! hosts.
+//!
+//! Must not: give out a number before it is durable.
+
+use reeve_common::ids::Epoch;
+
+use super::batch::{Batch, Precondition};
+use super::error::StoreError;
+use super::key::{Collection, InvalidKey, Key};
+use super::records::{RecordError, decode, encode};
+use super::{Store, Stored};
+
+const COUNTERS: Collection = Collection::new("counters");
+const KIND: &str = "counter";
+const FORMAT: u32 = 1;
+const EPOCH: &str = "epoch";
+
+/// How often a number is asked for anew when others ask at the same time. Each attempt that fails means that somebody
+/// else's succeeded, so this is the number of callers at once that are certain to be served.
+const ATTEMPTS_MAX: u32 = 1000;
+
+/// Why no number was given out.
+#[derive(Debug, thiserror::Error)]
+pub enum CounterError {
+    /// The counter's name is no segment of a key.
+    #[error("no counter can have this name")]
+    Name(#[source] InvalidKey),
+    /// The store failed.
+    #[error("the counter {counter:?} could not be advanced")]
+    Store {
+        /// Which.
+        counter: String,
+        /// Why.
+        #[source]
+        source: StoreError,
+    },
+    /// The counter's record is not one.
+    #[error("the counter {counter:?} could not be read")]
+    Record {
+        /// Which.
+        counter: String,
+        /// Why.
+        #[source]
+        source: RecordError,
+    },
+    /// Its numbers are used up, or too many asked at once.
+    #[error("the counter {counter:?} gave no number after {ATTEMPTS_MAX} attempts")]
+    Contended {
+        /// Which.
+        counter: String,
+    },
+}
+
+impl CounterError {
+    /// Whether asking again may succeed.
+    #[must_use]
+    pub const fn is_retryable(&self) -> bool {
+        match self {
+            Self::Store { source, .. } => source.is_retryable(),
+            Self::Contended { .. } => true,
+            Self::Name(_) | Self::Record { .. } => false,
+        }
+    }
+}
+
+/// Begins a new term: one epoch per start of a coordinator, durable before it is returned, so that agents never see one
+/// twice.
+///
+/// # Errors
+/// [`CounterError`]: without an epoch the coordinator must not speak to any agent.
+pub async fn next_epoch(store: &dyn Store) -> Result<Epoch, CounterError> {
+    next_id(store, EPOCH).await.map(Epoch)
+}
+
+/// The next number of a counter, beginning with 1, durable before it is returned.
+///
+/// # Errors
+/// [`CounterError`] says what stood in the way.
+pub async fn next_id(store: &dyn Store, counter: &str) -> Result<u64, CounterError> {
+    let key = Key::new(format!("{}/{counter}", COUNTERS.prefix())).map_err(CounterError::Name)?;
+    let store_error = |source| CounterError::Store { counter: counter.to_owned(), source };
+    let record_error = |source| CounterError::Record { counter: counter.to_owned(), source };
+    for _ in 0..ATTEMPTS_MAX {
+        let stored = store.get(&key).await.map_err(store_error)?;
+        let number = last_number(stored.as_ref()).map_err(record_error)?.saturating_add(1);
+        let precondition = stored.map_or(Precondition::Absent, |stored| Precondition::At(stored.version));
+        let value = encode(KIND, FORMAT, &number).map_err(record_error)?;
+        match store.apply(Batch::new().put(key.clone(), precondition, value)).await {
+            Ok(_) => return Ok(number),
+            Err(StoreError::Conflict(_)) => {}
+            Err(source) => return Err(store_error(source)),
+        }
+    }
+    Err(CounterError::Contended { counter: counter.to_owned() })
+}
+
+fn last_number(stored: Option<&Stored>) -> Result<u64, RecordError> {
+    stored.map_or(Ok(0), |stored| decode(stored, KIND, FORMAT))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::MemoryStore;
+
+    #[tokio::test]
+    async fn numbers_grow_and_counters_are_apart() {
+        let store = MemoryStore::new();
+        assert_eq!(next_epoch(&store).await.unwrap(), Epoch(1));
+        assert_eq!(next_id(&store, "host").await.unwrap(), 1);
+        assert_eq!(next_epoch(&store).await.unwrap(), Epoch(2));
+    }
+
+    #[tokio::test]
+    async fn a_damaged_counter_gives_no_number() {
+        let store = MemoryStore::new();
+        let key = Key::new("counters/epoch").unwrap();
+        store.apply(Batch::new().put(key, Precondition::Absent, "{")).await.unwrap();
+        assert!(matches!(next_epoch(&store).await, Err(CounterError::Record { .. })));
+    }
+}

@@ -1,0 +1,220 @@
+//! Owns the file's form: its tables, its marks (whose file, which form), how it is made, opened and proved whole.
+//!
+//! Must not: repair or guess. What is not certainly a whole store of a known form is refused with what to do.
+
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::rows;
+use crate::store::batch::Version;
+
+/// "reev" in ASCII: says in the file's header whose file it is.
+const APPLICATION_ID: i32 = 0x7265_6576;
+/// The form of the tables below.
+const SCHEMA_VERSION: i32 = 1;
+/// How long another program that writes to the file, such as the sqlite3 shell, is waited for.
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Problems of the structure that are asked for; the first says enough, the rest helps an expert.
+const INTEGRITY_PROBLEMS_MAX: u32 = 5;
+
+const TABLES: &str = "
+    CREATE TABLE records (
+        id INTEGER PRIMARY KEY,
+        key TEXT NOT NULL UNIQUE,
+        version INTEGER NOT NULL,
+        value TEXT NOT NULL,
+        digest BLOB NOT NULL
+    ) STRICT;
+    CREATE TABLE store (name TEXT NOT NULL PRIMARY KEY, value INTEGER NOT NULL) STRICT;
+    INSERT INTO store (name, value) VALUES ('version', 0);
+";
+
+/// Why a store was not opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// To be made, and already there.
+    #[error("there is a store at {} already; it was left as it is", path.display())]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// To be opened, and not there.
+    #[error("there is no store at {}; make one with `reeve-coordinator init`", path.display())]
+    Missing {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Another process has it open.
+    #[error("the store {} is in use by {holder}; only one coordinator may run on it", path.display())]
+    InUse {
+        /// The file.
+        path: PathBuf,
+        /// Which process.
+        holder: String,
+    },
+    /// The lock file cannot be opened or locked.
+    #[error("the store's lock {} cannot be taken; check the directory's owner and mode", path.display())]
+    Lock {
+        /// The lock file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file cannot be made.
+    #[error("the store {} cannot be made; check the directory's owner and mode", path.display())]
+    Create {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The engine failed.
+    #[error("the store {} cannot be opened; see to its disk, or restore it from a backup", path.display())]
+    Engine {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: rusqlite::Error,
+    },
+    /// Some other file.
+    #[error("{} is not a store of this service; it was left as it is", path.display())]
+    NotAStore {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Made by a later release.
+    #[error(
+        "the store {} has form {found}, and this release knows forms up to {SCHEMA_VERSION}; run the release that wrote it, or a later one",
+        path.display()
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its form.
+        found: i32,
+    },
+    /// It is not what was written.
+    #[error("the store {} is damaged: {problem}; restore it from a backup", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The thread that writes could not be started.
+    #[error("the thread that writes to the store {} cannot be started", path.display())]
+    Thread {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// Makes the file and its tables in one transaction. A file without a byte, left by a crash in here, may be reused.
+pub(super) fn create(path: &Path) -> Result<(), OpenError> {
+    let failed = |source| OpenError::Create { path: path.to_owned(), source };
+    let file =
+        OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path).map_err(failed)?;
+    if file.metadata().map_err(failed)?.len() > 0 {
+        return Err(OpenError::Exists { path: path.to_owned() });
+    }
+    drop(file);
+    let marks = format!("PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION};");
+    let script = format!("PRAGMA synchronous = EXTRA; BEGIN IMMEDIATE; {TABLES} {marks} COMMIT;");
+    connect(path)
+        .and_then(|connection| connection.execute_batch(&script))
+        .map_err(|source| engine(path, source))
+}
+
+/// Opens the file for writing and refuses what is not a store of a known form.
+pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
+    if !path.exists() {
+        return Err(OpenError::Missing { path: path.to_owned() });
+    }
+    let connection = connect(path).map_err(|source| engine(path, source))?;
+    let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
+    let application = pragma("application_id").map_err(|source| not_a_store(path, source))?;
+    if application != APPLICATION_ID {
+        return Err(OpenError::NotAStore { path: path.to_owned() });
+    }
+    let form = pragma("user_version").map_err(|source| engine(path, source))?;
+    if form > SCHEMA_VERSION {
+        return Err(OpenError::Newer { path: path.to_owned(), found: form });
+    }
+    if form < SCHEMA_VERSION {
+        return Err(OpenError::NotAStore { path: path.to_owned() });
+    }
+    prepare_for_writing(&connection).map_err(|source| engine(path, source))?;
+    Ok(connection)
+}
+
+/// A connection to a file that is there.
+pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    // Text that was stored is never run as SQL through a damaged schema.
+    connection.execute_batch("PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON;")?;
+    Ok(connection)
+}
+
+fn prepare_for_writing(connection: &Connection) -> rusqlite::Result<()> {
+    // FULL: each commit is on the disk before it is answered. Checkpoints are the writer's, which looks at their
+    // errors; SQLite's automatic ones do not. 64 MiB: what the log is cut back to after a long reader let it grow.
+    connection.execute_batch(
+        "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0;
+         PRAGMA journal_size_limit = 67108864;",
+    )
+}
+
+/// Reads the whole file once; returns the store's version.
+pub(super) fn verify(path: &Path, connection: &Connection) -> Result<Version, OpenError> {
+    let damaged = |problem: String| OpenError::Damaged { path: path.to_owned(), problem };
+    let problems = integrity_problems(connection).map_err(|source| engine(path, source))?;
+    if !problems.is_empty() {
+        return Err(damaged(problems.join("; ")));
+    }
+    let version = rows::read_version(connection).map_err(|source| engine(path, source))?;
+    let mut highest = Version::default();
+    rows::for_each(connection, |stored| highest = highest.max(stored.version))
+        .map_err(|error| error.into_open_error(path))?;
+    if highest > version {
+        return Err(damaged(format!(
+            "it has a record of version {highest}, and is itself at version {version}"
+        )));
+    }
+    Ok(version)
+}
+
+fn integrity_problems(connection: &Connection) -> rusqlite::Result<Vec<String>> {
+    let mut statement = connection.prepare(&format!("PRAGMA integrity_check({INTEGRITY_PROBLEMS_MAX})"))?;
+    let lines =
+        statement.query_map([], |row| row.get::<_, String>(0))?.collect::<rusqlite::Result<Vec<_>>>()?;
+    Ok(lines.into_iter().filter(|line| line != "ok").map(|line| line.replace('\n', ", ")).collect())
+}
+
+/// A damaged database says so in many codes; what is clearly damage is reported as such.
+pub(super) fn engine(path: &Path, source: rusqlite::Error) -> OpenError {
+    match source.sqlite_error_code() {
+        Some(rusqlite::ErrorCode::DatabaseCorrupt) => {
+            OpenError::Damaged { path: path.to_owned(), problem: source.to_string() }
+        }
+        _ => OpenError::Engine { path: path.to_owned(), source },
+    }
+}
+
+fn not_a_store(path: &Path, source: rusqlite::Error) -> OpenError {
+    match source.sqlite_error_code() {
+        Some(rusqlite::ErrorCode::NotADatabase) => OpenError::NotAStore { path: path.to_owned() },
+        _ => engine(path, source),
+    }
+}

@@ -1,0 +1,149 @@
+//! The configuration as an administrator meets it: the example of the documentation is taken as it stands, the shipped
+//! example is good, and every kind of mistake is answered by a message that was read by a person and is kept here.
+//!
+//! Messages are beside their files as `NAME.expected`; run with `REEVE_WRITE_EXPECTED=1` to write them anew, then read
+//! them.
+
+// A test's helper fails by panicking.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod hostile;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use reeve_common::ids::{CostFunctionName, PoolName, ProfileName, RealmName};
+use reeve_common::storage::DiskCache;
+use reeve_common::units::{Bytes, Mebibytes, Millicores};
+use reeve_common::vm::VirtType;
+use reeve_coordinator::config::{CoordinatorConfig, Realm, check, summary};
+
+fn good(path: &str) -> CoordinatorConfig {
+    match check(Path::new(path)) {
+        Ok((config, warnings)) if warnings.is_empty() => config,
+        Ok((_, warnings)) => panic!("{}", warnings[0]),
+        Err(errors) => panic!("{errors}"),
+    }
+}
+
+fn realm<'a>(config: &'a CoordinatorConfig, name: &str) -> &'a Realm {
+    &config.realms[&RealmName::new(name).unwrap()]
+}
+
+#[test]
+fn the_documented_realm_is_read_as_it_stands() {
+    let config = good("configuration/seed/coordinator.conf");
+    let realm = realm(&config, "primary");
+    assert!(!realm.disabled);
+    assert_eq!(realm.name, "Primary Libvirt Realm");
+    let pools = [&realm.volumes_pool, &realm.drives_pool, &realm.bricks_pool].map(PoolName::as_str);
+    assert_eq!(pools, ["ticrypt-vm", "ticrypt-vm-drives", "ticrypt-bricks"]);
+    assert_eq!(realm.registration_timeout, Duration::from_secs(300));
+    assert_eq!(realm.poll_frequency, Duration::from_secs(30));
+    assert!(realm.drives.lazy_allocation);
+    assert_eq!(realm.drives.cache, DiskCache::Default);
+    assert_eq!((realm.drives.min_size, realm.drives.max_size), (None, Some(Bytes(500 << 30))));
+    // What the example leaves out.
+    assert_eq!((realm.log_scheduling, &realm.network_filter), (false, &None));
+    assert_eq!((realm.virt_type, realm.network.as_str()), (VirtType::Auto, "default"));
+    assert_eq!(realm.shutdown_timeout, Duration::from_secs(180));
+}
+
+#[test]
+fn the_shipped_example_is_good_and_holds_the_documented_realm() {
+    let config = good("../packaging/coordinator.conf");
+    let seed = good("configuration/seed/coordinator.conf");
+    assert_eq!(config.realms, seed.realms);
+    assert_eq!(summary(&config, 0), "ok: 1 realm, 2 hardware profiles, 5 cost functions\n");
+    let profile = &config.hardware_profiles[&ProfileName::new("r750").unwrap()];
+    let capacity = profile.capacity();
+    assert_eq!((capacity.cores, capacity.memory), (Millicores::from_cores(248), Mebibytes(492 << 10)));
+    assert_eq!(profile.cost_function, CostFunctionName::new("balanced").unwrap());
+    assert_eq!(config.agent_listen.to_string(), "0.0.0.0:7443");
+    assert_eq!(config.join_listen.to_string(), "0.0.0.0:7444");
+    assert_eq!(config.store_path(), Path::new("/var/lib/reeve-coordinator/store.sqlite"));
+}
+
+#[test]
+fn every_key_does_what_it_says() {
+    let config = good("configuration/every-key.conf");
+    assert_eq!(config.agent_listen.to_string(), "[::]:1443");
+    assert_eq!(config.join_listen.to_string(), "192.0.2.7:1444");
+    assert_eq!(config.advertised(1444).as_deref(), Some("[2001:db8::7]:1444"));
+    assert_eq!(config.state_directory, Path::new("/srv/reeve"));
+    assert_eq!(config.api_socket, Path::new("/srv/reeve/api.sock"));
+    assert_eq!(
+        (config.lost_after, config.sample_interval),
+        (Duration::from_secs(20), Duration::from_millis(1500))
+    );
+    let second = realm(&config, "second");
+    assert!(second.disabled && second.log_scheduling && !second.drives.lazy_allocation);
+    assert_eq!(second.network_filter.as_ref().map(ToString::to_string).as_deref(), Some("clean-traffic"));
+    assert_eq!(second.drives.cache, DiskCache::Writethrough);
+    assert_eq!(second.drives.min_size, Some(Bytes(1_500_000_000)));
+    assert_eq!((second.virt_type, second.network.as_str()), (VirtType::Qemu, "inside"));
+    assert_eq!(second.shutdown_timeout, Duration::from_secs(5400));
+    assert_eq!(second.settings(config.sample_interval).poll_frequency, Duration::from_secs(60));
+    // Substituted and extended.
+    assert_eq!(realm(&config, "third").registration_timeout, second.registration_timeout);
+    let [small, large] =
+        ["small", "large"].map(|name| &config.hardware_profiles[&ProfileName::new(name).unwrap()]);
+    assert_eq!((large.cores, large.memory), (Millicores(96_500), small.memory));
+    assert_eq!(large.memory_overcommit.0, 1250);
+    let function = &config.cost_functions[&small.cost_function];
+    let terms: Vec<_> = function.terms().collect();
+    assert_eq!(terms, [("load", "cores.load"), ("crowding", "vms / 10"), ("constant", "5")]);
+    assert_eq!(format!("{:?}", function.rule()), "Total");
+}
+
+#[test]
+fn the_presets_are_there_without_being_declared() {
+    let config = good("configuration/seed/coordinator.conf");
+    let names: Vec<&str> = config.cost_functions.keys().map(CostFunctionName::as_str).collect();
+    assert_eq!(names, ["balanced", "opportunity", "pack", "spread", "unfragmented"]);
+}
+
+fn fixtures(directory: &str) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    let mut files: Vec<_> =
+        entries.filter(|path| path.extension().is_some_and(|kind| kind == "conf")).collect();
+    files.sort();
+    assert!(!files.is_empty());
+    files
+}
+
+/// Compares what is said with what was said when a person read it.
+fn compare(path: &Path, said: &str) -> Result<(), String> {
+    let expected = path.with_extension("expected");
+    if std::env::var_os("REEVE_WRITE_EXPECTED").is_some() {
+        std::fs::write(&expected, said).unwrap();
+    }
+    match std::fs::read_to_string(&expected) {
+        Ok(text) if text == said => Ok(()),
+        _ => Err(format!("{} is now answered by\n{said}", path.display())),
+    }
+}
+
+#[test]
+fn every_kind_of_mistake_has_its_message() {
+    let wrong = fixtures("configuration/mistakes").into_iter().filter_map(|path| {
+        let said = match check(&path) {
+            Ok(_) => return Some(format!("{} was taken", path.display())),
+            Err(errors) => format!("{errors}\n"),
+        };
+        compare(&path, &said).err()
+    });
+    let wrong: Vec<String> = wrong.collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
+
+#[test]
+fn every_kind_of_doubt_has_its_warning() {
+    let wrong = fixtures("configuration/warnings").into_iter().filter_map(|path| {
+        let (_, warnings) = check(&path).unwrap_or_else(|errors| panic!("{errors}"));
+        let said: String = warnings.iter().map(|warning| format!("{warning}\n")).collect();
+        compare(&path, &said).err()
+    });
+    let wrong: Vec<String> = wrong.collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
