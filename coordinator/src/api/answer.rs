@@ -57,7 +57,10 @@ const fn kind_of(kind: ErrorKind) -> ProblemKind {
 impl From<ServiceError> for Refusal {
     fn from(error: ServiceError) -> Self {
         let kind = kind_of(error.kind);
-        Self { status: status_of(kind), problem: Problem { kind, message: error.message, advice: error.advice } }
+        Self {
+            status: status_of(kind),
+            problem: Problem { kind, message: error.message, advice: error.advice },
+        }
     }
 }
 

@@ -68,7 +68,9 @@ fn unreadable(rejection: &JsonRejection) -> Refusal {
     let status = rejection.status();
     let message = match status {
         StatusCode::PAYLOAD_TOO_LARGE => format!("the question is larger than {} KiB", BODY_SIZE_MAX >> 10),
-        StatusCode::UNSUPPORTED_MEDIA_TYPE => "the question must be JSON: `Content-Type: application/json`".to_owned(),
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => {
+            "the question must be JSON: `Content-Type: application/json`".to_owned()
+        }
         _ => reason(&rejection.body_text()),
     };
     invalid(message).with_status(status)

@@ -59,10 +59,10 @@ pub async fn serve(
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut connections = JoinSet::new();
     let until = stopping.clone();
-    let mut stopped = pin!(stopping.wait_for(|stopping| *stopping));
+    let mut stopped = pin!(told_to_stop(&mut stopping));
     loop {
         tokio::select! {
-            _ = &mut stopped => break,
+            () = &mut stopped => break,
             accepted = accept(&listener, &places) => {
                 let (stream, place) = accepted;
                 let connection = converse(stream, router.clone(), until.clone());
@@ -84,8 +84,16 @@ pub async fn serve(
     Ok(())
 }
 
+/// Until `stopping` says true, or whoever could say so is gone.
+async fn told_to_stop(stopping: &mut watch::Receiver<bool>) {
+    let _ = stopping.wait_for(|stopping| *stopping).await;
+}
+
 /// The next connection, once there is a place for it.
-async fn accept(listener: &UnixListener, places: &Arc<Semaphore>) -> (UnixStream, tokio::sync::OwnedSemaphorePermit) {
+async fn accept(
+    listener: &UnixListener,
+    places: &Arc<Semaphore>,
+) -> (UnixStream, tokio::sync::OwnedSemaphorePermit) {
     loop {
         let Ok(place) = Arc::clone(places).acquire_owned().await else {
             // The semaphore is never closed; should it be, nobody is let in.
@@ -118,7 +126,7 @@ async fn converse(stream: UnixStream, router: Router, mut stopping: watch::Recei
     let mut connection = pin!(connection);
     let result = tokio::select! {
         result = connection.as_mut() => result,
-        _ = stopping.wait_for(|stopping| *stopping) => {
+        () = told_to_stop(&mut stopping) => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }

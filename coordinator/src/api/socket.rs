@@ -17,7 +17,9 @@ const SOCKET_MODE: u32 = 0o660;
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     /// Another coordinator is there.
-    #[error("a coordinator is listening at {path} already: stop it first, or give this one another `api-socket`")]
+    #[error(
+        "a coordinator is listening at {path} already: stop it first, or give this one another `api-socket`"
+    )]
     Taken {
         /// The socket.
         path: PathBuf,
@@ -107,7 +109,9 @@ fn make_way(path: &Path) -> Result<(), BindError> {
             Ok(())
         }
         // Its queue is full: somebody is there.
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(BindError::Taken { path: path.to_owned() }),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            Err(BindError::Taken { path: path.to_owned() })
+        }
         Err(error) => Err(system(error)),
     }
 }

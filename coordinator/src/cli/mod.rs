@@ -66,13 +66,8 @@ pub fn main() -> ExitCode {
             return ExitCode::from(Exit::Failed.code());
         }
     };
-    let surroundings = Surroundings {
-        input: &mut input,
-        out: &mut out,
-        err: &mut err,
-        watched,
-        now: SystemClock.now(),
-    };
+    let surroundings =
+        Surroundings { input: &mut input, out: &mut out, err: &mut err, watched, now: SystemClock.now() };
     ExitCode::from(runtime.block_on(run(std::env::args_os(), surroundings)).code())
 }
 
@@ -84,8 +79,7 @@ pub async fn run(arguments: impl IntoIterator<Item = OsString>, surroundings: Su
         Err(error) => return answer_without_command(&error, out, err, watched),
     };
     let global = arguments.global;
-    let screen =
-        Screen { format: global.output, header: !global.no_header, quiet: global.quiet, now };
+    let screen = Screen { format: global.output, header: !global.no_header, quiet: global.quiet, now };
     let progress = match (global.quiet, watched) {
         (true, _) => Style::Silent,
         (false, true) => Style::Spinner,
@@ -103,7 +97,12 @@ pub async fn run(arguments: impl IntoIterator<Item = OsString>, surroundings: Su
 }
 
 /// Help, the version, or what is wrong with the arguments.
-fn answer_without_command(error: &clap::Error, out: &mut dyn Write, err: &mut dyn Write, watched: bool) -> Exit {
+fn answer_without_command(
+    error: &clap::Error,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+    watched: bool,
+) -> Exit {
     let asked_for = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
     let text = error.render();
     let text = if watched { text.ansi().to_string() } else { text.to_string() };

@@ -31,9 +31,14 @@ mod tests {
     #[test]
     fn distances_are_told_in_one_unit() {
         let now = Timestamp(10_000_000_000);
-        for (milliseconds, text) in
-            [(0, "now"), (999, "now"), (59_000, "59s ago"), (185_000, "3m ago"), (7_200_000, "2h ago"), (864_000_000, "10d ago")]
-        {
+        for (milliseconds, text) in [
+            (0, "now"),
+            (999, "now"),
+            (59_000, "59s ago"),
+            (185_000, "3m ago"),
+            (7_200_000, "2h ago"),
+            (864_000_000, "10d ago"),
+        ] {
             assert_eq!(relative(Moment(Timestamp(now.0 - milliseconds)), now), text);
         }
         assert_eq!(relative(Moment(Timestamp(now.0 + 900_500)), now), "in 15m");

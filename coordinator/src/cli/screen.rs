@@ -60,7 +60,10 @@ impl Screen {
             return json(&things);
         }
         if self.quiet {
-            return things.iter().map(|thing| format!("{}\n", printable(&name(thing), CELL_LENGTH_MAX))).collect();
+            return things
+                .iter()
+                .map(|thing| format!("{}\n", printable(&name(thing), CELL_LENGTH_MAX)))
+                .collect();
         }
         table(self.header.then_some(columns), columns, things.iter().map(row))
     }
@@ -82,7 +85,8 @@ impl Screen {
 
 /// As JSON for programs. The documents hold nothing that JSON cannot say.
 pub(super) fn json<T: Serialize>(thing: &T) -> String {
-    let mut text = serde_json::to_string_pretty(thing).unwrap_or_else(|error| format!("{{\"error\": \"{error}\"}}"));
+    let mut text =
+        serde_json::to_string_pretty(thing).unwrap_or_else(|error| format!("{{\"error\": \"{error}\"}}"));
     text.push('\n');
     text
 }

@@ -8,8 +8,8 @@ use reeve_common::vm::{self, CpuModel};
 
 use super::size;
 use crate::api::types::{
-    Configuration, DebugOptions, DiskFormat, Drive, DriveUse, Image, Machine, NewConfiguration, NewDrive, NewImage,
-    NewSetup, Setup, VirtType,
+    Configuration, DebugOptions, DiskFormat, Drive, DriveUse, Image, Machine, NewConfiguration, NewDrive,
+    NewImage, NewSetup, Setup, VirtType,
 };
 use crate::model;
 use crate::service::{self, ServiceError};
@@ -84,7 +84,8 @@ fn cpu_model_word(model: &CpuModel) -> &str {
 
 fn cpu_model(text: &str) -> Result<CpuModel, ServiceError> {
     let is_name = |text: &str| {
-        let allowed = |character: char| character.is_ascii_alphanumeric() || matches!(character, '-' | '_' | '.');
+        let allowed =
+            |character: char| character.is_ascii_alphanumeric() || matches!(character, '-' | '_' | '.');
         text.len() <= CPU_MODEL_LENGTH_MAX
             && text.starts_with(|first: char| first.is_ascii_alphanumeric())
             && text.chars().all(allowed)
@@ -123,7 +124,10 @@ pub(in crate::api) fn image_of(image: &model::image::Image) -> Image {
     }
 }
 
-pub(in crate::api) fn setup_to_make(new: NewSetup, now: Timestamp) -> Result<model::setup::Setup, ServiceError> {
+pub(in crate::api) fn setup_to_make(
+    new: NewSetup,
+    now: Timestamp,
+) -> Result<model::setup::Setup, ServiceError> {
     let bytes = size("memory", &new.memory)?;
     let memory = bytes.mebibytes();
     if memory.bytes() != bytes {

@@ -22,7 +22,11 @@ pub(in crate::api) fn explanation_of(explanation: &reeve_scheduler::Explanation)
     Explanation {
         chosen: chosen.map(|host| host.name.clone()),
         by: rule_word(explanation.rule).to_owned(),
-        hosts: explanation.hosts.iter().map(|host| verdict_of(host, explanation.chosen == Some(host.host))).collect(),
+        hosts: explanation
+            .hosts
+            .iter()
+            .map(|host| verdict_of(host, explanation.chosen == Some(host.host)))
+            .collect(),
     }
 }
 

@@ -6,8 +6,8 @@ use reeve_common::utilization::{HostInventory, HostSample};
 
 use super::amounts_of;
 use crate::api::types::{
-    Amounts, ConnectionState, ForeignDomain, Host, HostState, Inventory, JoinToken, Moment, NewHost, Pool, PoolState,
-    Sample,
+    Amounts, ConnectionState, ForeignDomain, Host, HostState, Inventory, JoinToken, Moment, NewHost, Pool,
+    PoolState, Sample,
 };
 use crate::model::host::{self, Connection};
 use crate::service::{HostView, JoinToken as MadeToken};
@@ -108,12 +108,20 @@ fn sample_of(sample: &HostSample) -> Sample {
 
 fn foreign_of(domain: &reeve_common::vm::ForeignDomain) -> ForeignDomain {
     let Mebibytes(memory_mib) = domain.memory;
-    ForeignDomain { id: domain.id, name: domain.name.clone(), active: domain.active, vcpus: domain.vcpus, memory_mib }
+    ForeignDomain {
+        id: domain.id,
+        name: domain.name.clone(),
+        active: domain.active,
+        vcpus: domain.vcpus,
+        memory_mib,
+    }
 }
 
 fn pool_of(pool: &PoolReport) -> Pool {
     let (state, capacity_bytes, available_bytes) = match pool.state {
-        ReportedPool::Active { capacity, available } => (PoolState::Active, Some(capacity.0), Some(available.0)),
+        ReportedPool::Active { capacity, available } => {
+            (PoolState::Active, Some(capacity.0), Some(available.0))
+        }
         ReportedPool::Inactive => (PoolState::Inactive, None, None),
         ReportedPool::Missing => (PoolState::Missing, None, None),
     };

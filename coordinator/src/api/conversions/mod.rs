@@ -18,7 +18,8 @@ use super::types::Amounts;
 use crate::service::ServiceError;
 
 pub(super) use self::catalogue::{
-    configuration_of, configuration_to_make, drive_of, drive_to_make, image_of, image_to_make, setup_of, setup_to_make,
+    configuration_of, configuration_to_make, drive_of, drive_to_make, image_of, image_to_make, setup_of,
+    setup_to_make,
 };
 pub(super) use self::explanation::explanation_of;
 pub(super) use self::host::{host_of, host_state, host_to_add, join_token_of};
@@ -30,11 +31,7 @@ fn milliseconds(duration: Duration) -> u64 {
 }
 
 fn amounts_of(capacity: &Capacity) -> Amounts {
-    Amounts {
-        millicores: capacity.cores.0,
-        memory_mib: capacity.memory.0,
-        devices: capacity.devices.clone(),
-    }
+    Amounts { millicores: capacity.cores.0, memory_mib: capacity.memory.0, devices: capacity.devices.clone() }
 }
 
 fn unreadable(key: &str, error: &InvalidAmount) -> ServiceError {

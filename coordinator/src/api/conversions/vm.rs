@@ -111,7 +111,9 @@ pub(in crate::api) fn status_of(status: &service::Status, realms: usize, hosts: 
         vms: status.vms.iter().map(|(state, count)| (state.as_str().to_owned(), *count)).collect(),
         warnings: hosts
             .iter()
-            .flat_map(|view| view.warnings.iter().map(|warning| format!("host {}: {warning}", view.host.name)))
+            .flat_map(|view| {
+                view.warnings.iter().map(|warning| format!("host {}: {warning}", view.host.name))
+            })
             .take(WARNINGS_MAX)
             .collect(),
     }

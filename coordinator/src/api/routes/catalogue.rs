@@ -10,8 +10,8 @@ use serde::Deserialize;
 use super::carried_out;
 use crate::api::answer::Refusal;
 use crate::api::conversions::{
-    configuration_of, configuration_to_make, drive_of, drive_to_make, explanation_of, image_of, image_to_make, setup_of,
-    setup_to_make,
+    configuration_of, configuration_to_make, drive_of, drive_to_make, explanation_of, image_of,
+    image_to_make, setup_of, setup_to_make,
 };
 use crate::api::question::{Asked, Asking, Body, Named};
 use crate::api::types::{
@@ -36,7 +36,10 @@ pub(in crate::api) async fn images(State(service): State<Service>) -> Json<Vec<I
     params(("image" = String, Path, description = "Its name")), responses(
     (status = 200, description = "The image", body = Image),
     (status = "default", description = "What is wrong", body = ProblemReport)))]
-pub(in crate::api) async fn image(State(service): State<Service>, Named(name): Named<ImageName>) -> Answer<Image> {
+pub(in crate::api) async fn image(
+    State(service): State<Service>,
+    Named(name): Named<ImageName>,
+) -> Answer<Image> {
     Ok(Json(image_of(&*service.image(&name)?)))
 }
 
@@ -81,7 +84,10 @@ pub(in crate::api) async fn setups(State(service): State<Service>) -> Json<Vec<S
     params(("setup" = String, Path, description = "Its name")), responses(
     (status = 200, description = "The hardware setup", body = Setup),
     (status = "default", description = "What is wrong", body = ProblemReport)))]
-pub(in crate::api) async fn setup(State(service): State<Service>, Named(name): Named<SetupName>) -> Answer<Setup> {
+pub(in crate::api) async fn setup(
+    State(service): State<Service>,
+    Named(name): Named<SetupName>,
+) -> Answer<Setup> {
     Ok(Json(setup_of(&*service.setup(&name)?)))
 }
 
@@ -136,7 +142,12 @@ pub(in crate::api) async fn simulate(
     let user = match (query.owner, query.team) {
         (Some(owner), Some(team)) => Some((owner, team)),
         (None, None) => None,
-        _ => return Err(Refusal::new(ProblemKind::Invalid, "`owner` and `team` are given together, or neither is")),
+        _ => {
+            return Err(Refusal::new(
+                ProblemKind::Invalid,
+                "`owner` and `team` are given together, or neither is",
+            ));
+        }
     };
     Ok(Json(explanation_of(&service.simulate(&name, user)?)))
 }
@@ -154,7 +165,10 @@ pub(in crate::api) async fn configurations(State(service): State<Service>) -> Js
     params(("configuration" = String, Path, description = "Its name")), responses(
     (status = 200, description = "The VM configuration", body = Configuration),
     (status = "default", description = "What is wrong", body = ProblemReport)))]
-pub(in crate::api) async fn configuration(State(service): State<Service>, Named(name): Named<ConfigurationName>) -> Answer<Configuration> {
+pub(in crate::api) async fn configuration(
+    State(service): State<Service>,
+    Named(name): Named<ConfigurationName>,
+) -> Answer<Configuration> {
     Ok(Json(configuration_of(&*service.configuration(&name)?)))
 }
 
@@ -199,7 +213,10 @@ pub(in crate::api) async fn drives(State(service): State<Service>) -> Json<Vec<D
     params(("drive" = String, Path, description = "Its name")), responses(
     (status = 200, description = "The drive", body = Drive),
     (status = "default", description = "What is wrong", body = ProblemReport)))]
-pub(in crate::api) async fn drive(State(service): State<Service>, Named(name): Named<DriveName>) -> Answer<Drive> {
+pub(in crate::api) async fn drive(
+    State(service): State<Service>,
+    Named(name): Named<DriveName>,
+) -> Answer<Drive> {
     Ok(Json(drive_of(&*service.drive(&name)?)))
 }
 

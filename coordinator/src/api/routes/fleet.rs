@@ -11,14 +11,14 @@ use reeve_common::ids::{HostName, RealmName};
 use super::carried_out;
 use crate::api::answer::Refusal;
 use crate::api::conversions::{
-    cost_function_of, duration, host_of, host_state, host_to_add, join_token_of, profile_of, realm_of, status_of,
-    volume_of,
+    cost_function_of, duration, host_of, host_state, host_to_add, join_token_of, profile_of, realm_of,
+    status_of, volume_of,
 };
 use crate::api::openapi::document;
 use crate::api::question::{Asking, Body, Named, name};
 use crate::api::types::{
-    CostFunction, Host, JoinToken, JoinTokenRequest, NewHost, PoolKind, ProblemKind, ProblemReport, Profile, Realm,
-    StateChange, Status, Volumes,
+    CostFunction, Host, JoinToken, JoinTokenRequest, NewHost, PoolKind, ProblemKind, ProblemReport, Profile,
+    Realm, StateChange, Status, Volumes,
 };
 use crate::service::Service;
 
@@ -116,7 +116,10 @@ pub(in crate::api) async fn hosts(State(service): State<Service>) -> Json<Vec<Ho
     params(("host" = String, Path, description = "Its name")), responses(
     (status = 200, description = "The host", body = Host),
     (status = "default", description = "What is wrong", body = ProblemReport)))]
-pub(in crate::api) async fn host(State(service): State<Service>, Named(name): Named<HostName>) -> Answer<Host> {
+pub(in crate::api) async fn host(
+    State(service): State<Service>,
+    Named(name): Named<HostName>,
+) -> Answer<Host> {
     Ok(Json(host_of(&service.host(&name)?)))
 }
 

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use clap::ValueEnum;
-use reeve_common::ids::{ConfigurationName, DriveName, ImageName, NetworkName, RealmName, SetupName, VolumeName};
+use reeve_common::ids::{
+    ConfigurationName, DriveName, ImageName, NetworkName, RealmName, SetupName, VolumeName,
+};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 

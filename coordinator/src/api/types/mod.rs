@@ -14,13 +14,13 @@ mod status;
 mod vm;
 
 pub use catalogue::{
-    Configuration, DebugOptions, DiskFormat, Drive, DriveUse, Image, Machine, NewConfiguration, NewDrive, NewImage,
-    NewSetup, Setup, VirtType,
+    Configuration, DebugOptions, DiskFormat, Drive, DriveUse, Image, Machine, NewConfiguration, NewDrive,
+    NewImage, NewSetup, Setup, VirtType,
 };
 pub use explanation::{Decision, Explanation, HostVerdict, TermCost};
 pub use host::{
-    Amounts, ConnectionState, ForeignDomain, Host, HostState, Inventory, JoinToken, JoinTokenRequest, NewHost, Pool,
-    PoolState, Sample, StateChange,
+    Amounts, ConnectionState, ForeignDomain, Host, HostState, Inventory, JoinToken, JoinTokenRequest,
+    NewHost, Pool, PoolState, Sample, StateChange,
 };
 pub use moment::Moment;
 pub use problem::{Problem, ProblemKind, ProblemReport};

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use clap::ValueEnum;
 use reeve_common::ids::{
-    CostFunctionName, DeviceClass, HostName, NetworkFilterName, NetworkName, PoolName, ProfileName, RealmName, VolumeName,
+    CostFunctionName, DeviceClass, HostName, NetworkFilterName, NetworkName, PoolName, ProfileName,
+    RealmName, VolumeName,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

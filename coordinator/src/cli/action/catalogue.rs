@@ -86,7 +86,8 @@ impl Run<'_> {
         match command {
             DriveCommand::Create { name, realm, owner, team, size, format } => {
                 let size = format!("{} B", size.0);
-                let drive = self.client.create_drive(&NewDrive { name, realm, owner, team, size, format }).await?;
+                let drive =
+                    self.client.create_drive(&NewDrive { name, realm, owner, team, size, format }).await?;
                 self.print(&show::catalogue::drive(&self.screen, &drive))
             }
             DriveCommand::List => {
@@ -138,7 +139,9 @@ impl Run<'_> {
             Some(failure) if count == 1 => Err(failure),
             Some(failure) => {
                 let exit = self.tell(&failure);
-                self.remark(&format!("       {done} of {count} were created; remove those from the file before the next try\n"));
+                self.remark(&format!(
+                    "       {done} of {count} were created; remove those from the file before the next try\n"
+                ));
                 Ok(exit)
             }
         }

@@ -65,8 +65,12 @@ impl Run<'_> {
             HostCommand::Show { name } => self.client.host(&name).await?,
             HostCommand::Add { name, realm, profile, uri, state, labels } => {
                 let labels = labels.into_iter().collect();
-                let host = self.client.add_host(&NewHost { name, realm, profile, uri, state, labels }).await?;
-                self.remark(&format!("host {0} added; `reeve host join-token {0}` lets its agent in\n", host.name));
+                let host =
+                    self.client.add_host(&NewHost { name, realm, profile, uri, state, labels }).await?;
+                self.remark(&format!(
+                    "host {0} added; `reeve host join-token {0}` lets its agent in\n",
+                    host.name
+                ));
                 host
             }
             HostCommand::SetState { name, state } => self.client.set_host_state(&name, state).await?,

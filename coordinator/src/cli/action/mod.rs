@@ -50,7 +50,9 @@ impl Run<'_> {
         match self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush()) {
             // Whoever read has seen enough, as `head` does.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Exit::Done),
-            Err(error) => Err(Failure::new(Exit::Failed, format!("standard output cannot be written: {error}"))),
+            Err(error) => {
+                Err(Failure::new(Exit::Failed, format!("standard output cannot be written: {error}")))
+            }
             Ok(()) => Ok(Exit::Done),
         }
     }

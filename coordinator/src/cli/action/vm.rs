@@ -41,13 +41,20 @@ impl Run<'_> {
         let log = self.client.vm_log(vm).await?;
         if console_alone && log.console.is_none() {
             let why = log.console_problem.unwrap_or_else(|| "nothing was kept".to_owned());
-            return Err(Failure::new(Exit::NotFound, format!("there is no console output of {}: {why}", log.vm.name))
-                .advise("a setup with `debug { console = on }` keeps it"));
+            return Err(Failure::new(
+                Exit::NotFound,
+                format!("there is no console output of {}: {why}", log.vm.name),
+            )
+            .advise("a setup with `debug { console = on }` keeps it"));
         }
         self.print(&show::vm::log(&self.screen, &log, console_alone))
     }
 
-    async fn start(&mut self, configurations: Vec<ConfigurationName>, waiting: Waiting) -> Result<Exit, Failure> {
+    async fn start(
+        &mut self,
+        configurations: Vec<ConfigurationName>,
+        waiting: Waiting,
+    ) -> Result<Exit, Failure> {
         let mut exits = Vec::new();
         let mut asked: Vec<VmDetail> = Vec::new();
         for configuration in &configurations {
@@ -85,12 +92,16 @@ impl Run<'_> {
     /// Says where a VM that was started is and why, or why it is nowhere.
     fn report_start(&mut self, detail: &VmDetail) -> Result<Exit, Failure> {
         let vm = &detail.vm;
-        let decision = detail.decision.as_ref().map(|decision| show::explanation::summary(&decision.explanation));
+        let decision =
+            detail.decision.as_ref().map(|decision| show::explanation::summary(&decision.explanation));
         let why = decision.unwrap_or_default();
         match vm.state {
             VmState::Unplaceable => {
                 let message = format!("{} has no place: {why}", vm.name);
-                let advice = format!("it is tried again when the fleet changes; `reeve vm destroy {}` gives it up", vm.name);
+                let advice = format!(
+                    "it is tried again when the fleet changes; `reeve vm destroy {}` gives it up",
+                    vm.name
+                );
                 Ok(self.tell(&Failure::new(Exit::Unplaceable, message).advise(advice)))
             }
             VmState::Failed | VmState::Stopped => Ok(self.tell(&ended_early(vm))),
@@ -100,7 +111,11 @@ impl Run<'_> {
                 let since = vm.registered_at.map(|at| format!(" after {}", took(vm.requested_at, at)));
                 let host = vm.host.as_ref().map_or_else(String::new, |host| format!(" on {host}"));
                 let state = vm.state.as_str();
-                self.print(&format!("{}: {state}{host}{}; chosen {why}\n", vm.name, since.unwrap_or_default()))
+                self.print(&format!(
+                    "{}: {state}{host}{}; chosen {why}\n",
+                    vm.name,
+                    since.unwrap_or_default()
+                ))
             }
         }
     }
@@ -128,7 +143,11 @@ impl Run<'_> {
         self.see_them_go(answers, waiting).await
     }
 
-    async fn see_them_go(&mut self, answers: Vec<Result<Vm, Failure>>, waiting: Waiting) -> Result<Exit, Failure> {
+    async fn see_them_go(
+        &mut self,
+        answers: Vec<Result<Vm, Failure>>,
+        waiting: Waiting,
+    ) -> Result<Exit, Failure> {
         let mut exits = Vec::new();
         let mut going = Vec::new();
         for answer in answers {

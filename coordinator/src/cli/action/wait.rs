@@ -33,7 +33,9 @@ pub(super) enum Goal {
 impl Goal {
     const fn is_reached(self, vm: &Vm) -> bool {
         match self {
-            Self::Registered => matches!(vm.state, VmState::Running | VmState::Unplaceable) || vm.state.is_final(),
+            Self::Registered => {
+                matches!(vm.state, VmState::Running | VmState::Unplaceable) || vm.state.is_final()
+            }
             Self::Gone => vm.state.is_final(),
         }
     }
@@ -46,7 +48,12 @@ enum News {
 
 impl Run<'_> {
     /// Waits for each of `vms`, showing how they get on; returns them in their order, as they were at the end.
-    pub(super) async fn wait(&mut self, vms: Vec<Vm>, goal: Goal, timeout: Duration) -> Vec<Result<Vm, Failure>> {
+    pub(super) async fn wait(
+        &mut self,
+        vms: Vec<Vm>,
+        goal: Goal,
+        timeout: Duration,
+    ) -> Vec<Result<Vm, Failure>> {
         let until = Instant::now() + timeout;
         let mut progress = Progress::new(self.progress, vms.len());
         let (news, mut all_news) = mpsc::unbounded_channel();
@@ -119,7 +126,10 @@ impl Wait {
     fn timed_out(&self, vm: &Vm) -> Failure {
         let host = vm.host.as_ref().map_or_else(String::new, |host| format!(" on {host}"));
         let timeout = format_duration(self.timeout);
-        Failure::new(Exit::TimedOut, format!("{} is still {}{host} after {timeout}", vm.name, vm.state.as_str()))
-            .advise(format!("it goes on by itself: `reeve vm show {}` says how far it is", vm.name))
+        Failure::new(
+            Exit::TimedOut,
+            format!("{} is still {}{host} after {timeout}", vm.name, vm.state.as_str()),
+        )
+        .advise(format!("it goes on by itself: `reeve vm show {}` says how far it is", vm.name))
     }
 }

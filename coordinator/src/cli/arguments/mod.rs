@@ -13,7 +13,9 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use reeve_common::units::parse_duration;
 
-pub(super) use self::catalogue::{ConfigurationCommand, CreateFrom, DriveCommand, ImageCommand, SetupCommand};
+pub(super) use self::catalogue::{
+    ConfigurationCommand, CreateFrom, DriveCommand, ImageCommand, SetupCommand,
+};
 pub(super) use self::host::HostCommand;
 pub(super) use self::realm::{CostCommand, ProfileCommand, RealmCommand, VolumeCommand};
 pub(super) use self::vm::{VmCommand, Waiting};
@@ -147,7 +149,10 @@ mod tests {
             if below.peek().is_none() {
                 let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
                 let typed = path.trim_start();
-                assert!(help.contains("Example") && help.contains(typed), "`{typed}` shows no example of itself");
+                assert!(
+                    help.contains("Example") && help.contains(typed),
+                    "`{typed}` shows no example of itself"
+                );
                 assert!(command.get_about().is_some(), "`{typed}` does not say what it does");
             }
             below.for_each(|command| visit(command, &path));

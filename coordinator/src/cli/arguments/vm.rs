@@ -59,9 +59,7 @@ pub(in crate::cli) enum VmCommand {
         waiting: Waiting,
     },
     /// Pulls VMs' plugs, and waits until they are gone. What their guests had not written is lost.
-    #[command(
-        after_help = "Examples:\n  reeve vm destroy web-1\n  reeve vm destroy web-1 web-2 --no-wait"
-    )]
+    #[command(after_help = "Examples:\n  reeve vm destroy web-1\n  reeve vm destroy web-1 web-2 --no-wait")]
     Destroy {
         /// The VMs.
         #[arg(value_name = "VM", required = true)]

@@ -18,8 +18,8 @@ use super::failure::Failure;
 use super::selector::VmSelector;
 use crate::api::types::{
     Configuration, CostFunction, Drive, Explanation, Host, HostState, Image, JoinToken, JoinTokenRequest,
-    NewConfiguration, NewDrive, NewHost, NewImage, NewSetup, PoolKind, Profile, Realm, Setup, ShutdownRequest,
-    StartRequest, StateChange, Status, Vm, VmDetail, VmLog, Volumes,
+    NewConfiguration, NewDrive, NewHost, NewImage, NewSetup, PoolKind, Profile, Realm, Setup,
+    ShutdownRequest, StartRequest, StateChange, Status, Vm, VmDetail, VmLog, Volumes,
 };
 
 /// A way to ask one coordinator. Cheap to clone; each question has a connection of its own.
@@ -41,9 +41,15 @@ impl Client {
         read(&self.transport.send(Method::GET, path, None).await?)
     }
 
-    async fn send<B: Serialize + Sync, T: DeserializeOwned>(&self, method: Method, path: &str, body: &B) -> Answer<T> {
-        let body = serde_json::to_vec(body)
-            .map_err(|error| Failure::new(Exit::Failed, format!("the question cannot be written as JSON: {error}")))?;
+    async fn send<B: Serialize + Sync, T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: &B,
+    ) -> Answer<T> {
+        let body = serde_json::to_vec(body).map_err(|error| {
+            Failure::new(Exit::Failed, format!("the question cannot be written as JSON: {error}"))
+        })?;
         read(&self.transport.send(method, path, Some(body)).await?)
     }
 

@@ -42,12 +42,20 @@ impl Transport {
     ///
     /// # Errors
     /// The coordinator's own words where it says no; otherwise why it could not be asked.
-    pub(super) async fn send(&self, method: Method, path: &str, body: Option<Vec<u8>>) -> Result<Bytes, Failure> {
+    pub(super) async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Vec<u8>>,
+    ) -> Result<Bytes, Failure> {
         let exchange = self.exchange(method, path, body);
         let (status, body) = tokio::time::timeout(ANSWER_TIMEOUT, exchange).await.map_err(|_| {
             Failure::new(
                 Exit::Unreachable,
-                format!("the coordinator took the request and gave no answer in {} s", ANSWER_TIMEOUT.as_secs()),
+                format!(
+                    "the coordinator took the request and gave no answer in {} s",
+                    ANSWER_TIMEOUT.as_secs()
+                ),
             )
             .advise("`journalctl -u reeve-coordinator` may say what it is busy with")
         })??;
@@ -102,7 +110,10 @@ fn unknown_answer(status: StatusCode) -> Failure {
     Problem {
         kind: crate::api::types::ProblemKind::Internal,
         message: format!("the coordinator answered {status} in words this command does not know"),
-        advice: Some("are `reeve` and the coordinator of the same version? `reeve --version`, `reeve status`".to_owned()),
+        advice: Some(
+            "are `reeve` and the coordinator of the same version? `reeve --version`, `reeve status`"
+                .to_owned(),
+        ),
     }
     .into()
 }
@@ -133,7 +144,8 @@ fn not_let_in(socket: &Path, error: &io::Error) -> Failure {
 
 /// The group of the socket, or of the folder that hides it.
 fn owning_group(socket: &Path) -> Option<String> {
-    let metadata = socket.metadata().or_else(|error| socket.parent().map_or(Err(error), Path::metadata)).ok()?;
+    let metadata =
+        socket.metadata().or_else(|error| socket.parent().map_or(Err(error), Path::metadata)).ok()?;
     Group::from_gid(Gid::from_raw(metadata.gid())).ok().flatten().map(|group| group.name)
 }
 

@@ -47,7 +47,8 @@ impl Document {
             Some(TokenKind::LBrace | TokenKind::LBracket) => format!("{WRAPPER} = {text}"),
             Some(_) => format!("{WRAPPER} {{ {text}\n}}"),
         };
-        let config = hocon::parse_with_env(&wrapped, &HashMap::new()).map_err(|error| syntax_mistake(&error))?;
+        let config =
+            hocon::parse_with_env(&wrapped, &HashMap::new()).map_err(|error| syntax_mistake(&error))?;
         let unbalanced = || Mistake {
             line: None,
             message: "something follows the end of the definition: are the braces balanced?".to_owned(),
@@ -77,7 +78,9 @@ fn refuse_references(tokens: &[Token]) -> Result<(), Mistake> {
     let refused = |token: &Token, what: &str| {
         Err(Mistake {
             line: Some(token.line),
-            message: format!("{what} is not available here: a definition stands by itself, so write the value out"),
+            message: format!(
+                "{what} is not available here: a definition stands by itself, so write the value out"
+            ),
         })
     };
     for (index, token) in tokens.iter().enumerate() {
@@ -95,8 +98,12 @@ fn refuse_references(tokens: &[Token]) -> Result<(), Mistake> {
 
 fn syntax_mistake(error: &HoconError) -> Mistake {
     match error {
-        HoconError::Parse(error) => Mistake { line: Some(error.line), message: lowercase_start(&error.message) },
-        HoconError::Resolve(error) => Mistake { line: Some(error.line), message: lowercase_start(&error.message) },
+        HoconError::Parse(error) => {
+            Mistake { line: Some(error.line), message: lowercase_start(&error.message) }
+        }
+        HoconError::Resolve(error) => {
+            Mistake { line: Some(error.line), message: lowercase_start(&error.message) }
+        }
         other => Mistake { line: None, message: other.to_string() },
     }
 }
@@ -201,7 +208,11 @@ impl Walk<'_> {
                     self.next += 1;
                     self.items(path);
                 }
-                TokenKind::Eof | TokenKind::Newline | TokenKind::Comma | TokenKind::RBrace | TokenKind::RBracket => {
+                TokenKind::Eof
+                | TokenKind::Newline
+                | TokenKind::Comma
+                | TokenKind::RBrace
+                | TokenKind::RBracket => {
                     return;
                 }
                 _ => self.next += 1,
@@ -260,14 +271,17 @@ mod tests {
 
     #[test]
     fn lists_and_json_are_read_as_they_stand() {
-        let document = Document::parse("\n[\n  {\"name\": \"a\"},\n  {\"name\": \"b\",\n \"cores\": 2}\n]").unwrap();
+        let document =
+            Document::parse("\n[\n  {\"name\": \"a\"},\n  {\"name\": \"b\",\n \"cores\": 2}\n]").unwrap();
         assert_eq!(document.root.as_array().map(<[_]>::len), Some(2));
         assert_eq!(document.line("[1].cores"), Some(5));
     }
 
     #[test]
     fn a_definition_stands_by_itself() {
-        for (text, line) in [("a = 1\nb = ${a}", 2), ("include \"other.conf\"", 1), ("a = 1\ninclude file(\"x\")", 2)] {
+        for (text, line) in
+            [("a = 1\nb = ${a}", 2), ("include \"other.conf\"", 1), ("a = 1\ninclude file(\"x\")", 2)]
+        {
             let mistake = Document::parse(text).unwrap_err();
             assert_eq!(mistake.line, Some(line), "{text}: {mistake:?}");
             assert!(mistake.message.contains("stands by itself"), "{mistake:?}");
@@ -276,7 +290,9 @@ mod tests {
 
     #[test]
     fn broken_text_is_refused_with_its_line() {
-        for text in ["", "  \n# only a comment\n", "a = 1 }\n b {", "a = [1", "a = \"x\nb = 2", "{\"a\": 1", "] ["] {
+        for text in
+            ["", "  \n# only a comment\n", "a = 1 }\n b {", "a = [1", "a = \"x\nb = 2", "{\"a\": 1", "] ["]
+        {
             assert!(Document::parse(text).is_err(), "{text:?} was read");
         }
         assert_eq!(Document::parse("a = 1\nb = [1\nc = }").unwrap_err().line, Some(3));

@@ -1,6 +1,8 @@
 //! Owns what definitions of images, hardware setups and VM configurations may say.
 
-use reeve_common::ids::{ConfigurationName, DeviceClass, DriveName, ImageName, NetworkName, RealmName, SetupName, VolumeName};
+use reeve_common::ids::{
+    ConfigurationName, DeviceClass, DriveName, ImageName, NetworkName, RealmName, SetupName, VolumeName,
+};
 use serde::de::DeserializeOwned;
 
 use super::schema::{Key, Kind, name};

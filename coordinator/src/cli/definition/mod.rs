@@ -57,7 +57,10 @@ fn parse<T: Defined>(text: &str) -> Result<Vec<T>, Vec<Mistake>> {
             .enumerate()
             .map(|(index, value)| {
                 let path = document::item("", index);
-                (path.clone(), schema::check_object(&document, T::WHAT, T::keys(), value, &path, &mut mistakes))
+                (
+                    path.clone(),
+                    schema::check_object(&document, T::WHAT, T::keys(), value, &path, &mut mistakes),
+                )
             })
             .collect(),
         None => {
@@ -71,7 +74,10 @@ fn parse<T: Defined>(text: &str) -> Result<Vec<T>, Vec<Mistake>> {
         return Err(mistakes);
     }
     if checked.is_empty() {
-        return Err(vec![Mistake { line: None, message: format!("the list is empty: it should hold {}", T::WHAT) }]);
+        return Err(vec![Mistake {
+            line: None,
+            message: format!("the list is empty: it should hold {}", T::WHAT),
+        }]);
     }
     let read = |(path, value): (String, serde_json::Value)| {
         serde_json::from_value(value)
@@ -156,15 +162,21 @@ mod tests {
             "name = web\nsetup = small\nowner = ann\nteam = physics\ndrives = [{ drive = data, read-only = on }]",
         )
         .unwrap();
-        assert!(configurations.iter().all(|configuration| configuration.drives.iter().all(|drive| drive.read_only)));
+        assert!(
+            configurations
+                .iter()
+                .all(|configuration| configuration.drives.iter().all(|drive| drive.read_only))
+        );
     }
 
     #[test]
     fn every_kind_of_mistake_is_named_with_its_line() {
         let text = "name = \"</name><x/>\"\nrealm = lab\nimage = [debian]\ncores = two\nmemroy = 2 GiB\nmemory = 2\ndevices = none\nvirt-type = xen\ndebug { vcn = on }\nnetworks = default\nlabels { a = [] }";
         insta::assert_snapshot!(read_text::<NewSetup>(text).unwrap_err());
-        let message = read_text::<NewConfiguration>("name = web\nsetup = small\ndrives = [\n  { read-only = maybe }\n  data\n]")
-            .unwrap_err();
+        let message = read_text::<NewConfiguration>(
+            "name = web\nsetup = small\ndrives = [\n  { read-only = maybe }\n  data\n]",
+        )
+        .unwrap_err();
         insta::assert_snapshot!(message);
     }
 

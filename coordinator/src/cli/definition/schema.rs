@@ -246,7 +246,8 @@ fn differ_little(one: &str, other: &str) -> bool {
     let (one, other): (Vec<char>, Vec<char>) = (one.chars().collect(), other.chars().collect());
     let same_start = one.iter().zip(&other).take_while(|(a, b)| a == b).count();
     let same_end = |skip_one: usize, skip_other: usize| {
-        one.get(same_start + skip_one..).is_some_and(|rest| other.get(same_start + skip_other..) == Some(rest))
+        one.get(same_start + skip_one..)
+            .is_some_and(|rest| other.get(same_start + skip_other..) == Some(rest))
     };
     let exchanged = one.get(same_start).zip(one.get(same_start + 1)).is_some_and(|(a, b)| {
         other.get(same_start) == Some(b) && other.get(same_start + 1) == Some(a) && same_end(2, 2)

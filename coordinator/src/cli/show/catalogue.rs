@@ -6,18 +6,29 @@ use crate::cli::moments::{relative, relative_and_absolute};
 use crate::cli::screen::{Screen, Sheet, number, words, yes_or_no};
 
 pub(in crate::cli) fn images(screen: &Screen, images: &[Image]) -> String {
-    let columns =
-        [words("NAME"), words("REALM"), words("VOLUME"), words("FORMAT"), words("OPERATING SYSTEM"), words("CREATED")];
-    screen.list(images, |image| image.name.to_string(), &columns, |image| {
-        vec![
-            image.name.to_string(),
-            image.realm.to_string(),
-            image.volume.to_string(),
-            image.format.as_str().to_owned(),
-            image.operating_system.clone(),
-            relative(image.created_at, screen.now),
-        ]
-    })
+    let columns = [
+        words("NAME"),
+        words("REALM"),
+        words("VOLUME"),
+        words("FORMAT"),
+        words("OPERATING SYSTEM"),
+        words("CREATED"),
+    ];
+    screen.list(
+        images,
+        |image| image.name.to_string(),
+        &columns,
+        |image| {
+            vec![
+                image.name.to_string(),
+                image.realm.to_string(),
+                image.volume.to_string(),
+                image.format.as_str().to_owned(),
+                image.operating_system.clone(),
+                relative(image.created_at, screen.now),
+            ]
+        },
+    )
 }
 
 pub(in crate::cli) fn image(screen: &Screen, image: &Image) -> String {
@@ -47,17 +58,22 @@ pub(in crate::cli) fn setups(screen: &Screen, setups: &[Setup]) -> String {
         words("DEVICES"),
         words("CREATED"),
     ];
-    screen.list(setups, |setup| setup.name.to_string(), &columns, |setup| {
-        vec![
-            setup.name.to_string(),
-            setup.realm.to_string(),
-            setup.image.to_string(),
-            setup.cores.to_string(),
-            amounts::memory(setup.memory_mib),
-            amounts::devices(&setup.devices),
-            relative(setup.created_at, screen.now),
-        ]
-    })
+    screen.list(
+        setups,
+        |setup| setup.name.to_string(),
+        &columns,
+        |setup| {
+            vec![
+                setup.name.to_string(),
+                setup.realm.to_string(),
+                setup.image.to_string(),
+                setup.cores.to_string(),
+                amounts::memory(setup.memory_mib),
+                amounts::devices(&setup.devices),
+                relative(setup.created_at, screen.now),
+            ]
+        },
+    )
 }
 
 pub(in crate::cli) fn setup(screen: &Screen, setup: &Setup) -> String {
@@ -68,7 +84,9 @@ pub(in crate::cli) fn setup(screen: &Screen, setup: &Setup) -> String {
             let networks = match &setup.networks {
                 None => "the realm's".to_owned(),
                 Some(networks) if networks.is_empty() => "none".to_owned(),
-                Some(networks) => networks.iter().map(|network| network.as_str()).collect::<Vec<_>>().join(", "),
+                Some(networks) => {
+                    networks.iter().map(|network| network.as_str()).collect::<Vec<_>>().join(", ")
+                }
             };
             let devices = amounts::devices(&setup.devices);
             let labels = amounts::labels(&setup.labels);
@@ -102,17 +120,22 @@ pub(in crate::cli) fn configurations(screen: &Screen, configurations: &[Configur
         number("DRIVES"),
         words("TITLE"),
     ];
-    screen.list(configurations, |configuration| configuration.name.to_string(), &columns, |configuration| {
-        vec![
-            configuration.name.to_string(),
-            configuration.setup.to_string(),
-            configuration.owner.clone(),
-            configuration.team.clone(),
-            configuration.project.clone().unwrap_or_default(),
-            configuration.drives.len().to_string(),
-            configuration.title.clone(),
-        ]
-    })
+    screen.list(
+        configurations,
+        |configuration| configuration.name.to_string(),
+        &columns,
+        |configuration| {
+            vec![
+                configuration.name.to_string(),
+                configuration.setup.to_string(),
+                configuration.owner.clone(),
+                configuration.team.clone(),
+                configuration.project.clone().unwrap_or_default(),
+                configuration.drives.len().to_string(),
+                configuration.title.clone(),
+            ]
+        },
+    )
 }
 
 pub(in crate::cli) fn configuration(screen: &Screen, configuration: &Configuration) -> String {
@@ -148,18 +171,23 @@ pub(in crate::cli) fn drives(screen: &Screen, drives: &[Drive]) -> String {
         words("READY"),
         words("CREATED"),
     ];
-    screen.list(drives, |drive| drive.name.to_string(), &columns, |drive| {
-        vec![
-            drive.name.to_string(),
-            drive.realm.to_string(),
-            drive.owner.clone(),
-            drive.team.clone(),
-            amounts::size(drive.size_bytes),
-            drive.format.as_str().to_owned(),
-            yes_or_no(drive.ready).to_owned(),
-            relative(drive.created_at, screen.now),
-        ]
-    })
+    screen.list(
+        drives,
+        |drive| drive.name.to_string(),
+        &columns,
+        |drive| {
+            vec![
+                drive.name.to_string(),
+                drive.realm.to_string(),
+                drive.owner.clone(),
+                drive.team.clone(),
+                amounts::size(drive.size_bytes),
+                drive.format.as_str().to_owned(),
+                yes_or_no(drive.ready).to_owned(),
+                relative(drive.created_at, screen.now),
+            ]
+        },
+    )
 }
 
 pub(in crate::cli) fn drive(screen: &Screen, drive: &Drive) -> String {

@@ -11,9 +11,8 @@ const REASONS_SHOWN_MAX: usize = 5;
 
 /// The answer to `setup simulate`.
 pub(in crate::cli) fn simulation(screen: &Screen, explanation: &Explanation, with_terms: bool) -> String {
-    let chosen = |explanation: &Explanation| {
-        explanation.chosen.as_ref().map_or_else(String::new, ToString::to_string)
-    };
+    let chosen =
+        |explanation: &Explanation| explanation.chosen.as_ref().map_or_else(String::new, ToString::to_string);
     screen.one(explanation, chosen, |explanation| {
         let mut text = hosts(screen, explanation);
         if with_terms {
@@ -79,8 +78,10 @@ pub(in crate::cli) fn summary(explanation: &Explanation) -> String {
             format!("cost {}", cost_increase(host.increase))
         }
     };
-    let runner_up = runner_up(explanation)
-        .map_or_else(|| "no other host fits".to_owned(), |second| format!("runner-up {}, {}", second.host, score(second)));
+    let runner_up = runner_up(explanation).map_or_else(
+        || "no other host fits".to_owned(),
+        |second| format!("runner-up {}, {}", second.host, score(second)),
+    );
     format!("{}: {} ({runner_up})", chosen.host, score(chosen))
 }
 

@@ -17,19 +17,24 @@ pub(in crate::cli) fn hosts(screen: &Screen, hosts: &[Host]) -> String {
         number("VMS"),
         words("WARNING"),
     ];
-    screen.list(hosts, |host| host.name.to_string(), &columns, |host| {
-        vec![
-            host.name.to_string(),
-            host.realm.to_string(),
-            host.profile.to_string(),
-            host.state.as_str().to_owned(),
-            connection(host, screen),
-            used(host, |amounts| amounts::cores(amounts.millicores)),
-            used(host, |amounts| amounts::memory(amounts.memory_mib)),
-            host.vms.len().to_string(),
-            first_and_count(&host.warnings),
-        ]
-    })
+    screen.list(
+        hosts,
+        |host| host.name.to_string(),
+        &columns,
+        |host| {
+            vec![
+                host.name.to_string(),
+                host.realm.to_string(),
+                host.profile.to_string(),
+                host.state.as_str().to_owned(),
+                connection(host, screen),
+                used(host, |amounts| amounts::cores(amounts.millicores)),
+                used(host, |amounts| amounts::memory(amounts.memory_mib)),
+                host.vms.len().to_string(),
+                first_and_count(&host.warnings),
+            ]
+        },
+    )
 }
 
 fn connection(host: &Host, screen: &Screen) -> String {
@@ -114,7 +119,10 @@ fn promised(sheet: Sheet, host: &Host) -> Sheet {
 fn inventory(sheet: Sheet, inventory: &Inventory) -> Sheet {
     sheet
         .line("Host name", &*inventory.hostname)
-        .line("Processor", format!("{} x {} ({})", inventory.logical_cpus, inventory.cpu_model, inventory.architecture))
+        .line(
+            "Processor",
+            format!("{} x {} ({})", inventory.logical_cpus, inventory.cpu_model, inventory.architecture),
+        )
         .line("Memory", amounts::memory(inventory.memory_mib))
         .line("Kernel", &*inventory.kernel)
         .line("Hypervisor", &*inventory.hypervisor)

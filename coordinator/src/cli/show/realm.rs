@@ -8,17 +8,23 @@ use crate::cli::arguments::Format;
 use crate::cli::screen::{Screen, Sheet, json, number, words, yes_or_no};
 
 pub(in crate::cli) fn realms(screen: &Screen, realms: &[Realm]) -> String {
-    let columns = [words("NAME"), words("TITLE"), words("STATE"), number("HOSTS"), number("CONNECTED"), number("VMS")];
-    screen.list(realms, |realm| realm.name.to_string(), &columns, |realm| {
-        vec![
-            realm.name.to_string(),
-            realm.title.clone(),
-            state(realm).to_owned(),
-            realm.hosts.to_string(),
-            realm.connected_hosts.to_string(),
-            realm.vms.to_string(),
-        ]
-    })
+    let columns =
+        [words("NAME"), words("TITLE"), words("STATE"), number("HOSTS"), number("CONNECTED"), number("VMS")];
+    screen.list(
+        realms,
+        |realm| realm.name.to_string(),
+        &columns,
+        |realm| {
+            vec![
+                realm.name.to_string(),
+                realm.title.clone(),
+                state(realm).to_owned(),
+                realm.hosts.to_string(),
+                realm.connected_hosts.to_string(),
+                realm.vms.to_string(),
+            ]
+        },
+    )
 }
 
 const fn state(realm: &Realm) -> &'static str {
@@ -47,7 +53,10 @@ pub(in crate::cli) fn realm(screen: &Screen, realm: &Realm) -> String {
                 .optional("Network", realm.network.as_ref().map(|network| network.as_str()))
                 .optional("Network filter", realm.network_filter.as_ref().map(|filter| filter.as_str()))
                 .line("Log scheduling", yes_or_no(realm.log_scheduling))
-                .line("Drives", if realm.drives.lazy_allocation { "allocated lazily" } else { "allocated in full" })
+                .line(
+                    "Drives",
+                    if realm.drives.lazy_allocation { "allocated lazily" } else { "allocated in full" },
+                )
                 .line("Drive cache", &*realm.drives.cache)
                 .optional("Smallest drive", realm.drives.min_size_bytes.map(amounts::size))
                 .optional("Largest drive", realm.drives.max_size_bytes.map(amounts::size))
@@ -67,18 +76,23 @@ pub(in crate::cli) fn profiles(screen: &Screen, profiles: &[Profile]) -> String 
         words("COST FUNCTION"),
         number("HOSTS"),
     ];
-    screen.list(profiles, |profile| profile.name.to_string(), &columns, |profile| {
-        vec![
-            profile.name.to_string(),
-            amounts::cores(profile.whole.millicores),
-            amounts::memory(profile.whole.memory_mib),
-            amounts::devices(&profile.whole.devices),
-            amounts::cores(profile.capacity.millicores),
-            amounts::memory(profile.capacity.memory_mib),
-            profile.cost_function.to_string(),
-            profile.hosts.len().to_string(),
-        ]
-    })
+    screen.list(
+        profiles,
+        |profile| profile.name.to_string(),
+        &columns,
+        |profile| {
+            vec![
+                profile.name.to_string(),
+                amounts::cores(profile.whole.millicores),
+                amounts::memory(profile.whole.memory_mib),
+                amounts::devices(&profile.whole.devices),
+                amounts::cores(profile.capacity.millicores),
+                amounts::memory(profile.capacity.memory_mib),
+                profile.cost_function.to_string(),
+                profile.hosts.len().to_string(),
+            ]
+        },
+    )
 }
 
 pub(in crate::cli) fn cost_functions(screen: &Screen, functions: &[CostFunction]) -> String {
@@ -115,20 +129,23 @@ pub(in crate::cli) fn volumes(screen: &Screen, pools: &[Volumes]) -> String {
     if screen.format == Format::Json {
         return json(&pools);
     }
-    let lines: Vec<Line<'_>> = pools
-        .iter()
-        .flat_map(|pool| pool.volumes.iter().map(move |volume| Line { pool, volume }))
-        .collect();
+    let lines: Vec<Line<'_>> =
+        pools.iter().flat_map(|pool| pool.volumes.iter().map(move |volume| Line { pool, volume })).collect();
     let columns =
         [words("POOL"), words("VOLUME"), number("SIZE"), number("TAKES"), words("FORMAT"), words("SEEN BY")];
-    screen.list(&lines, |line| line.volume.name.to_string(), &columns, |line| {
-        vec![
-            line.pool.kind.as_str().to_owned(),
-            line.volume.name.to_string(),
-            amounts::size(line.volume.capacity_bytes),
-            amounts::size(line.volume.allocation_bytes),
-            line.volume.format.clone(),
-            line.pool.host.to_string(),
-        ]
-    })
+    screen.list(
+        &lines,
+        |line| line.volume.name.to_string(),
+        &columns,
+        |line| {
+            vec![
+                line.pool.kind.as_str().to_owned(),
+                line.volume.name.to_string(),
+                amounts::size(line.volume.capacity_bytes),
+                amounts::size(line.volume.allocation_bytes),
+                line.volume.format.clone(),
+                line.pool.host.to_string(),
+            ]
+        },
+    )
 }

@@ -25,19 +25,24 @@ pub(in crate::cli) fn vms(screen: &Screen, vms: &[Vm]) -> String {
         words("CONFIGURATION"),
         words("REASON"),
     ];
-    screen.list(vms, |vm| vm.id.to_string(), &columns, |vm| {
-        vec![
-            vm.name.to_string(),
-            vm.state.as_str().to_owned(),
-            relative(vm.state_since, screen.now),
-            vm.host.as_ref().map(ToString::to_string).unwrap_or_default(),
-            vm.cores.to_string(),
-            amounts::memory(vm.memory_mib),
-            vm.owner.clone(),
-            vm.configuration.to_string(),
-            vm.reason.clone().unwrap_or_default(),
-        ]
-    })
+    screen.list(
+        vms,
+        |vm| vm.id.to_string(),
+        &columns,
+        |vm| {
+            vec![
+                vm.name.to_string(),
+                vm.state.as_str().to_owned(),
+                relative(vm.state_since, screen.now),
+                vm.host.as_ref().map(ToString::to_string).unwrap_or_default(),
+                vm.cores.to_string(),
+                amounts::memory(vm.memory_mib),
+                vm.owner.clone(),
+                vm.configuration.to_string(),
+                vm.reason.clone().unwrap_or_default(),
+            ]
+        },
+    )
 }
 
 pub(in crate::cli) fn past_vms(screen: &Screen, vms: &[Vm]) -> String {
@@ -50,17 +55,22 @@ pub(in crate::cli) fn past_vms(screen: &Screen, vms: &[Vm]) -> String {
         words("CONFIGURATION"),
         words("REASON"),
     ];
-    screen.list(vms, |vm| vm.id.to_string(), &columns, |vm| {
-        vec![
-            vm.name.to_string(),
-            vm.state.as_str().to_owned(),
-            vm.ended_at.map(|at| relative(at, screen.now)).unwrap_or_default(),
-            vm.host.as_ref().map(ToString::to_string).unwrap_or_default(),
-            vm.owner.clone(),
-            vm.configuration.to_string(),
-            vm.reason.clone().unwrap_or_default(),
-        ]
-    })
+    screen.list(
+        vms,
+        |vm| vm.id.to_string(),
+        &columns,
+        |vm| {
+            vec![
+                vm.name.to_string(),
+                vm.state.as_str().to_owned(),
+                vm.ended_at.map(|at| relative(at, screen.now)).unwrap_or_default(),
+                vm.host.as_ref().map(ToString::to_string).unwrap_or_default(),
+                vm.owner.clone(),
+                vm.configuration.to_string(),
+                vm.reason.clone().unwrap_or_default(),
+            ]
+        },
+    )
 }
 
 pub(in crate::cli) fn vm(screen: &Screen, detail: &VmDetail) -> String {
@@ -147,5 +157,7 @@ pub(in crate::cli) fn log(screen: &Screen, log: &VmLog, console_alone: bool) -> 
 
 /// Foreign text of several lines, each made harmless.
 fn printable_lines(text: &str) -> String {
-    text.lines().map(|line| format!("{}\n", printable(line.trim_end_matches('\r'), CONSOLE_LINE_LENGTH_MAX))).collect()
+    text.lines()
+        .map(|line| format!("{}\n", printable(line.trim_end_matches('\r'), CONSOLE_LINE_LENGTH_MAX)))
+        .collect()
 }
