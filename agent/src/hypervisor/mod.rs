@@ -131,7 +131,7 @@ pub enum HypervisorEvent {
         /// Whether the guest holds it open.
         connected: bool,
     },
-    /// A storage pool was started, stopped, defined, removed or refreshed: look at the pools again.
+    /// A storage pool was defined, started, stopped or removed: look at the pools again.
     Pools,
     /// The hypervisor is gone.
     Disconnected,
