@@ -18,7 +18,9 @@ use reeve_common::ids::{Epoch, Generation, PoolName, RealmName, VmId};
 use reeve_common::protocol::{Command, CommandBody, HostReport, Refusal, Reply, ReplyBody};
 use reeve_common::realm::RealmSettings;
 use reeve_common::storage::PoolReport;
+use reeve_common::text::chain;
 use reeve_common::vm::{DesiredVm, ForeignDomain, ObservedVm, VmObservation};
+use reeve_common::wire::limits::FOREIGN_DOMAINS_MAX;
 use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 
@@ -27,7 +29,7 @@ use crate::outbox::Outbox;
 use crate::reconciler::{Reconciliation, reconcile};
 use crate::roster::Roster;
 use crate::state_directory::{StateDirectory, StateError};
-use crate::vm::driver::{CallKind, Driver, error_chain};
+use crate::vm::driver::{CallKind, Driver};
 use crate::vm::known::{Disk, Known, Tombstone};
 use crate::vm::request_policy::{ForgetVerdict, Standing, Verdict, check_epoch, judge, judge_forget};
 use crate::vm::supervisor::{Surroundings, supervise};
@@ -167,6 +169,7 @@ impl Host {
                     mailbox.guest_agent(*connected);
                 }
             }
+            HypervisorEvent::Pools => self.inner.attention.notify_one(),
             HypervisorEvent::Disconnected | HypervisorEvent::Connected => {
                 roster.look_at_all();
                 self.inner.attention.notify_one();
@@ -229,7 +232,7 @@ impl Host {
             log::warn!(
                 "the domains cannot be listed: {}. VMs run on; check `systemctl status libvirtd` and that this user may \
                  use it",
-                error_chain(error)
+                chain(error)
             );
         }
     }
@@ -241,7 +244,7 @@ impl Host {
             && let Err(error) =
                 self.inner.surroundings.driver.remember(move |state| state.raise_epoch(epoch)).await
         {
-            log::error!("{}", error_chain(&error));
+            log::error!("{}", chain(&error));
         }
         for known in result.adopt {
             self.keep(known);
@@ -290,7 +293,7 @@ impl Host {
         match driver.call(CallKind::Ordinary, move |hypervisor| hypervisor.pools(&names)).await {
             Ok(pools) => pools,
             Err(error) => {
-                log::warn!("the realm's pools cannot be looked at: {}", error_chain(&error));
+                log::warn!("the realm's pools cannot be looked at: {}", chain(&error));
                 self.seen().pools.clone()
             }
         }
@@ -327,7 +330,10 @@ impl Host {
         if !seen.reachable {
             vms.iter_mut().for_each(unknown_unless_gone);
         }
-        HostReport { hypervisor_reachable: seen.reachable, vms, foreign: seen.foreign, pools: seen.pools }
+        let mut foreign = seen.foreign;
+        // As many as fit a message.
+        foreign.truncate(FOREIGN_DOMAINS_MAX);
+        HostReport { hypervisor_reachable: seen.reachable, vms, foreign, pools: seen.pools }
     }
 
     /// Answers a command.
@@ -480,7 +486,7 @@ pub(crate) fn pool_names(settings: &RealmSettings) -> Vec<PoolName> {
 }
 
 pub(crate) fn not_recorded(error: &StateError) -> Refusal {
-    Refusal::Failed(format!("this host cannot record it: {}", error_chain(error)))
+    Refusal::Failed(format!("this host cannot record it: {}", chain(error)))
 }
 
 #[cfg(test)]

@@ -10,18 +10,19 @@
 //!                       identity/          see identity.rs
 //! ```
 //!
-//! A file is replaced whole: written beside the old one, synced, renamed, and the directory synced. What a method
-//! returned `Ok` for is on the disk. What cannot be written leaves the old state in file and memory.
+//! A file is replaced whole or not at all. What a method returned `Ok` for is on the disk. What cannot be written leaves
+//! the old state in file and memory.
 //!
 //! Must not: be called from an async thread, except for reading what is in memory. Decides nothing.
 
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use reeve_common::durable_file::{self, FileError, PRIVATE_FILE};
 use reeve_common::ids::{Epoch, Generation, VmId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -65,6 +66,9 @@ pub enum StateError {
         #[source]
         source: io::Error,
     },
+    /// A small file cannot be read or written.
+    #[error("the agent's state cannot be kept")]
+    File(#[from] FileError),
     /// A file does not hold what an agent wrote.
     #[error("{} is damaged or from a newer release: restore it from a backup, or remove it when no VM has been started or stopped on this host lately", path.display())]
     Damaged {
@@ -79,9 +83,6 @@ pub enum StateError {
 /// What is wrong with a state file.
 #[derive(Debug, thiserror::Error)]
 pub enum Damage {
-    /// It is larger than any such file.
-    #[error("it is larger than {FILE_LENGTH_MAX} bytes")]
-    TooLarge,
     /// It is not a number.
     #[error("it does not hold a number")]
     Number(#[source] std::num::ParseIntError),
@@ -187,7 +188,7 @@ impl StateDirectory {
         if epoch <= self.highest_epoch() {
             return Ok(());
         }
-        replace_file(&self.path, "epoch", format!("{epoch}\n").as_bytes())?;
+        durable_file::write(&self.path.join("epoch"), format!("{epoch}\n").as_bytes(), PRIVATE_FILE)?;
         self.memory().epoch = epoch;
         Ok(())
     }
@@ -255,7 +256,7 @@ impl StateDirectory {
         let length_max = usize::try_from(CONSOLE_LENGTH_MAX).unwrap_or(usize::MAX);
         let start = output.len().saturating_sub(length_max);
         let end = output.get(start..).unwrap_or_default();
-        replace_file(&directory, &console_name(vm), end)?;
+        durable_file::write(&directory.join(console_name(vm)), end, PRIVATE_FILE)?;
         drop_oldest(&directory, CONSOLES_MAX)
     }
 
@@ -336,18 +337,11 @@ fn read_memory(path: &Path) -> Result<Memory, StateError> {
 }
 
 fn read_file(path: &Path) -> Result<Option<String>, StateError> {
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => return Err(io_error("opening", path)(source)),
-    };
-    let mut text = String::new();
-    let read = file.take(FILE_LENGTH_MAX + 1).read_to_string(&mut text);
-    read.map_err(io_error("reading", path))?;
-    if u64::try_from(text.len()).unwrap_or(u64::MAX) > FILE_LENGTH_MAX {
-        return Err(StateError::Damaged { path: path.to_owned(), source: Damage::TooLarge });
+    match durable_file::read(path, FILE_LENGTH_MAX) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.is_missing() => Ok(None),
+        Err(error) => Err(StateError::File(error)),
     }
-    Ok(Some(text))
 }
 
 fn read_json<T: DeserializeOwned>(directory: &Path, name: &str) -> Result<Option<T>, StateError> {
@@ -362,22 +356,7 @@ fn damaged(directory: &Path, name: &str, source: Damage) -> StateError {
 fn replace_json<T: Serialize>(directory: &Path, name: &str, value: &T) -> Result<(), StateError> {
     let bytes = serde_json::to_vec(value)
         .map_err(|error| io_error("encoding", &directory.join(name))(io::Error::other(error)))?;
-    replace_file(directory, name, &bytes)
-}
-
-/// Replaces a file whole and durably. A leftover of an earlier attempt is overwritten.
-fn replace_file(directory: &Path, name: &str, bytes: &[u8]) -> Result<(), StateError> {
-    let temporary = directory.join(format!("{name}.new"));
-    let write = || -> io::Result<()> {
-        let mut file =
-            OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&temporary)?;
-        file.write_all(bytes)?;
-        file.sync_all()
-    };
-    write().map_err(io_error("writing", &temporary))?;
-    let path = directory.join(name);
-    fs::rename(&temporary, &path).map_err(io_error("replacing", &path))?;
-    File::open(directory).and_then(|handle| handle.sync_all()).map_err(io_error("syncing", directory))
+    Ok(durable_file::write(&directory.join(name), &bytes, PRIVATE_FILE)?)
 }
 
 /// Removes the oldest files but `keep`.

@@ -4,8 +4,10 @@
 //! Must not: name libvirt, a store or a scheduler; decide anything. See `ARCHITECTURE.md` for the layers.
 
 pub mod clock;
+pub mod durable_file;
 pub mod hardware_profile;
 pub mod ids;
+pub mod logging;
 pub mod protocol;
 pub mod quic;
 pub mod realm;

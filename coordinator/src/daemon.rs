@@ -86,7 +86,9 @@ pub async fn run(path: &Path) -> Result<(), DaemonError> {
     let mut api_task = tokio::spawn(api::serve(service.clone(), api_socket.clone(), stopping));
     log::info!(
         "reeve-coordinator {} is ready: epoch {}, agents on UDP {agent_listen}, joining on UDP {join_listen}, API at {}",
-        env!("CARGO_PKG_VERSION"), service.epoch(), api_socket.display()
+        env!("CARGO_PKG_VERSION"),
+        service.epoch(),
+        api_socket.display()
     );
 
     let ended = wait_for_end(path, &service, &mut api_task).await;
@@ -138,7 +140,9 @@ fn reload(path: &Path, service: &Service) {
         Ok(config) => {
             let before = service.config();
             if fixed(&before) != fixed(&config) {
-                log::warn!("addresses, the state directory and the API's socket change only when the coordinator is restarted");
+                log::warn!(
+                    "addresses, the state directory and the API's socket change only when the coordinator is restarted"
+                );
             }
             service.reconfigure(config);
             log::info!("the configuration was read anew from {}", path.display());

@@ -104,7 +104,7 @@ pub fn join_server_config(
     server(builder, credentials, JOIN_ALPN, quic::join_transport())
 }
 
-fn provider() -> Arc<CryptoProvider> {
+pub(super) fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
 

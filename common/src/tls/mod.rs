@@ -23,3 +23,4 @@ pub use join_line::{
     InvalidJoinLine, InvalidSecretHash, JoinLine, JoinSecret, NoRandomness, SecretHash, check_address,
 };
 pub use refusal::{Side, TlsRefusal};
+pub use verifier::verify_host_certificate;

@@ -89,6 +89,7 @@ impl TlsRefusal {
             | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. }
             | CertificateError::BadSignature => Self::UnknownAuthority,
             CertificateError::ApplicationVerificationFailure => Self::WrongFingerprint,
+            CertificateError::Other(OtherError(cause)) if cause.is::<NotYetValid>() => Self::NotYetValid,
             _ => Self::Unusable,
         }
     }

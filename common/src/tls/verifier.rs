@@ -4,6 +4,7 @@
 //! Must not: look at a host's records. Whether a host has been removed is asked after `Hello`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -20,6 +21,7 @@ use super::configuration::TlsError;
 use super::fingerprint::CaFingerprint;
 use super::identity::Identity;
 use super::refusal::TlsRefusal;
+use crate::clock::Timestamp;
 
 /// Gives each refusal its own alert; see `refusal.rs`.
 fn with_own_alert(error: Error) -> Error {
@@ -110,6 +112,25 @@ impl ClientCertVerifier for HostVerifier {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.chain.supported_verify_schemes()
+    }
+}
+
+/// Checks a host certificate that was received, as the coordinator will check it: its authority, its time, its purpose.
+///
+/// # Errors
+/// [`TlsRefusal`] says why the coordinator would refuse it.
+pub fn verify_host_certificate(
+    certificate: &CertificateDer<'_>,
+    authority: &CertificateDer<'_>,
+    now: Timestamp,
+) -> Result<CertificateFacts, TlsRefusal> {
+    let verifier =
+        HostVerifier::new(authority, super::configuration::provider()).map_err(|_| TlsRefusal::Unusable)?;
+    let now = UnixTime::since_unix_epoch(Duration::from_millis(now.0));
+    match verifier.verify_client_cert(certificate, &[], now) {
+        Ok(_) => CertificateFacts::read(certificate).map_err(|_| TlsRefusal::Unusable),
+        Err(Error::InvalidCertificate(cause)) => Err(TlsRefusal::from_certificate_error(&cause)),
+        Err(_) => Err(TlsRefusal::Unusable),
     }
 }
 

@@ -319,7 +319,7 @@ async fn dial(
         Ok(Ok(opened)) => Ok(opened),
         Ok(Err(error)) => Err(explain(&connection, address, error).await),
         Err(_) => {
-            connection.close(RefusalCode::TooSlow.to_number(), b"no welcome in time");
+            connection.close(RefusalCode::TooSlow.number(), b"no welcome in time");
             Err(no_answer)
         }
     }
@@ -392,11 +392,11 @@ async fn explain(connection: &Connection, address: SocketAddr, error: HandshakeE
             }
         }
         HandshakeError::NoCommonVersion { .. } => {
-            connection.close(RefusalCode::VersionMismatch.to_number(), b"no common protocol version");
+            connection.close(RefusalCode::VersionMismatch.number(), b"no common protocol version");
             ConnectError::Refused { address, code: RefusalCode::VersionMismatch, text: error.to_string() }
         }
         error => {
-            connection.close(RefusalCode::ProtocolViolation.to_number(), error.to_string().as_bytes());
+            connection.close(RefusalCode::ProtocolViolation.number(), error.to_string().as_bytes());
             ConnectError::Greeting { address, source: error }
         }
     }

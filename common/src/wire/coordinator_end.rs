@@ -151,7 +151,7 @@ async fn receive(incoming: Incoming, remote: SocketAddr) -> Result<PendingAgent,
     let connected = timeout_at(deadline, connecting).await.map_err(|_| AcceptError::TooSlow { remote })?;
     let connection = connected.map_err(|error| broken(&error))?;
     let refuse = |code: RefusalCode, error: AcceptError| {
-        connection.close(code.to_number(), error.to_string().as_bytes());
+        connection.close(code.number(), error.to_string().as_bytes());
         error
     };
     let certificate = peer_certificate(&connection).map_err(|source| {
@@ -169,7 +169,7 @@ async fn receive(incoming: Incoming, remote: SocketAddr) -> Result<PendingAgent,
             if let Some(reason) = connection.close_reason() {
                 return Err(broken(&reason));
             }
-            connection.close(code.to_number(), source.to_string().as_bytes());
+            connection.close(code.number(), source.to_string().as_bytes());
             return Err(AcceptError::Greeting { remote, source });
         }
     };
@@ -246,6 +246,6 @@ impl PendingAgent {
         let Identity::Host { realm, host } = &self.identity else { return };
         log::warn!(REEVE_HOST:% = host, REEVE_REALM:% = realm; "host {host} at {} was refused ({code}): {text}", self.remote);
         self.connection
-            .close(code.to_number(), crate::text::printable(text, super::link::REASON_LENGTH_MAX).as_bytes());
+            .close(code.number(), crate::text::printable(text, super::link::REASON_LENGTH_MAX).as_bytes());
     }
 }

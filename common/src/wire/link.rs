@@ -77,7 +77,9 @@ impl RefusalCode {
         )
     }
 
-    pub(super) fn to_number(self) -> VarInt {
+    /// Its number in the protocol.
+    #[must_use]
+    pub fn number(self) -> VarInt {
         let numbered = Self::NUMBERED.iter().find(|(code, _)| *code == self).map(|(_, number)| *number);
         VarInt::from_u32(match (numbered, self) {
             (Some(number), _) | (None, Self::Other(number)) => number,
@@ -229,6 +231,18 @@ impl CloseReason {
         }
     }
 
+    /// What the library says, as the coordinator sees it.
+    #[must_use]
+    pub fn at_coordinator(error: &ConnectionError) -> Self {
+        Self::from_quic(error, Side::Coordinator)
+    }
+
+    /// What the library says, as a host sees it.
+    #[must_use]
+    pub fn at_host(error: &ConnectionError) -> Self {
+        Self::from_quic(error, Side::Host)
+    }
+
     /// Whether connecting again may help without anybody doing anything.
     #[must_use]
     pub const fn is_retryable(&self) -> bool {
@@ -284,9 +298,9 @@ mod tests {
     fn each_code_reads_back_as_it_was_sent_and_keeps_its_number() {
         for (index, (code, number)) in RefusalCode::NUMBERED.into_iter().enumerate() {
             assert_eq!(u64::try_from(index).unwrap(), u64::from(number), "{code} has lost its number");
-            assert_eq!(RefusalCode::from_number(code.to_number()), code);
+            assert_eq!(RefusalCode::from_number(code.number()), code);
         }
         assert_eq!(RefusalCode::from_number(VarInt::from_u32(77)), RefusalCode::Other(77));
-        assert_eq!(RefusalCode::Other(77).to_number(), VarInt::from_u32(77));
+        assert_eq!(RefusalCode::Other(77).number(), VarInt::from_u32(77));
     }
 }

@@ -66,7 +66,7 @@ impl Session {
     pub(super) fn close(&self, code: RefusalCode, text: &str) {
         let text = printable(text, REASON_LENGTH_MAX);
         let _ = self.closed_here.set(CloseReason::Here { code, text: text.clone() });
-        self.connection.close(code.to_number(), text.as_bytes());
+        self.connection.close(code.number(), text.as_bytes());
     }
 
     /// Waits for the end and says why it came.

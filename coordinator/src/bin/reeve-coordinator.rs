@@ -58,7 +58,7 @@ fn main() -> ExitCode {
             },
         },
         Command::Run => {
-            reeve_common::logging::init("reeve-coordinator");
+            reeve_common::logging::init("reeve-coordinator", None);
             let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
                 Ok(runtime) => runtime,
                 Err(error) => return fail(1, &format!("no runtime: {error}")),

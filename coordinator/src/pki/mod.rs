@@ -1,33 +1,16 @@
-//! Placeholder.
-#![allow(missing_docs, clippy::todo, clippy::needless_pass_by_value)]
-use reeve_common::clock::Timestamp;
-use reeve_common::tls::{CaFingerprint, Credentials, Identity};
-#[derive(Debug, thiserror::Error)]
-#[error("x")]
-pub struct AuthorityError;
-#[derive(Debug, thiserror::Error)]
-#[error("x")]
-pub struct IssueError;
-#[derive(Debug)]
-pub struct Authority;
-pub struct Issued {
-    pub pem: String,
-    pub not_after: Timestamp,
-}
-impl Authority {
-    pub fn create(_: &std::path::Path, _: Timestamp) -> Result<Self, AuthorityError> {
-        todo!()
-    }
-    pub fn open(_: &std::path::Path) -> Result<Self, AuthorityError> {
-        todo!()
-    }
-    pub fn fingerprint(&self) -> CaFingerprint {
-        todo!()
-    }
-    pub fn issue_host(&self, _: &str, _: &Identity, _: Timestamp) -> Result<Issued, IssueError> {
-        todo!()
-    }
-    pub fn server_credentials(&self, _: Timestamp) -> Result<Credentials, AuthorityError> {
-        todo!()
-    }
-}
+//! Owns who is vouched for: the certificate authority, the certificates it issues, and the tokens by which a machine
+//! becomes a host.
+//!
+//! Must not: know which hosts exist or store tokens (the store does, behind [`TokenBook`]), or speak on the network
+//! (`enrolment.rs` does).
+
+mod authority;
+mod join_token;
+mod server_certificate;
+mod signing_request;
+
+pub use authority::{Authority, AuthorityError, HOST_CERTIFICATE_LIFETIME, IssueError, IssuedCertificate};
+pub use join_token::{JOIN_TOKEN_LIFETIME, JoinToken, JoiningHost, MemoryTokenBook, TokenBook, TokenRefusal};
+pub use reeve_common::tls::{CaFingerprint, JoinLine, JoinSecret, SecretHash};
+pub use server_certificate::{ServedPort, keep_server_certificates};
+pub use signing_request::{RequestRefusal, SigningRequest};

@@ -44,8 +44,8 @@ use crate::store::{Collection, CounterError, RecordError, Store, StoreError, nex
 pub use self::drives::NewDrive;
 pub use self::error::{ErrorKind, ServiceError};
 pub use self::reading::Status;
-pub(crate) use self::tokens::agent_address;
 pub use self::tokens::StoredTokens;
+pub(crate) use self::tokens::agent_address;
 pub use self::views::{HostView, JoinToken, ProfileView, RealmView, VmDetail, VmLog, VmView};
 
 /// Who asks.

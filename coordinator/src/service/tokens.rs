@@ -77,7 +77,8 @@ impl Service {
         let token = JoinToken { expires_at: now.after(lifetime), ..JoinToken::new(host, now) };
         let expires_at = token.expires_at;
         let key = token_key(secret.hash()).map_err(|error| ServiceError::internal(error.to_string()))?;
-        let text = TokenRecord::from(token).encode().map_err(|error| ServiceError::internal(error.to_string()))?;
+        let text =
+            TokenRecord::from(token).encode().map_err(|error| ServiceError::internal(error.to_string()))?;
         let batch = Batch::new().put(key, Precondition::Absent, text);
         self.write(self.clear_expired(batch, now).await?).await?;
         log::info!(REEVE_HOST:% = name, REEVE_OPERATOR:% = actor.name;
@@ -141,9 +142,11 @@ impl TokenBook for StoredTokens {
         let (Ok(token_text), Ok(host_text)) = texts else {
             return Err(unavailable("a record cannot be written".to_owned()));
         };
-        let batch = Batch::new()
-            .put(key, Precondition::At(stored.version), token_text)
-            .put(host_key(host.id), Precondition::At(kept.version), host_text);
+        let batch = Batch::new().put(key, Precondition::At(stored.version), token_text).put(
+            host_key(host.id),
+            Precondition::At(kept.version),
+            host_text,
+        );
         let version = match service.store().apply(batch).await {
             Ok(version) => version,
             // Somebody else was faster, with this line or with the host.

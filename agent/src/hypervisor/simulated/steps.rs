@@ -130,6 +130,7 @@ impl SimulatedHypervisor {
         let mut inside = self.lock();
         let Some(pool) = inside.world.pools.get_mut(pool) else { return false };
         pool.active = active;
+        inside.emit(HypervisorEvent::Pools);
         inside.save(&self.settings);
         true
     }
