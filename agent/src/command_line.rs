@@ -133,7 +133,7 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed_and_its_help_has_examples() {
         let mut command = CommandLine::command();
-        command.debug_assert();
+        command.clone().debug_assert();
         let help = command.render_long_help().to_string();
         assert!(help.contains("reeve-agent join @") && help.contains("Exit status"), "{help}");
     }
@@ -160,7 +160,9 @@ mod tests {
         let Command::Run(arguments) = said.command else { panic!("{said:?}") };
         assert_eq!(arguments.settings().hypervisor, Some(HypervisorKind::Simulated));
         assert_eq!(arguments.settings().coordinator.as_deref(), Some("c:1"));
-        for wrong in [["run", "--hypervisor=xen"], ["run", "--coordinator=nowhere"], ["run", "--log-level=loud"]] {
+        for wrong in
+            [["run", "--hypervisor=xen"], ["run", "--coordinator=nowhere"], ["run", "--log-level=loud"]]
+        {
             let refused = CommandLine::try_parse_from(["reeve-agent"].iter().chain(&wrong)).unwrap_err();
             assert_eq!(refused.exit_code(), i32::from(EXIT_USAGE));
         }

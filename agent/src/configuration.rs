@@ -100,8 +100,8 @@ pub struct Configuration {
     pub libvirt_uri: String,
     /// Where the coordinator is, if not where it was when the host joined.
     pub coordinator: Option<String>,
-    /// How much is logged.
-    pub log_level: LogLevel,
+    /// How much is logged, if anybody said.
+    pub log_level: Option<LogLevel>,
 }
 
 /// What is wrong with the configuration file.
@@ -157,7 +157,7 @@ impl Configuration {
             hypervisor: spoken.hypervisor.or(written.hypervisor).unwrap_or_default(),
             libvirt_uri: spoken.libvirt_uri.or(written.libvirt_uri).unwrap_or_else(|| LIBVIRT_URI.to_owned()),
             coordinator: spoken.coordinator.or(written.coordinator),
-            log_level: spoken.log_level.or(written.log_level).unwrap_or(LogLevel(log::LevelFilter::Info)),
+            log_level: spoken.log_level.or(written.log_level),
         })
     }
 }
@@ -262,7 +262,7 @@ mod tests {
         assert_eq!(configuration.libvirt_uri, "test:///default");
         assert_eq!(configuration.hypervisor, HypervisorKind::Simulated);
         assert_eq!(configuration.state_directory, Path::new(STATE_DIRECTORY));
-        assert_eq!(configuration.log_level, LogLevel(log::LevelFilter::Debug));
+        assert_eq!(configuration.log_level, Some(LogLevel(log::LevelFilter::Debug)));
     }
 
     #[test]

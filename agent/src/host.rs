@@ -40,6 +40,10 @@ const POLL_INTERVAL_UNTOLD: Duration = Duration::from_secs(30);
 /// The shortest poll interval obeyed; each poll lists every domain.
 const POLL_INTERVAL_MIN: Duration = Duration::from_secs(1);
 
+/// How long events that call for a comparison are gathered, so that a hundred of somebody else's domains starting at
+/// once are one comparison.
+const GATHERING: Duration = Duration::from_millis(100);
+
 /// How soon the hypervisor is tried again when listing failed and no event says that it is back.
 const UNREACHABLE_RETRY: Duration = Duration::from_secs(5);
 
@@ -186,7 +190,7 @@ impl Host {
             let interval = told.unwrap_or(POLL_INTERVAL_UNTOLD).max(POLL_INTERVAL_MIN);
             let interval = if reachable { interval } else { interval.min(UNREACHABLE_RETRY) };
             tokio::select! {
-                () = self.inner.attention.notified() => {}
+                () = self.inner.attention.notified() => tokio::time::sleep(GATHERING).await,
                 () = tokio::time::sleep(interval) => {}
             }
         }

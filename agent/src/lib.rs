@@ -21,3 +21,6 @@ pub mod state_directory;
 mod state_records;
 mod storage_commands;
 pub mod vm;
+
+#[cfg(test)]
+mod test_machine;

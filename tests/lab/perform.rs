@@ -158,7 +158,7 @@ impl Lab {
         ProcessIdentity::of(pid).with_context(|| format!("`{shown}` vanished when it was started"))
     }
 
-    fn marked<S: AsRef<OsStr>>(&self, command: &[S]) -> Command {
+    pub(crate) fn marked<S: AsRef<OsStr>>(&self, command: &[S]) -> Command {
         let mut words = command.iter();
         let mut marked = Command::new(words.next().map_or(OsStr::new("true"), AsRef::as_ref));
         marked

@@ -118,15 +118,6 @@ pub(super) fn router(service: Service) -> Router {
         .with_state(service)
 }
 
-async fn in_time(State(patience): State<Duration>, request: Request, next: Next) -> Response {
-    match tokio::time::timeout(patience, next.run(request)).await {
-        Ok(response) => response,
-        Err(_) => Refusal::new(
-            ProblemKind::TimedOut,
-            format!("there was no answer within {} s", patience.as_secs()),
-        )
-        .advise("what was asked may still be carried out: look before asking again")
-        .into_response(),
 /// How long one route may take.
 #[derive(Clone)]
 struct Limit {
