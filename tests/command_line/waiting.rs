@@ -32,7 +32,7 @@ async fn a_start_is_followed_until_the_guest_has_registered() {
     let answer = reeve(&coordinator.socket, "vm start web-1").await.ended(0);
     assert_eq!(
         answer.out,
-        "web-1-0f8fad5b: running on node-2 after 4.2s; chosen node-2: cost +0.2500 (runner-up node-1, cost +0.5000)\n"
+        "web-1-0f8fad5b: running on node-2 after 4.2s; cost +0.2500 (runner-up node-1, cost +0.5000)\n"
     );
     assert_eq!(
         answer.err.lines().collect::<Vec<_>>(),
@@ -78,7 +78,7 @@ async fn a_wait_has_an_end() {
 async fn without_waiting_the_first_answer_counts() {
     let coordinator = life(&["placed", "running"], json!({}));
     let answer = reeve(&coordinator.socket, "vm start web-1 --no-wait").await.ended(0);
-    answer.says(&["web-1-0f8fad5b: placed on node-2; chosen node-2"]);
+    answer.says(&["web-1-0f8fad5b: placed on node-2; cost +0.2500"]);
 }
 
 #[tokio::test]
