@@ -162,7 +162,9 @@ fn host_mounts(lab: &Description, host: &HostDescription) -> Vec<Vec<String>> {
         ("group", format!("reeve-agent:x:{AGENT_USER}:")),
     ];
     for (file, line) in accounts {
-        let add = format!("{{ cat /etc/{file}; echo '{line}'; }} > /run/{file} && mount --bind /run/{file} /etc/{file}");
+        let add = format!(
+            "{{ cat /etc/{file}; echo '{line}'; }} > /run/{file} && mount --bind /run/{file} /etc/{file}"
+        );
         commands.push(words(&["sh", "-c", &add]));
     }
     commands
