@@ -2,6 +2,7 @@
 //! that has registered, and what must survive when its parts are killed, cut off or lied to.
 
 mod drives;
+mod enrolment;
 mod fleet;
 mod hostile;
 mod kills;

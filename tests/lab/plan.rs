@@ -156,17 +156,6 @@ fn host_mounts(lab: &Description, host: &HostDescription) -> Vec<Vec<String>> {
     for pool in libvirt_files::POOLS {
         bind(lab.shared().join(pool), &format!("{}/{pool}", libvirt_files::POOL_ROOT));
     }
-    // libvirt's client looks its own user and group up; the machine need not know the agent's.
-    let accounts = [
-        ("passwd", format!("reeve-agent:x:{AGENT_USER}:{AGENT_USER}::{AGENT_STATE}:/usr/sbin/nologin")),
-        ("group", format!("reeve-agent:x:{AGENT_USER}:")),
-    ];
-    for (file, line) in accounts {
-        let add = format!(
-            "{{ cat /etc/{file}; echo '{line}'; }} > /run/{file} && mount --bind /run/{file} /etc/{file}"
-        );
-        commands.push(words(&["sh", "-c", &add]));
-    }
     commands
 }
 
