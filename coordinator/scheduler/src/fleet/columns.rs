@@ -22,6 +22,13 @@ impl AmountColumn {
         }
     }
 
+    /// Column by column the slots in `order`.
+    fn reorder(&mut self, order: &[usize]) {
+        let amounts: Vec<Amount> = order.iter().map(|slot| self.get(*slot)).collect();
+        self.total = amounts.iter().map(|amount| amount.total).collect();
+        self.used = amounts.iter().map(|amount| amount.used).collect();
+    }
+
     fn set(&mut self, slot: usize, amount: Amount) {
         if self.total.len() <= slot {
             self.total.resize(slot + 1, 0);
@@ -93,6 +100,21 @@ impl Columns {
         self.before.push(f64::NAN);
         self.set(slot, &Row::default());
         slot
+    }
+
+    /// Leaves the slots in `order`, in that order.
+    pub(super) fn reorder(&mut self, order: &[usize]) {
+        fn pick<T: Copy>(column: &mut Vec<T>, order: &[usize]) {
+            *column = order.iter().map(|slot| column[*slot]).collect();
+        }
+        pick(&mut self.ids, order);
+        pick(&mut self.open, order);
+        pick(&mut self.functions, order);
+        pick(&mut self.vms, order);
+        pick(&mut self.measured, order);
+        pick(&mut self.before, order);
+        let amounts = [&mut self.cores, &mut self.memory, &mut self.devices];
+        amounts.into_iter().chain(&mut self.devices_of).for_each(|column| column.reorder(order));
     }
 
     /// Replaces the numbers of one host.

@@ -42,18 +42,11 @@ use realm::Realm;
 pub struct Fleet {
     realms: Vec<Realm>,
     realm_numbers: HashMap<RealmName, usize>,
-    places: BTreeMap<HostId, Place>,
+    places: BTreeMap<HostId, usize>,
     vms: HashMap<VmId, (HostId, Holding)>,
     /// The VMs of hosts that are not there, for when they come back.
     parked: BTreeMap<HostId, Tenants>,
     book: Book,
-}
-
-/// Where a host is kept.
-#[derive(Debug, Clone, Copy)]
-struct Place {
-    realm: usize,
-    slot: usize,
 }
 
 impl Fleet {
@@ -67,19 +60,25 @@ impl Fleet {
     pub fn upsert_host(&mut self, host: HostDescription) {
         let id = host.id;
         let realm = self.realm_number(&host.realm);
-        let (tenants, measured) = match self.places.get(&id).copied() {
-            Some(place) if place.realm == realm => {
-                return self.realms[realm].replace(place.slot, host, &self.book);
+        let (tenants, measured) = match self.place(id) {
+            Some((there, slot)) if there == realm => {
+                return self.realms[realm].replace(slot, host, &self.book);
             }
-            Some(place) => {
-                let measured = self.realms[place.realm].measured(place.slot);
-                (self.realms[place.realm].remove(place.slot), measured)
+            Some((there, slot)) => {
+                let measured = self.realms[there].measured(slot);
+                (self.realms[there].remove(slot), measured)
             }
             None => (self.parked.remove(&id).unwrap_or_default(), None),
         };
         let slot = self.realms[realm].insert(host, tenants, &self.book);
         self.realms[realm].set_measured(slot, measured, &self.book);
-        self.places.insert(id, Place { realm, slot });
+        self.places.insert(id, realm);
+    }
+
+    /// The number of a host's realm and its slot there.
+    fn place(&self, host: HostId) -> Option<(usize, usize)> {
+        let realm = *self.places.get(&host)?;
+        self.realms[realm].slot(host).map(|slot| (realm, slot))
     }
 
     fn realm_number(&mut self, name: &RealmName) -> usize {
@@ -92,36 +91,37 @@ impl Fleet {
 
     /// Forgets a host. VMs placed there stay so until they are released, and count again should it come back.
     pub fn remove_host(&mut self, host: HostId) {
-        if let Some(place) = self.places.remove(&host) {
-            let tenants = self.realms[place.realm].remove(place.slot);
+        if let Some((realm, slot)) = self.place(host) {
+            let tenants = self.realms[realm].remove(slot);
+            self.places.remove(&host);
             self.parked.insert(host, tenants);
         }
     }
 
     /// Replaces what was measured on a host; none when the last measurement is too old to be believed.
     pub fn set_measured(&mut self, host: HostId, measured: Option<Measured>) {
-        if let Some(place) = self.places.get(&host) {
-            self.realms[place.realm].set_measured(place.slot, measured, &self.book);
+        if let Some((realm, slot)) = self.place(host) {
+            self.realms[realm].set_measured(slot, measured, &self.book);
         }
     }
 
     /// A host as it was described.
     #[must_use]
     pub fn host(&self, host: HostId) -> Option<&HostDescription> {
-        let place = self.places.get(&host)?;
-        self.realms[place.realm].host(place.slot)
+        let (realm, slot) = self.place(host)?;
+        self.realms[realm].host(slot)
     }
 
     /// All hosts as they were described, by id.
     pub fn hosts(&self) -> impl Iterator<Item = &HostDescription> {
-        self.places.values().filter_map(|place| self.realms[place.realm].host(place.slot))
+        self.places.keys().filter_map(|host| self.host(*host))
     }
 
     /// What was last measured on a host.
     #[must_use]
     pub fn measured(&self, host: HostId) -> Option<Measured> {
-        let place = self.places.get(&host)?;
-        self.realms[place.realm].measured(place.slot)
+        let (realm, slot) = self.place(host)?;
+        self.realms[realm].measured(slot)
     }
 
     /// Whether the host can take the VM now. Every placement is checked by this and nothing else.
@@ -129,8 +129,8 @@ impl Fleet {
     /// # Errors
     /// The first reason why it cannot.
     pub fn fits(&self, host: HostId, request: &Request) -> Result<(), Reason> {
-        let place = self.places.get(&host).ok_or(Reason::UnknownHost { host })?;
-        self.realms[place.realm].fits(place.slot, request, &self.book)
+        let (realm, slot) = self.place(host).ok_or(Reason::UnknownHost { host })?;
+        self.realms[realm].fits(slot, request, &self.book)
     }
 
     /// Promises the VM its share of the host, if it fits. Repeating it for the same VM, host and amounts changes
@@ -182,16 +182,16 @@ impl Fleet {
 
     fn count(&mut self, vm: VmId, host: HostId, holding: Holding) {
         self.vms.insert(vm, (host, holding));
-        match self.places.get(&host) {
-            Some(place) => self.realms[place.realm].admit(place.slot, vm, holding, &self.book),
+        match self.place(host) {
+            Some((realm, slot)) => self.realms[realm].admit(slot, vm, holding, &self.book),
             None => self.parked.entry(host).or_default().insert(vm, holding),
         }
     }
 
     fn dismiss(&mut self, vm: VmId, host: HostId) {
         self.vms.remove(&vm);
-        match self.places.get(&host) {
-            Some(place) => self.realms[place.realm].dismiss(place.slot, vm, &self.book),
+        match self.place(host) {
+            Some((realm, slot)) => self.realms[realm].dismiss(slot, vm, &self.book),
             None => {
                 if let Some(tenants) = self.parked.get_mut(&host) {
                     tenants.remove(vm);
@@ -220,10 +220,10 @@ impl Fleet {
         workspaces.resize_with(self.realms.len(), Workspaces::default);
         let hosts: Vec<HostExplanation> = self
             .places
-            .values()
-            .filter_map(|place| {
-                let workspaces = workspaces.get_mut(place.realm)?;
-                self.realms[place.realm].explain(place.slot, request, &self.book, workspaces)
+            .keys()
+            .filter_map(|host| {
+                let (realm, slot) = self.place(*host)?;
+                self.realms[realm].explain(slot, request, &self.book, workspaces.get_mut(realm)?)
             })
             .map(|(explanation, _)| explanation)
             .collect();
@@ -241,14 +241,14 @@ impl Fleet {
     /// What of a host is promised.
     #[must_use]
     pub fn usage(&self, host: HostId) -> Option<HostUsage> {
-        let place = self.places.get(&host)?;
-        self.realms[place.realm].usage(place.slot, &self.book)
+        let (realm, slot) = self.place(host)?;
+        self.realms[realm].usage(slot, &self.book)
     }
 
     /// The VMs counted on a host, by id; also of one that is not there.
     pub fn vms_on(&self, host: HostId) -> impl Iterator<Item = VmId> {
-        let tenants = match self.places.get(&host) {
-            Some(place) => self.realms[place.realm].tenants(place.slot),
+        let tenants = match self.place(host) {
+            Some((realm, slot)) => self.realms[realm].tenants(slot),
             None => self.parked.get(&host),
         };
         tenants.into_iter().flat_map(Tenants::ids)

@@ -1,6 +1,8 @@
 //! Owns the hosts of one realm: their columns, their VMs, and the choice among them. Realms never mix, so nothing here
 //! ever looks beyond its own.
 
+use std::collections::HashMap;
+
 use reeve_common::hardware_profile::Capacity;
 use reeve_common::ids::{DeviceClass, HostId, VmId};
 use reeve_common::units::{Mebibytes, Millicores};
@@ -17,13 +19,18 @@ use crate::host::{HostDescription, HostUsage, Measured};
 use crate::reason::Reason;
 use crate::request::Request;
 
-/// The hosts of one realm, by slot. A slot is vacant after its host was removed.
+/// How many more vacant slots than hosts there may be before the hosts move together.
+const VACANT_MAX: usize = 64;
+
+/// The hosts of one realm, by slot: in the order of their ids, as far as they came in that order. A slot is vacant after
+/// its host was removed, and stays so until [`Realm::settle`].
 #[derive(Debug, Default)]
 pub(super) struct Realm {
     columns: Columns,
     hosts: Vec<Option<HostDescription>>,
     tenants: Vec<Tenants>,
-    vacant: Vec<usize>,
+    slots: HashMap<HostId, usize>,
+    is_out_of_order: bool,
     device_classes: Vec<DeviceClass>,
     functions: FunctionTable,
     shared_use: SharedUse,
@@ -35,19 +42,11 @@ pub(super) struct Realm {
 impl Realm {
     /// Adds a host with the VMs it has, and says in which slot.
     pub(super) fn insert(&mut self, host: HostDescription, tenants: Tenants, book: &Book) -> usize {
-        let slot = match self.vacant.pop() {
-            Some(slot) => {
-                // Kept scores name the host that was here before.
-                self.cache.distrust();
-                slot
-            }
-            None => {
-                self.hosts.push(None);
-                self.tenants.push(Tenants::default());
-                self.columns.push_vacant()
-            }
-        };
-        self.columns.measured[slot] = None;
+        self.is_out_of_order |= self.columns.ids.last().is_some_and(|last| *last >= host.id.0);
+        self.hosts.push(None);
+        self.tenants.push(Tenants::default());
+        let slot = self.columns.push_vacant();
+        self.slots.insert(host.id, slot);
         self.tenants[slot] = tenants;
         let function = self.acquire_function(&host);
         self.columns.functions[slot] = function;
@@ -75,8 +74,31 @@ impl Realm {
         let id = self.columns.ids[slot];
         self.columns.set(slot, &Row { id, ..Row::default() });
         self.log.note(slot, self.columns.len());
-        self.vacant.push(slot);
+        self.slots.remove(&HostId(id));
         tenants
+    }
+
+    /// Where a host is.
+    pub(super) fn slot(&self, host: HostId) -> Option<usize> {
+        self.slots.get(&host).copied()
+    }
+
+    /// Puts the hosts in the order of their ids, without gaps, if they are not: kept scores rely on the order, and gaps cost
+    /// time. Hosts are numbered as they are added, so this happens after they were loaded and then seldom.
+    fn settle(&mut self) {
+        let vacant = self.columns.len() - self.slots.len();
+        if !self.is_out_of_order && vacant <= self.slots.len() + VACANT_MAX {
+            return;
+        }
+        let mut order: Vec<usize> = self.slots.values().copied().collect();
+        order.sort_unstable_by_key(|slot| self.columns.ids[*slot]);
+        self.columns.reorder(&order);
+        self.hosts = order.iter().map(|slot| self.hosts[*slot].take()).collect();
+        self.tenants = order.iter().map(|slot| std::mem::take(&mut self.tenants[*slot])).collect();
+        self.slots = self.columns.ids.iter().enumerate().map(|(slot, id)| (HostId(*id), slot)).collect();
+        self.is_out_of_order = false;
+        self.log.forget();
+        self.cache.distrust();
     }
 
     fn acquire_function(&mut self, host: &HostDescription) -> usize {
@@ -244,12 +266,14 @@ impl Realm {
 
     /// The host with the lowest score.
     pub(super) fn decide(&mut self, request: &Request, book: &Book) -> Option<HostId> {
+        self.settle();
         let asked = self.asked(request);
         let key = ClassKey::of(request, &self.shared_use);
         let Self { columns, functions, tenants, shared_use, log, cache, .. } = self;
         let asks_whose_it_is = !shared_use.is_nothing();
         let ground = Ground { columns, functions, tenants, book, asks_whose_it_is };
-        cache.decide(key, request, &asked, &ground, log).map(HostId)
+        let slot = cache.decide(key, request, &asked, &ground, log)?;
+        Some(HostId(columns.ids[slot]))
     }
 
     /// Everything about one host that bears on the request, and why it cannot take it.
