@@ -139,6 +139,38 @@ impl Columns {
         self.devices.set(slot, all);
     }
 
+    /// Counts one more VM and what it takes.
+    pub(super) fn add(&mut self, slot: usize, cores: u64, memory: u64) {
+        self.vms[slot] += 1;
+        self.cores.used[slot] += cores;
+        self.memory.used[slot] += memory;
+    }
+
+    /// Counts one VM less.
+    pub(super) fn subtract(&mut self, slot: usize, cores: u64, memory: u64) {
+        self.vms[slot] = self.vms[slot].saturating_sub(1);
+        self.cores.used[slot] = self.cores.used[slot].saturating_sub(cores);
+        self.memory.used[slot] = self.memory.used[slot].saturating_sub(memory);
+    }
+
+    /// Counts devices that a VM takes.
+    pub(super) fn add_devices(&mut self, slot: usize, class: usize, count: u64) {
+        self.devices.used[slot] += count;
+        if let Some(column) = self.devices_of.get_mut(class) {
+            let amount = column.get(slot);
+            column.set(slot, Amount { used: amount.used + count, ..amount });
+        }
+    }
+
+    /// Counts devices that a VM gives back.
+    pub(super) fn subtract_devices(&mut self, slot: usize, class: usize, count: u64) {
+        self.devices.used[slot] = self.devices.used[slot].saturating_sub(count);
+        if let Some(column) = self.devices_of.get_mut(class) {
+            let amount = column.get(slot);
+            column.set(slot, Amount { used: amount.used.saturating_sub(count), ..amount });
+        }
+    }
+
     /// The devices of one class on a host.
     pub(super) fn devices_of(&self, class: usize, slot: usize) -> Amount {
         self.devices_of.get(class).map_or_else(Amount::default, |column| column.get(slot))

@@ -72,19 +72,23 @@ impl<const W: usize> Tournament<W> {
         }
     }
 
-    /// Replaces the scores of one host.
+    /// Replaces the scores of one host. Its siblings are looked at only where it was the lowest and is not any more.
     pub(super) fn update(&mut self, slot: usize, scores: &[f64; W]) {
         self.grow(slot + 1);
-        self.leaves[slot] = *scores;
+        let mut old = std::mem::replace(&mut self.leaves[slot], *scores);
+        let mut new = *scores;
         let mut below = &self.leaves;
         let mut node = slot;
         for level in &mut self.levels {
             node /= CHILDREN;
-            let lowest = lowest(below, node);
-            if level[node] == lowest {
+            let before = level[node];
+            let after =
+                if has_lost(&before, &old, &new) { lowest(below, node) } else { lower(&before, &new) };
+            if after == before {
                 return;
             }
-            level[node] = lowest;
+            level[node] = after;
+            (old, new) = (before, after);
             below = level;
         }
     }
@@ -114,6 +118,26 @@ impl<const W: usize> Tournament<W> {
     }
 }
 
+/// Whether in some lane the child was as low as its node and has risen.
+#[inline]
+fn has_lost<const W: usize>(node: &[f64; W], old: &[f64; W], new: &[f64; W]) -> bool {
+    let mut found = false;
+    for lane in 0..W {
+        found |= (old[lane] == node[lane]) & (new[lane] > node[lane]);
+    }
+    found
+}
+
+/// The lower of two in each lane.
+#[inline]
+fn lower<const W: usize>(left: &[f64; W], right: &[f64; W]) -> [f64; W] {
+    let mut lower = *left;
+    for lane in 0..W {
+        lower[lane] = if right[lane] < left[lane] { right[lane] } else { left[lane] };
+    }
+    lower
+}
+
 /// The lowest score in each lane among the children of a node.
 #[inline]
 fn lowest<const W: usize>(below: &[[f64; W]], node: usize) -> [f64; W] {
@@ -121,9 +145,7 @@ fn lowest<const W: usize>(below: &[[f64; W]], node: usize) -> [f64; W] {
     let children = below.get(first..(first + CHILDREN).min(below.len())).unwrap_or_default();
     let mut lowest = [INFEASIBLE; W];
     for child in children {
-        for lane in 0..W {
-            lowest[lane] = if child[lane] < lowest[lane] { child[lane] } else { lowest[lane] };
-        }
+        lowest = lower(&lowest, child);
     }
     lowest
 }
