@@ -13,7 +13,20 @@ const LOOK_EVERY: Duration = Duration::from_millis(25);
 ///
 /// # Errors
 /// When `look` fails, or when it has given nothing for as long as `patience`.
-pub fn poll_until<T>(
+pub fn poll_until<T>(what: &str, patience: Duration, look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+    look_every(LOOK_EVERY, what, patience, look)
+}
+
+/// As [`poll_until`], without a pause between two looks: for what passes quickly.
+///
+/// # Errors
+/// As for [`poll_until`].
+pub fn watch_until<T>(what: &str, patience: Duration, look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+    look_every(Duration::ZERO, what, patience, look)
+}
+
+fn look_every<T>(
+    pause: Duration,
     what: &str,
     patience: Duration,
     mut look: impl FnMut() -> Result<Option<T>>,
@@ -26,6 +39,6 @@ pub fn poll_until<T>(
         if begun.elapsed() >= patience {
             bail!("waited {} s for {what} in vain", patience.as_secs());
         }
-        thread::sleep(LOOK_EVERY);
+        thread::sleep(pause);
     }
 }

@@ -55,7 +55,7 @@ cost-functions {{
   lab {{
     cpu      = "2 * power(cores.load, 2)"
     memory   = "4 * exponential(memory.load, 8)"
-    crowding = "ramp(vms, 2, 6)"
+    crowding = "power(vms, 2) / 8"
   }}
 }}
 
