@@ -18,7 +18,9 @@ use reeve_common::ids::{Epoch, Generation, PoolName, RealmName, VmId};
 use reeve_common::protocol::{Command, CommandBody, HostReport, Refusal, Reply, ReplyBody};
 use reeve_common::realm::RealmSettings;
 use reeve_common::storage::PoolReport;
+use reeve_common::text::chain;
 use reeve_common::vm::{DesiredVm, ForeignDomain, ObservedVm, VmObservation};
+use reeve_common::wire::limits::FOREIGN_DOMAINS_MAX;
 use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 
@@ -27,7 +29,7 @@ use crate::outbox::Outbox;
 use crate::reconciler::{Reconciliation, reconcile};
 use crate::roster::Roster;
 use crate::state_directory::{StateDirectory, StateError};
-use crate::vm::driver::{CallKind, Driver, error_chain};
+use crate::vm::driver::{CallKind, Driver};
 use crate::vm::known::{Disk, Known, Tombstone};
 use crate::vm::request_policy::{ForgetVerdict, Standing, Verdict, check_epoch, judge, judge_forget};
 use crate::vm::supervisor::{Surroundings, supervise};
@@ -37,6 +39,10 @@ const POLL_INTERVAL_UNTOLD: Duration = Duration::from_secs(30);
 
 /// The shortest poll interval obeyed; each poll lists every domain.
 const POLL_INTERVAL_MIN: Duration = Duration::from_secs(1);
+
+/// How long events that call for a comparison are gathered, so that a hundred of somebody else's domains starting at
+/// once are one comparison.
+const GATHERING: Duration = Duration::from_millis(100);
 
 /// How soon the hypervisor is tried again when listing failed and no event says that it is back.
 const UNREACHABLE_RETRY: Duration = Duration::from_secs(5);
@@ -61,6 +67,8 @@ struct Inner {
     comparing: tokio::sync::Mutex<()>,
     /// Whether all domains were listed once: before that, what is not known might be there all the same.
     listed: AtomicBool,
+    /// Whether it was said that the domains cannot be listed.
+    warned: AtomicBool,
     seen: Mutex<Seen>,
     supervisors: Mutex<BTreeMap<VmId, AbortHandle>>,
     attention: Notify,
@@ -97,6 +105,7 @@ impl Host {
             judging: tokio::sync::Mutex::new(()),
             comparing: tokio::sync::Mutex::new(()),
             listed: AtomicBool::new(false),
+            warned: AtomicBool::new(false),
             seen: Mutex::new(Seen::default()),
             supervisors: Mutex::new(BTreeMap::new()),
             attention: Notify::new(),
@@ -184,7 +193,7 @@ impl Host {
             let interval = told.unwrap_or(POLL_INTERVAL_UNTOLD).max(POLL_INTERVAL_MIN);
             let interval = if reachable { interval } else { interval.min(UNREACHABLE_RETRY) };
             tokio::select! {
-                () = self.inner.attention.notified() => {}
+                () = self.inner.attention.notified() => tokio::time::sleep(GATHERING).await,
                 () = tokio::time::sleep(interval) => {}
             }
         }
@@ -214,6 +223,9 @@ impl Host {
             }
         };
         let reachable = now_seen.reachable;
+        if reachable && self.inner.warned.swap(false, Ordering::AcqRel) {
+            log::info!("the domains can be listed again");
+        }
         let before = std::mem::replace(&mut *self.seen(), now_seen.clone());
         let first = reachable && !self.inner.listed.swap(true, Ordering::AcqRel);
         if first || (before != now_seen && reachable) {
@@ -225,12 +237,13 @@ impl Host {
         reachable
     }
 
+    /// Said once, and again after it was reachable in between.
     fn warn_unreachable(&self, error: &HypervisorError) {
-        if self.seen().reachable || !self.inner.listed.load(Ordering::Acquire) {
+        if !self.inner.warned.swap(true, Ordering::AcqRel) {
             log::warn!(
-                "the domains cannot be listed: {}. VMs run on; check `systemctl status libvirtd` and that this user may \
-                 use it",
-                error_chain(error)
+                "the domains cannot be listed: {}. VMs run on; the agent goes on trying. Check that libvirtd runs and that \
+                 the agent's user may use it (group libvirt)",
+                chain(error)
             );
         }
     }
@@ -242,7 +255,7 @@ impl Host {
             && let Err(error) =
                 self.inner.surroundings.driver.remember(move |state| state.raise_epoch(epoch)).await
         {
-            log::error!("{}", error_chain(&error));
+            log::error!("{}", chain(&error));
         }
         for known in result.adopt {
             self.keep(known);
@@ -291,7 +304,7 @@ impl Host {
         match driver.call(CallKind::Ordinary, move |hypervisor| hypervisor.pools(&names)).await {
             Ok(pools) => pools,
             Err(error) => {
-                log::warn!("the realm's pools cannot be looked at: {}", error_chain(&error));
+                log::warn!("the realm's pools cannot be looked at: {}", chain(&error));
                 self.seen().pools.clone()
             }
         }
@@ -328,7 +341,10 @@ impl Host {
         if !seen.reachable {
             vms.iter_mut().for_each(unknown_unless_gone);
         }
-        HostReport { hypervisor_reachable: seen.reachable, vms, foreign: seen.foreign, pools: seen.pools }
+        let mut foreign = seen.foreign;
+        // As many as fit a message.
+        foreign.truncate(FOREIGN_DOMAINS_MAX);
+        HostReport { hypervisor_reachable: seen.reachable, vms, foreign, pools: seen.pools }
     }
 
     /// Answers a command.
@@ -481,7 +497,7 @@ pub(crate) fn pool_names(settings: &RealmSettings) -> Vec<PoolName> {
 }
 
 pub(crate) fn not_recorded(error: &StateError) -> Refusal {
-    Refusal::Failed(format!("this host cannot record it: {}", error_chain(error)))
+    Refusal::Failed(format!("this host cannot record it: {}", chain(error)))
 }
 
 #[cfg(test)]

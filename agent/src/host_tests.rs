@@ -1,164 +1,16 @@
 //! The host over the simulated hypervisor, in virtual time: whole lives, deaths of the agent at every point, and an
 //! unreachable hypervisor.
 
-use reeve_common::clock::Timestamp;
-use reeve_common::ids::{OperationId, VolumeName};
+use reeve_common::ids::VolumeName;
 use reeve_common::storage::{DiskFormat, NewVolume};
 use reeve_common::units::Bytes;
-use reeve_common::vm::{StopReason, VirtType};
-use tempfile::TempDir;
-use tokio::time::Instant as VirtualInstant;
+use reeve_common::vm::StopReason;
 
 use super::*;
-use crate::hypervisor::simulated::{
-    Call, Fault, GuestMode, GuestPace, SimulatedHypervisor, SimulationSettings,
-};
+use crate::hypervisor::simulated::{Call, Fault, GuestMode};
 use crate::outbox::Due;
-use crate::vm::sample_values::{REGISTRATION_TIMEOUT, realm, running, spec, stopped, vm};
-
-const EPOCH: Epoch = Epoch(5);
-
-/// Tokio's virtual time as a clock.
-#[derive(Debug)]
-struct VirtualClock(VirtualInstant);
-
-impl Clock for VirtualClock {
-    fn now(&self) -> Timestamp {
-        Timestamp(1_000_000_000).after(self.0.elapsed())
-    }
-
-    fn monotonic(&self) -> std::time::Instant {
-        VirtualInstant::now().into_std()
-    }
-}
-
-/// One machine; agents come and go on it.
-struct Machine {
-    hypervisor: Arc<SimulatedHypervisor>,
-    clock: Arc<dyn Clock>,
-    directory: TempDir,
-    host: Option<Host>,
-    watch: Option<tokio::task::JoinHandle<()>>,
-}
-
-impl Machine {
-    fn new(guests: GuestMode) -> Self {
-        let clock: Arc<dyn Clock> = Arc::new(VirtualClock(VirtualInstant::now()));
-        let settings = SimulationSettings { guests, ..SimulationSettings::default() };
-        let hypervisor = Arc::new(SimulatedHypervisor::new(settings, Arc::clone(&clock)).unwrap());
-        Self { hypervisor, clock, directory: TempDir::new().unwrap(), host: None, watch: None }
-    }
-
-    async fn automatic() -> Self {
-        let pace = GuestPace { boot: Duration::from_secs(2), shutdown: Duration::from_secs(1) };
-        let mut machine = Self::new(GuestMode::Automatic(pace));
-        machine.boot_agent().await;
-        machine
-    }
-
-    /// Starts an agent, and waits until it has looked around.
-    async fn boot_agent(&mut self) {
-        // A call that was in flight when the last agent was killed may still hold its state directory.
-        let state = loop {
-            match StateDirectory::open(self.directory.path()) {
-                Ok(state) => break Arc::new(state),
-                Err(StateError::InUse { .. }) => tokio::time::sleep(Duration::from_millis(1)).await,
-                Err(other) => panic!("{other}"),
-            }
-        };
-        let hypervisor: Arc<dyn Hypervisor> = Arc::clone(&self.hypervisor) as _;
-        let host = Host::new(realm(), hypervisor, state, Arc::clone(&self.clock));
-        host.listen(self.hypervisor.as_ref()).unwrap();
-        host.configure(settings());
-        let watched = host.clone();
-        self.watch = Some(tokio::spawn(async move { watched.keep_watch().await }));
-        host.compare().await;
-        self.host = Some(host);
-    }
-
-    /// Ends the agent as `kill -9` does.
-    fn kill_agent(&mut self) {
-        if let Some(watch) = self.watch.take() {
-            watch.abort();
-        }
-        if let Some(host) = self.host.take() {
-            host.let_go();
-        }
-        // The event thread holds the old host; without its sender it ends.
-        self.hypervisor.subscribe(std::sync::mpsc::channel().0);
-    }
-
-    fn host(&self) -> &Host {
-        self.host.as_ref().unwrap()
-    }
-
-    async fn send(&self, body: CommandBody) -> Result<ReplyBody, Refusal> {
-        self.send_from(EPOCH, body).await
-    }
-
-    async fn send_from(&self, epoch: Epoch, body: CommandBody) -> Result<ReplyBody, Refusal> {
-        let command = Command { epoch, operation: OperationId::random(), body };
-        self.host().answer(command).await.outcome
-    }
-
-    async fn ensure(&self, number: u128, generation: u64, desired: DesiredVm) -> Result<ReplyBody, Refusal> {
-        self.send(CommandBody::EnsureVm { vm: vm(number), generation: Generation(generation), desired }).await
-    }
-
-    fn observed(&self, number: u128) -> Option<ObservedVm> {
-        let report = self.host().report();
-        report.vms.into_iter().find(|told| told.vm == vm(number)).map(|told| told.observed)
-    }
-
-    /// Waits, in virtual time, until what is told of a VM is as expected.
-    async fn until(
-        &self,
-        number: u128,
-        expected: impl Fn(Option<&ObservedVm>) -> bool,
-    ) -> Option<ObservedVm> {
-        for _ in 0..20_000 {
-            let observed = self.observed(number);
-            if expected(observed.as_ref()) {
-                return observed;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-            self.hypervisor.advance();
-        }
-        panic!("VM {number} stays {:?}", self.observed(number));
-    }
-
-    async fn until_running(&self, number: u128) {
-        self.until(number, |told| matches!(told, Some(ObservedVm::Running { .. }))).await;
-    }
-
-    async fn until_gone(&self, number: u128) -> StopReason {
-        match self.until(number, |told| matches!(told, Some(ObservedVm::Gone(_)))).await {
-            Some(ObservedVm::Gone(reason)) => reason,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    fn disks(&self) -> Vec<VolumeName> {
-        let volumes = self.hypervisor.volumes(&PoolName::new("volumes").unwrap()).unwrap_or_default();
-        volumes.into_iter().map(|volume| volume.name).collect()
-    }
-
-    fn assert_nothing_left(&self) {
-        assert_eq!(self.hypervisor.domains().unwrap().own, []);
-        assert_eq!(self.disks(), []);
-    }
-}
-
-fn settings() -> RealmSettings {
-    RealmSettings {
-        volumes_pool: PoolName::new("volumes").unwrap(),
-        drives_pool: PoolName::new("drives").unwrap(),
-        bricks_pool: PoolName::new("bricks").unwrap(),
-        poll_frequency: Duration::from_secs(10),
-        sample_interval: Duration::from_secs(5),
-        virt_type: VirtType::Qemu,
-    }
-}
+use crate::test_machine::{EPOCH, Machine};
+use crate::vm::sample_values::{REGISTRATION_TIMEOUT, running, spec, stopped, vm};
 
 #[tokio::test(start_paused = true)]
 async fn a_vm_lives_is_stopped_and_forgotten() {

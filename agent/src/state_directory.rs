@@ -10,18 +10,19 @@
 //!                       identity/          see identity.rs
 //! ```
 //!
-//! A file is replaced whole: written beside the old one, synced, renamed, and the directory synced. What a method
-//! returned `Ok` for is on the disk. What cannot be written leaves the old state in file and memory.
+//! A file is replaced whole or not at all. What a method returned `Ok` for is on the disk. What cannot be written leaves
+//! the old state in file and memory.
 //!
 //! Must not: be called from an async thread, except for reading what is in memory. Decides nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use reeve_common::durable_file::{self, FileError, PRIVATE_FILE};
 use reeve_common::ids::{Epoch, Generation, VmId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -65,6 +66,9 @@ pub enum StateError {
         #[source]
         source: io::Error,
     },
+    /// A small file cannot be read or written.
+    #[error("the agent's state cannot be kept")]
+    File(#[from] FileError),
     /// A file does not hold what an agent wrote.
     #[error("{} is damaged or from a newer release: restore it from a backup, or remove it when no VM has been started or stopped on this host lately", path.display())]
     Damaged {
@@ -79,9 +83,6 @@ pub enum StateError {
 /// What is wrong with a state file.
 #[derive(Debug, thiserror::Error)]
 pub enum Damage {
-    /// It is larger than any such file.
-    #[error("it is larger than {FILE_LENGTH_MAX} bytes")]
-    TooLarge,
     /// It is not a number.
     #[error("it does not hold a number")]
     Number(#[source] std::num::ParseIntError),
@@ -111,6 +112,8 @@ struct Memory {
     /// The oldest first.
     forgotten: Vec<(VmId, Generation)>,
     preparations: BTreeMap<VmId, Preparation>,
+    /// Those that the file still names, perhaps settled since.
+    preparations_written: BTreeSet<VmId>,
 }
 
 impl StateDirectory {
@@ -187,7 +190,7 @@ impl StateDirectory {
         if epoch <= self.highest_epoch() {
             return Ok(());
         }
-        replace_file(&self.path, "epoch", format!("{epoch}\n").as_bytes())?;
+        durable_file::write(&self.path.join("epoch"), format!("{epoch}\n").as_bytes(), PRIVATE_FILE)?;
         self.memory().epoch = epoch;
         Ok(())
     }
@@ -200,13 +203,11 @@ impl StateDirectory {
         let _writing = lock(&self.writing);
         let mut preparations = self.preparations();
         preparations.insert(preparation.vm, preparation);
-        self.write_preparations(&preparations)?;
-        self.memory().preparations = preparations;
-        Ok(())
+        self.write_preparations(preparations)
     }
 
     /// Drops preparations that something else has taken the place of. Only from memory: the file follows with the
-    /// next preparation, and until then an agent that reads it comes to the same conclusion.
+    /// next preparation, or when the tombstone goes; until then an agent that reads it comes to the same conclusion.
     pub fn settle_preparations(&self, vms: &[VmId]) {
         let mut memory = self.memory();
         for vm in vms {
@@ -235,6 +236,12 @@ impl StateDirectory {
     /// [`StateError::Io`]; it goes on being reported then.
     pub fn forget(&self, vm: VmId) -> Result<(), StateError> {
         let _writing = lock(&self.writing);
+        if self.memory().preparations_written.contains(&vm) {
+            // Without its tombstone, what the file says of its preparation would be taken for true.
+            let mut preparations = self.preparations();
+            preparations.remove(&vm);
+            self.write_preparations(preparations)?;
+        }
         let mut next = self.memory().clone();
         let Some(tombstone) = next.tombstones.remove(&vm) else { return Ok(()) };
         next.forgotten.push((vm, tombstone.generation));
@@ -255,7 +262,7 @@ impl StateDirectory {
         let length_max = usize::try_from(CONSOLE_LENGTH_MAX).unwrap_or(usize::MAX);
         let start = output.len().saturating_sub(length_max);
         let end = output.get(start..).unwrap_or_default();
-        replace_file(&directory, &console_name(vm), end)?;
+        durable_file::write(&directory.join(console_name(vm)), end, PRIVATE_FILE)?;
         drop_oldest(&directory, CONSOLES_MAX)
     }
 
@@ -281,9 +288,13 @@ impl StateDirectory {
         read().map(Some).map_err(io_error("reading", &path))
     }
 
-    fn write_preparations(&self, preparations: &BTreeMap<VmId, Preparation>) -> Result<(), StateError> {
+    fn write_preparations(&self, preparations: BTreeMap<VmId, Preparation>) -> Result<(), StateError> {
         let file = PreparationsFile::new(preparations.values().map(PreparationRecord::from).collect());
-        replace_json(&self.path, PREPARATIONS, &file)
+        replace_json(&self.path, PREPARATIONS, &file)?;
+        let mut memory = self.memory();
+        memory.preparations_written = preparations.keys().copied().collect();
+        memory.preparations = preparations;
+        Ok(())
     }
 
     fn write_tombstones(&self, memory: &Memory) -> Result<(), StateError> {
@@ -329,6 +340,7 @@ fn read_memory(path: &Path) -> Result<Memory, StateError> {
     if let Some(file) = read_json::<PreparationsFile>(path, PREPARATIONS)? {
         let preparations =
             file.into_parts().map_err(|error| damaged(path, PREPARATIONS, Damage::Record(error)))?;
+        memory.preparations_written = preparations.iter().map(|preparation| preparation.vm).collect();
         memory.preparations =
             preparations.into_iter().map(|preparation| (preparation.vm, preparation)).collect();
     }
@@ -336,18 +348,11 @@ fn read_memory(path: &Path) -> Result<Memory, StateError> {
 }
 
 fn read_file(path: &Path) -> Result<Option<String>, StateError> {
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => return Err(io_error("opening", path)(source)),
-    };
-    let mut text = String::new();
-    let read = file.take(FILE_LENGTH_MAX + 1).read_to_string(&mut text);
-    read.map_err(io_error("reading", path))?;
-    if u64::try_from(text.len()).unwrap_or(u64::MAX) > FILE_LENGTH_MAX {
-        return Err(StateError::Damaged { path: path.to_owned(), source: Damage::TooLarge });
+    match durable_file::read(path, FILE_LENGTH_MAX) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.is_missing() => Ok(None),
+        Err(error) => Err(StateError::File(error)),
     }
-    Ok(Some(text))
 }
 
 fn read_json<T: DeserializeOwned>(directory: &Path, name: &str) -> Result<Option<T>, StateError> {
@@ -362,22 +367,7 @@ fn damaged(directory: &Path, name: &str, source: Damage) -> StateError {
 fn replace_json<T: Serialize>(directory: &Path, name: &str, value: &T) -> Result<(), StateError> {
     let bytes = serde_json::to_vec(value)
         .map_err(|error| io_error("encoding", &directory.join(name))(io::Error::other(error)))?;
-    replace_file(directory, name, &bytes)
-}
-
-/// Replaces a file whole and durably. A leftover of an earlier attempt is overwritten.
-fn replace_file(directory: &Path, name: &str, bytes: &[u8]) -> Result<(), StateError> {
-    let temporary = directory.join(format!("{name}.new"));
-    let write = || -> io::Result<()> {
-        let mut file =
-            OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&temporary)?;
-        file.write_all(bytes)?;
-        file.sync_all()
-    };
-    write().map_err(io_error("writing", &temporary))?;
-    let path = directory.join(name);
-    fs::rename(&temporary, &path).map_err(io_error("replacing", &path))?;
-    File::open(directory).and_then(|handle| handle.sync_all()).map_err(io_error("syncing", directory))
+    Ok(durable_file::write(&directory.join(name), &bytes, PRIVATE_FILE)?)
 }
 
 /// Removes the oldest files but `keep`.

@@ -4,16 +4,15 @@
 use reeve_common::ids::{PoolName, VmId, VolumeName};
 use reeve_common::protocol::{Refusal, ReplyBody};
 use reeve_common::storage::NewVolume;
+use reeve_common::text::chain;
 use reeve_common::units::Bytes;
 use reeve_common::vm::limits::DRIVE_SIZE_MAX;
+use reeve_common::wire::limits::VOLUMES_MAX;
 
 use crate::host::{Host, not_recorded, pool_names};
 use crate::hypervisor::HypervisorError;
 use crate::state_directory::CONSOLE_LENGTH_MAX;
-use crate::vm::driver::{CallKind, error_chain};
-
-/// The most volumes listed in one answer, so that it stays within a message: a pool with more is listed in part.
-const VOLUMES_LISTED_MAX: usize = 2000;
+use crate::vm::driver::CallKind;
 
 impl Host {
     pub(crate) async fn read_console(&self, vm: VmId, length_max: u32) -> Result<ReplyBody, Refusal> {
@@ -38,7 +37,8 @@ impl Host {
         let listed =
             self.driver().call(CallKind::Ordinary, move |hypervisor| hypervisor.volumes(&pool)).await;
         let mut volumes = listed.map_err(|error| failed(&error))?;
-        volumes.truncate(VOLUMES_LISTED_MAX);
+        // As many as fit a message.
+        volumes.truncate(VOLUMES_MAX);
         Ok(ReplyBody::Volumes(volumes))
     }
 
@@ -92,6 +92,6 @@ impl Host {
 }
 
 fn failed(error: &HypervisorError) -> Refusal {
-    let why = error_chain(error);
+    let why = chain(error);
     if error.is_retryable() { Refusal::Failed(why) } else { Refusal::Invalid(why) }
 }

@@ -64,14 +64,14 @@ impl Log for Logger {
         if !self.enabled(record.metadata()) {
             return;
         }
-        // Whoever reads the log is gone when writing fails; there is nobody to tell.
-        match &self.output {
-            Output::Journal(journal) => drop(journal.journal_send(record)),
-            Output::StandardError => {
-                let line = format_line(&SystemClock.now().to_string(), record);
-                let _ = std::io::stderr().lock().write_all(line.as_bytes());
-            }
+        if let Output::Journal(journal) = &self.output
+            && journal.journal_send(record).is_ok()
+        {
+            return;
         }
+        let line = format_line(&SystemClock.now().to_string(), record);
+        // Whoever reads the log is gone when this fails too; there is nobody to tell.
+        let _ = std::io::stderr().lock().write_all(line.as_bytes());
     }
 
     fn flush(&self) {}

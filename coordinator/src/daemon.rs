@@ -18,7 +18,7 @@ use crate::agents::{self, ListenError};
 use crate::api::{self, ServeError};
 use crate::config::{self, CoordinatorConfig};
 use crate::enrolment::Enrolment;
-use crate::pki::{Authority, AuthorityError, IssueError, ServedPort, keep_server_certificates};
+use crate::pki::{Authority, AuthorityError, IssueError, ServedPort, ServerCertificate};
 use crate::service::{OpenError, Service, StoredTokens, agent_address};
 use crate::store::SqliteStore;
 
@@ -72,7 +72,8 @@ pub async fn run(path: &Path) -> Result<(), DaemonError> {
     });
     let service = Service::open(config, store, Arc::clone(&clock), Arc::clone(&authority)).await?;
 
-    let agents_endpoint = agents::listen(agent_listen, &credentials, Arc::clone(&clock))?;
+    let agents_endpoint =
+        agents::listen(agent_listen, &credentials, &authority.lasting_secret(), Arc::clone(&clock))?;
     let join_endpoint = open_join_port(join_listen, &credentials, &clock)?;
     let (stop, stopping) = watch::channel(false);
     let ports = vec![ServedPort::Agents(agents_endpoint.clone()), ServedPort::Joining(join_endpoint.clone())];
@@ -82,7 +83,7 @@ pub async fn run(path: &Path) -> Result<(), DaemonError> {
     tasks.spawn(agents::serve(service.clone(), agents_endpoint.clone()));
     tasks.spawn(service.clone().keep_placing());
     tasks.spawn(enrolment.serve(join_endpoint.clone()));
-    tasks.spawn(keep_server_certificates(authority, ports, credentials, clock));
+    tasks.spawn(ServerCertificate::new(authority, ports, credentials, clock).keep_fresh());
     let mut api_task = tokio::spawn(api::serve(service.clone(), api_socket.clone(), stopping));
     log::info!(
         "reeve-coordinator {} is ready: epoch {}, agents on UDP {agent_listen}, joining on UDP {join_listen}, API at {}",

@@ -59,7 +59,7 @@ pub fn initialise(config: &CoordinatorConfig, now: Timestamp) -> Result<CaFinger
         .mode(STATE_DIRECTORY_MODE)
         .create(directory)
         .map_err(|source| InitialiseError::Directory { directory: directory.clone(), source })?;
+    SqliteStore::create(&config.store_path())?;
     let authority = Authority::create(&config.pki_directory(), now)?;
-    SqliteStore::open(&config.store_path())?;
     Ok(authority.fingerprint())
 }

@@ -18,6 +18,9 @@ pub const MEMORY_MIN_MEBIBYTES: u64 = 128;
 /// Sectors of the disk: 48 MiB, about twice what kernel and initial file system take.
 const SECTORS: u64 = 48 * 2048;
 
+/// Where a kernel may be: installed, or unpacked by `packaging/setup.sh`.
+const KERNEL_ROOTS: [&str; 2] = ["/", "/var/cache/reeve-lab/kernel"];
+
 /// Changed by hand when the way of building changes while its inputs do not.
 const BUILDER_VERSION: &str = "1";
 
@@ -80,7 +83,7 @@ impl Inputs {
 }
 
 fn gather(variant: Variant) -> Result<Inputs> {
-    let (kernel, release) = newest_kernel(Path::new("/boot"))?;
+    let Kernel { image: kernel, modules } = newest_kernel(&KERNEL_ROOTS.map(Path::new))?;
     let mut entries = recipe::scripts(variant);
     entries.push(Entry::program("bin/busybox", read("/bin/busybox".as_ref())?));
     let agent = Path::new("/usr/sbin/qemu-ga");
@@ -96,7 +99,6 @@ fn gather(variant: Variant) -> Result<Inputs> {
         }
         entries.push(Entry::program(inside, read(library.as_ref())?));
     }
-    let modules = Path::new("/lib/modules").join(&release);
     for (index, module) in recipe::MODULES.iter().enumerate() {
         let name = module.rsplit('/').next().unwrap_or(module);
         entries.push(Entry::file(&format!("modules/{index:02}-{name}"), read(&modules.join(module))?));
@@ -108,24 +110,29 @@ fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).with_context(|| format!("cannot read {}", path.display()))
 }
 
-/// The cloud kernel with the highest version, and its release.
-fn newest_kernel(directory: &Path) -> Result<(PathBuf, String)> {
-    let mut found: Vec<(Vec<u64>, PathBuf, String)> = Vec::new();
-    for entry in fs::read_dir(directory).with_context(|| format!("cannot list {}", directory.display()))? {
-        let entry = entry?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let Some(release) = name.strip_prefix("vmlinuz-") else { continue };
-        if release.contains("-cloud-") {
-            found.push((numbers(release), entry.path(), release.to_owned()));
+/// A kernel and where its modules are.
+#[derive(Debug, PartialEq, Eq)]
+struct Kernel {
+    image: PathBuf,
+    modules: PathBuf,
+}
+
+/// The cloud kernel with the highest version below one of these roots.
+fn newest_kernel(roots: &[&Path]) -> Result<Kernel> {
+    let mut found: Vec<(Vec<u64>, Kernel)> = Vec::new();
+    for root in roots {
+        for entry in fs::read_dir(root.join("boot")).into_iter().flatten().flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let Some(release) = name.strip_prefix("vmlinuz-") else { continue };
+            let modules = root.join("lib/modules").join(release);
+            if release.contains("-cloud-") && modules.is_dir() {
+                found.push((numbers(release), Kernel { image: entry.path(), modules }));
+            }
         }
     }
-    found.sort();
-    match found.pop() {
-        Some((_, path, release)) => Ok((path, release)),
-        None => bail!(
-            "there is no cloud kernel in {}: the package linux-image-cloud-amd64 brings one",
-            directory.display()
-        ),
+    match found.into_iter().max_by(|one, other| one.0.cmp(&other.0)) {
+        Some((_, kernel)) => Ok(kernel),
+        None => bail!("there is no cloud kernel with its modules below {roots:?}"),
     }
 }
 
@@ -198,24 +205,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_newest_kernel_is_the_one_with_the_highest_numbers() {
-        let directory = tempfile::tempdir().unwrap();
-        for name in [
-            "vmlinuz-6.1.0-9-cloud-amd64",
-            "vmlinuz-6.1.0-56-cloud-amd64",
-            "vmlinuz-6.9.0-1-amd64",
-            "config-x",
+    fn the_newest_kernel_with_modules_is_taken() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir(root.path().join("boot")).unwrap();
+        for (release, has_modules) in [
+            ("6.1.0-9-cloud-amd64", true),
+            ("6.1.0-56-cloud-amd64", true),
+            ("6.1.0-60-cloud-amd64", false),
+            ("6.9.0-1-amd64", true),
         ] {
-            fs::write(directory.path().join(name), "").unwrap();
+            fs::write(root.path().join("boot").join(format!("vmlinuz-{release}")), "").unwrap();
+            if has_modules {
+                fs::create_dir_all(root.path().join("lib/modules").join(release)).unwrap();
+            }
         }
-        assert_eq!(newest_kernel(directory.path()).unwrap().1, "6.1.0-56-cloud-amd64");
-    }
-
-    #[test]
-    fn without_a_kernel_the_package_is_named() {
-        let directory = tempfile::tempdir().unwrap();
-        let error = newest_kernel(directory.path()).unwrap_err().to_string();
-        assert!(error.contains("linux-image-cloud-amd64"), "{error}");
+        let kernel = newest_kernel(&[Path::new("/nowhere"), root.path()]).unwrap();
+        assert!(kernel.image.ends_with("vmlinuz-6.1.0-56-cloud-amd64"), "{kernel:?}");
+        assert!(kernel.modules.ends_with("6.1.0-56-cloud-amd64"), "{kernel:?}");
+        assert!(newest_kernel(&[Path::new("/nowhere")]).is_err());
     }
 
     #[test]

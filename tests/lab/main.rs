@@ -4,13 +4,16 @@
 use std::net::Ipv4Addr;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Parser, Subcommand};
 use nix::sys::signal::Signal;
 use reeve_common::clock::{Clock as _, SystemClock};
 use reeve_tests::image::{Builder, Variant};
-use reeve_tests::lab::{Daemon, Direction, Lab, NETWORK_DEFAULT, Place, PlaceStatus, Request, Workspace};
+use reeve_tests::lab::{
+    CoordinatorSettings, Daemon, Direction, Lab, NETWORK_DEFAULT, Place, PlaceStatus, Request, Workspace,
+};
 
 /// Several isolated KVM hosts on one machine, each with its own libvirtd, QEMU and agent, joined by a network.
 #[derive(Debug, Parser)]
@@ -102,8 +105,18 @@ enum Command {
     },
 }
 
-fn main() -> Result<()> {
-    let arguments = Arguments::parse();
+#[allow(clippy::print_stderr)] // the one place where a failure is shown
+fn main() -> ExitCode {
+    match run(Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("reeve-lab: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> Result<()> {
     let workspace = Workspace::locate()?;
     let directory = lab_directory(&workspace, &arguments.directory)?;
     let open = || Lab::open(&directory);
@@ -153,10 +166,22 @@ fn lab_directory(workspace: &Workspace, given: &Path) -> Result<PathBuf> {
     }
 }
 
-fn bring_up(workspace: &Workspace, request: &Request, _bare: bool) -> Result<()> {
+fn bring_up(workspace: &Workspace, request: &Request, bare: bool) -> Result<()> {
     let begun = SystemClock.monotonic();
     let lab = Lab::up(request, workspace, &[Variant::Good])?;
     println!("{} hosts are up after {:.1} s", lab.description().hosts.len(), begun.elapsed().as_secs_f64());
+    if !bare {
+        lab.run_product(workspace, &CoordinatorSettings::default())?;
+        println!(
+            "the coordinator runs and all agents are connected after {:.1} s",
+            begun.elapsed().as_secs_f64()
+        );
+        println!(
+            "ask it: {} --socket {}",
+            lab.description().program_directory().join("reeve").display(),
+            lab.description().socket().display()
+        );
+    }
     Ok(())
 }
 

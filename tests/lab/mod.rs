@@ -17,6 +17,7 @@
 
 mod assembly;
 mod capabilities;
+mod coordinator_files;
 mod daemons;
 mod description;
 mod libvirt_files;
@@ -26,12 +27,14 @@ mod perform;
 mod place;
 mod plan;
 mod process;
+mod product;
 mod record;
 mod status;
 mod teardown;
 mod workspace;
 
 pub use assembly::image_volume;
+pub use coordinator_files::{CoordinatorSettings, REALM};
 pub use daemons::Daemon;
 pub use description::{Description, HostDescription, NETWORK_DEFAULT, Request};
 pub use partition::Direction;

@@ -34,10 +34,12 @@ impl Direction {
     /// The commands that cut, each with where it runs.
     fn cutting(self, place: &Place) -> Vec<(Place, Vec<String>)> {
         let rule = |hook: &str, interface: &str| {
-            let table = format!(
-                "table inet {TABLE} {{ chain cut {{ type filter hook {hook} priority -300; {interface} \"{UPLINK}\" drop; }} }}"
+            let rules = format!(
+                "add table inet {TABLE}; \
+                 add chain inet {TABLE} cut {{ type filter hook {hook} priority -300; policy accept; }}; \
+                 add rule inet {TABLE} cut {interface} \"{UPLINK}\" drop"
             );
-            vec![(place.clone(), vec!["nft".to_owned(), table])]
+            vec![(place.clone(), vec!["nft".to_owned(), rules])]
         };
         match self {
             Self::Both => vec![(Place::Switch, set_port(place, "down"))],
@@ -71,8 +73,8 @@ impl Lab {
     pub fn heal(&self, place: &Place) -> Result<()> {
         self.run(&Place::Switch, &set_port(place, "up"))?;
         // Declared before it is deleted: deleting what is not there would fail.
-        let table = format!("table inet {TABLE} {{ }}; delete table inet {TABLE}");
-        self.run(place, &["nft", &table]).map(drop)
+        let rules = format!("add table inet {TABLE}; delete table inet {TABLE}");
+        self.run(place, &["nft", &rules]).map(drop)
     }
 
     /// How a place is cut off now.

@@ -47,6 +47,8 @@ impl Lab {
             }
             Step::Copies { from, suffix, to } => copy_files(from, suffix, to)
                 .with_context(|| format!("cannot copy {} to {}", from.display(), to.display())),
+            Step::Extended { from, line, to } => extend(from, line, to)
+                .with_context(|| format!("cannot copy {} to {}", from.display(), to.display())),
             Step::Anchor { place } => self.anchor(place),
             Step::Cable { port, place } => self.lay_cable(port, place),
             Step::Run { place, command } => self.run(place, command).map(drop),
@@ -158,7 +160,7 @@ impl Lab {
         ProcessIdentity::of(pid).with_context(|| format!("`{shown}` vanished when it was started"))
     }
 
-    fn marked<S: AsRef<OsStr>>(&self, command: &[S]) -> Command {
+    pub(crate) fn marked<S: AsRef<OsStr>>(&self, command: &[S]) -> Command {
         let mut words = command.iter();
         let mut marked = Command::new(words.next().map_or(OsStr::new("true"), AsRef::as_ref));
         marked
@@ -189,6 +191,16 @@ fn make_directory(path: &Path, mode: u32, owner: Option<u32>) -> Result<()> {
         chown(path, owner, owner)?;
     }
     Ok(())
+}
+
+fn extend(from: &Path, line: &str, to: &Path) -> Result<()> {
+    let mut text = fs::read_to_string(from)?;
+    if !text.ends_with('\n') {
+        text.push('\n');
+    }
+    text.push_str(line);
+    text.push('\n');
+    Ok(fs::write(to, text)?)
 }
 
 fn copy_files(from: &Path, suffix: &str, to: &Path) -> Result<()> {

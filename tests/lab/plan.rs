@@ -33,6 +33,8 @@ pub(crate) enum Step {
     Link { path: PathBuf, target: PathBuf },
     /// Copies of the files of a directory of the machine that end in this; none if the directory is missing.
     Copies { from: PathBuf, suffix: &'static str, to: PathBuf },
+    /// A copy of a file of the machine with a line behind it.
+    Extended { from: PathBuf, line: String, to: PathBuf },
     /// The process that keeps a place.
     Anchor { place: Place },
     /// A pair of interfaces: `port` in the switch, [`UPLINK`] in the place.
@@ -105,6 +107,11 @@ fn host_files(lab: &Description, host: &HostDescription) -> Vec<Step> {
     .into();
     steps.extend(libvirt_files::POOLS.map(|pool| directory(own.join("lib/reeve").join(pool), 0o755)));
     steps.push(Step::Directory { path: own.join("agent"), mode: 0o700, owner: Some(AGENT_USER) });
+    // libvirt's client wants to know its user and group by name.
+    let user = format!("reeve-agent:x:{AGENT_USER}:{AGENT_USER}::{AGENT_STATE}:/usr/sbin/nologin");
+    for (name, line) in [("passwd", user), ("group", format!("reeve-agent:x:{AGENT_USER}:"))] {
+        steps.push(Step::Extended { from: Path::new("/etc").join(name), line, to: own.join(name) });
+    }
     let file = |path: &str, contents: String| Step::File { path: etc.join(path), contents };
     steps.push(file("libvirtd.conf", libvirt_files::libvirtd(host)));
     steps.push(file("qemu.conf", libvirt_files::QEMU.to_owned()));
@@ -143,6 +150,8 @@ fn host_mounts(lab: &Description, host: &HostDescription) -> Vec<Vec<String>> {
     bind(own.join("cache"), "/var/cache/libvirt");
     bind(own.join("log"), "/var/log/libvirt");
     bind(own.join("agent"), AGENT_STATE);
+    bind(own.join("passwd"), "/etc/passwd");
+    bind(own.join("group"), "/etc/group");
     bind(lab.program_directory(), PROGRAMS);
     for pool in libvirt_files::POOLS {
         bind(lab.shared().join(pool), &format!("{}/{pool}", libvirt_files::POOL_ROOT));
@@ -192,6 +201,9 @@ mod tests {
             Step::Copies { from, suffix, to } => {
                 format!("copies {} *{suffix} {}", from.display(), to.display())
             }
+            Step::Extended { from, line, to } => {
+                format!("extended {} {line} {}", from.display(), to.display())
+            }
             Step::Anchor { place } => format!("anchor {place}"),
             Step::Cable { port, place } => format!("cable {port} {place}"),
             Step::Run { place, command } => format!("{place}$ {}", command.join(" ")),
@@ -215,7 +227,9 @@ mod tests {
                 Step::Directory { path, .. } | Step::File { path, .. } | Step::Link { path, .. } => {
                     assert!(path.starts_with(&lab.directory), "{}", path.display());
                 }
-                Step::Copies { to, .. } => assert!(to.starts_with(&lab.directory)),
+                Step::Copies { to, .. } | Step::Extended { to, .. } => {
+                    assert!(to.starts_with(&lab.directory))
+                }
                 Step::Run { place, command } if command[0] == "mount" || command[0] == "umount" => {
                     assert!(
                         matches!(place, Place::Host(_)),

@@ -32,6 +32,12 @@ impl Workspace {
         Ok(Self { programs: programs.to_owned(), kept: target.join("reeve-lab") })
     }
 
+    /// Where built programs lie.
+    #[must_use]
+    pub fn programs(&self) -> &Path {
+        &self.programs
+    }
+
     /// One of the product's programs.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reeve_common::ids::VmId;
-use reeve_common::text::{TEXT_LENGTH_MAX, printable};
+use reeve_common::text::{TEXT_LENGTH_MAX, chain, printable};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::known::Seen;
@@ -234,19 +234,6 @@ fn state_outcome(step: &Step, result: Result<(), StateError>) -> Outcome {
 }
 
 fn failed(step: &Step, error: &dyn Error, retryable: bool) -> Outcome {
-    let why = printable(&format!("{}: {}", step.doing(), error_chain(error)), TEXT_LENGTH_MAX);
+    let why = printable(&format!("{}: {}", step.doing(), chain(error)), TEXT_LENGTH_MAX);
     Outcome::Failed { why, retryable }
-}
-
-/// An error and its sources, in one line.
-#[must_use]
-pub fn error_chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
 }

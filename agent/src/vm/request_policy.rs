@@ -20,9 +20,8 @@ use reeve_common::vm::{CpuModel, DesiredVm, VmSpec, limits};
 
 use super::known::Disk;
 
-/// VMs and tombstones an agent keeps at most: far above what a host can run, low enough that its memory and its
-/// files stay small whatever a coordinator sends.
-pub const VMS_MAX: usize = 4096;
+/// VMs and tombstones an agent keeps at most: as many as fit a report, which is far above what a host can run.
+pub const VMS_MAX: usize = reeve_common::wire::limits::VMS_MAX;
 
 /// The longest registration timeout taken; beyond a day it is a mistake of units.
 pub const REGISTRATION_TIMEOUT_MAX: Duration = Duration::from_secs(24 * 3600);

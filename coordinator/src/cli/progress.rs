@@ -44,12 +44,12 @@ impl Progress {
 
     /// The VM numbered `index` has changed.
     pub(super) fn changed(&mut self, index: usize, vm: &Vm, err: &mut dyn Write) {
-        self.say(index, describe(vm), err);
+        self.say(index, &describe(vm), err);
     }
 
     /// Something else happened to the wait for it.
-    pub(super) fn say(&mut self, index: usize, text: String, err: &mut dyn Write) {
-        let text = printable(&text, TEXT_LENGTH_MAX);
+    pub(super) fn say(&mut self, index: usize, text: &str, err: &mut dyn Write) {
+        let text = printable(text, TEXT_LENGTH_MAX);
         match self.said.get_mut(index) {
             Some(said) if *said != text => said.clone_from(&text),
             _ => return,

@@ -25,7 +25,7 @@ pub(super) fn describe(entry: &HostEntry, config: &CoordinatorConfig) -> Option<
     let problem = match (realm, profile) {
         (None, _) => Some(format!("realm {} is not in the configuration", host.realm)),
         (_, None) => Some(format!("hardware profile {} is not in the configuration", host.profile)),
-        _ => entry.report.as_ref().and_then(storage_problem),
+        _ => storage_problem(entry),
     };
     let disabled = realm.is_none_or(|realm| realm.disabled);
     Some(HostDescription {
@@ -33,7 +33,7 @@ pub(super) fn describe(entry: &HostEntry, config: &CoordinatorConfig) -> Option<
         name: host.name.clone(),
         realm: host.realm.clone(),
         state: if disabled { HostState::Disabled } else { host.state },
-        connected: is_reachable(entry),
+        connected: matches!(entry.heard, Heard::Connected { .. }),
         draining: false,
         capacity: profile
             .map_or_else(Capacity::default, reeve_common::hardware_profile::HardwareProfile::capacity),
@@ -44,15 +44,14 @@ pub(super) fn describe(entry: &HostEntry, config: &CoordinatorConfig) -> Option<
     })
 }
 
-/// Whether something can be started there: its agent is connected, has told what it has, and reaches its libvirt.
-fn is_reachable(entry: &HostEntry) -> bool {
-    matches!(entry.heard, Heard::Connected { .. })
-        && entry.report.as_ref().is_some_and(|report| report.hypervisor_reachable)
-}
-
-fn storage_problem(report: &LastReport) -> Option<String> {
+/// Why nothing can be started there although its agent is connected: it has not said what it has, does not reach its
+/// libvirt, or lacks a pool.
+fn storage_problem(entry: &HostEntry) -> Option<String> {
+    let Some(report) = &entry.report else {
+        return Some("its agent has not reported what it has yet".to_owned());
+    };
     if !report.hypervisor_reachable {
-        return None; // nothing is known of its pools, and it is not reachable anyway
+        return Some("libvirt does not answer the host's agent".to_owned());
     }
     report.pools.iter().find_map(|pool| match pool.state {
         PoolState::Active { .. } => None,

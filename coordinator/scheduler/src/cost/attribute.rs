@@ -250,12 +250,18 @@ fn unknown(parts: &[&str]) -> UnknownName {
         let whole = format!("{prefix}.");
         NAMES.iter().filter(|(known, _)| known.starts_with(&whole)).map(|(known, _)| *known).collect()
     };
-    let help = did_you_mean(&name, NAMES.iter().map(|(known, _)| *known)).or_else(|| {
-        let group = beneath(parts.first()?);
-        (!group.is_empty()).then(|| format!("write one of {}", group.join(", ")))
-    });
+    let group = beneath(&name);
+    let help = if group.is_empty() {
+        did_you_mean(&name, NAMES.iter().map(|(known, _)| *known)).or_else(|| {
+            let group = beneath(parts.first()?);
+            (!group.is_empty()).then(|| format!("write one of {}", group.join(", ")))
+        })
+    } else {
+        Some(format!("write one of {}", group.join(", ")))
+    };
     let help = help.unwrap_or_else(|| {
-        "attributes begin with cores, memory, devices, vms, vm, same, measured or before".to_owned()
+        "attributes begin with cores, memory, devices, vms, vm, same, measured or before; a class with a hyphen may need quotes: `devices.'nvidia-a100'.free`"
+            .to_owned()
     });
     UnknownName { message, help }
 }

@@ -13,6 +13,9 @@ use super::suggestion::did_you_mean;
 /// thousand.
 pub(super) const LENGTH_MAX: usize = 16 * 1024;
 
+/// The longest dotted name: the longest device class and the words around it. A longer one would flood a message.
+const NAME_LENGTH_MAX: usize = 128;
+
 /// What a token is.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum TokenKind {
@@ -233,6 +236,7 @@ impl<'a> Lexer<'a> {
             self.position = before;
             return Ok(1.0);
         }
+        self.check_length(start)?;
         if let Some((_, factor)) = UNITS.iter().find(|(unit, _)| *unit == word) {
             return Ok(*factor);
         }
@@ -242,7 +246,16 @@ impl<'a> Lexer<'a> {
         Err(Mistake::new(self.span_from(start), format!("`{word}` is no unit")).with_help(help))
     }
 
+    fn check_length(&self, start: usize) -> Result<(), Mistake> {
+        let span = self.span_from(start);
+        if span.end - span.start <= NAME_LENGTH_MAX {
+            return Ok(());
+        }
+        Err(Mistake::new(span, format!("a name has at most {NAME_LENGTH_MAX} bytes")))
+    }
+
     fn name(&mut self) -> Result<TokenKind, Mistake> {
+        let start = self.position;
         let first = self.take_while(is_name_part);
         if let Some(symbol) = WORDS.into_iter().find(|symbol| symbol.as_str() == first) {
             return Ok(TokenKind::Symbol(symbol));
@@ -262,6 +275,7 @@ impl<'a> Lexer<'a> {
                 break;
             }
         }
+        self.check_length(start)?;
         Ok(TokenKind::Name(parts))
     }
 

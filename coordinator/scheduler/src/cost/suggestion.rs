@@ -3,11 +3,17 @@
 /// Names further away than this share of their length are no typing mistakes.
 const DISTANCE_SHARE: usize = 3;
 
-/// "did you mean …" for the nearest of `candidates`, if one is near enough.
+/// As many letters are enough to complete a name.
+const BEGINNING_LENGTH_MIN: usize = 3;
+
+/// "did you mean …" for the nearest of `candidates`, if one is near enough or begins like the text.
 pub(super) fn did_you_mean<'a>(text: &str, candidates: impl Iterator<Item = &'a str>) -> Option<String> {
     let furthest = (text.chars().count() / DISTANCE_SHARE).max(1);
     candidates
-        .map(|candidate| (distance(text, candidate), candidate))
+        .map(|candidate| {
+            let is_beginning = text.len() >= BEGINNING_LENGTH_MIN && candidate.starts_with(text);
+            (if is_beginning { 1 } else { distance(text, candidate) }, candidate)
+        })
         .filter(|(distance, _)| *distance <= furthest)
         .min()
         .map(|(_, candidate)| format!("did you mean `{candidate}`?"))
@@ -48,6 +54,7 @@ mod tests {
             Some("did you mean `cores.load`?")
         );
         assert_eq!(did_you_mean("Vms", names.into_iter()).as_deref(), Some("did you mean `vms`?"));
+        assert_eq!(did_you_mean("mem", names.into_iter()).as_deref(), Some("did you mean `memory.load`?"));
         assert_eq!(did_you_mean("temperature", names.into_iter()), None);
         assert_eq!(distance("abcd", "abdc"), 1);
         assert_eq!(distance("", "abc"), 3);

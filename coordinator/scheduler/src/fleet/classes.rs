@@ -65,8 +65,17 @@ struct Class {
 
 /// Sixteen classes side by side.
 #[derive(Debug)]
-pub(super) struct Group {
+struct Group {
     classes: [Option<Class>; LANES],
+    asks: Asks,
+    tournament: Tournament<LANES>,
+    /// Up to which change it has caught up; none before it was ever scored whole.
+    caught_up: Option<u64>,
+}
+
+/// What sixteen classes ask for, one lane each.
+#[derive(Debug)]
+pub(super) struct Asks {
     cores: [u64; LANES],
     memory: [u64; LANES],
     devices: Vec<(usize, [u64; LANES])>,
@@ -76,9 +85,6 @@ pub(super) struct Group {
     pub(super) memory_asked: [f64; LANES],
     /// Devices asked.
     pub(super) devices_asked: [f64; LANES],
-    tournament: Tournament<LANES>,
-    /// Up to which change it has caught up; none before it was ever scored whole.
-    caught_up: Option<u64>,
 }
 
 /// What a lane without a class asks for: more than there is.
@@ -88,14 +94,27 @@ impl Group {
     fn new() -> Self {
         Self {
             classes: [const { None }; LANES],
+            asks: Asks::none(),
+            tournament: Tournament::default(),
+            caught_up: None,
+        }
+    }
+
+    fn set(&mut self, lane: usize, class: Class, asked: &Asked) {
+        self.asks.set(lane, asked);
+        self.classes[lane] = Some(class);
+    }
+}
+
+impl Asks {
+    fn none() -> Self {
+        Self {
             cores: [NEVER; LANES],
             memory: [NEVER; LANES],
             devices: Vec::new(),
             cores_asked: [0.0; LANES],
             memory_asked: [0.0; LANES],
             devices_asked: [0.0; LANES],
-            tournament: Tournament::default(),
-            caught_up: None,
         }
     }
 
@@ -121,7 +140,7 @@ impl Group {
         asked.map_or([0.0; LANES], |(_, asked)| asked.map(super::asked::float))
     }
 
-    fn set(&mut self, lane: usize, class: Class, asked: &Asked) {
+    fn set(&mut self, lane: usize, asked: &Asked) {
         let is_possible = !asked.is_impossible;
         self.cores[lane] = if is_possible { asked.cores } else { NEVER };
         self.memory[lane] = asked.memory;
@@ -139,7 +158,6 @@ impl Group {
             });
             self.devices[place].1[lane] = *count;
         }
-        self.classes[lane] = Some(class);
     }
 }
 
@@ -159,6 +177,12 @@ impl ChangeLog {
             self.first += forgotten as u64;
         }
         self.slots.push(slot);
+    }
+
+    /// Forgets all changes; whoever had not caught up with them must start anew.
+    pub(super) fn forget(&mut self) {
+        self.first = self.end();
+        self.slots.clear();
     }
 
     fn end(&self) -> u64 {
@@ -194,12 +218,15 @@ impl ClassCache {
         self.places.clear();
     }
 
-    /// Has every score made anew before it is used, as when a slot changed hands.
+    /// Has every score made anew before it is used, as when hosts moved to other slots.
     pub(super) fn distrust(&mut self) {
-        self.groups.iter_mut().for_each(|group| group.caught_up = None);
+        for group in &mut self.groups {
+            group.caught_up = None;
+            group.tournament = Tournament::default();
+        }
     }
 
-    /// The host with the lowest score for `request`.
+    /// The slot of the host with the lowest score for `request`, the first among equals.
     pub(super) fn decide(
         &mut self,
         key: ClassKey,
@@ -207,7 +234,7 @@ impl ClassCache {
         asked: &Asked,
         ground: &Ground<'_>,
         log: &ChangeLog,
-    ) -> Option<u32> {
+    ) -> Option<usize> {
         self.clock += 1;
         if let Some((group, lane)) = self.places.get(&key).copied() {
             self.catch_up(group, ground, log);
@@ -215,20 +242,19 @@ impl ClassCache {
             if let Some(class) = group.classes[lane].as_mut() {
                 class.last_used = self.clock;
             }
-            return group.tournament.winner(lane).map(|(_, id)| id);
+            return group.tournament.winner(lane);
         }
         if self.is_remembered(&key) {
             let (group, lane) = self.admit(key, request, asked, ground, log);
-            return self.groups.get(group)?.tournament.winner(lane).map(|(_, id)| id);
+            return self.groups.get(group)?.tournament.winner(lane);
         }
-        let mut best: Option<(f64, u32)> = None;
+        let mut best: Option<(f64, usize)> = None;
         ground.scan(request, asked, &mut self.workspaces, |slot, score| {
-            let id = ground.columns.ids[slot];
-            if best.is_none_or(|(lowest, lowest_id)| score < lowest || (score == lowest && id < lowest_id)) {
-                best = Some((score, id));
+            if best.is_none_or(|(lowest, first)| score < lowest || (score == lowest && slot < first)) {
+                best = Some((score, slot));
             }
         });
-        best.map(|(_, id)| id)
+        best.map(|(_, slot)| slot)
     }
 
     /// Whether a request of this class was met a short while ago; from now on it was.
@@ -255,29 +281,29 @@ impl ClassCache {
         if changes.is_some_and(<[usize]>::is_empty) {
             return;
         }
-        let requests =
-            group.classes.each_ref().map(|class| class.as_ref().map(|class| class.request.clone()));
-        let belongings = requests
-            .each_ref()
-            .map(|request| request.as_ref().map(|request| Belonging::of(request, ground.book)));
-        let ids = &ground.columns.ids;
+        let Group { classes, asks, tournament, caught_up } = group;
+        let belongings = ground.asks_whose_it_is.then(|| {
+            classes
+                .each_ref()
+                .map(|class| class.as_ref().map(|class| Belonging::of(&class.request, ground.book)))
+        });
+        let mut row = |slot| ground.row(asks, belongings.as_ref(), slot, workspaces);
+        let slot_count = ground.columns.len();
         if let Some(changes) = changes {
             *round += 1;
-            met.resize(ids.len(), 0);
+            met.resize(slot_count, 0);
             for slot in changes.iter().rev().copied() {
                 if std::mem::replace(&mut met[slot], *round) != *round {
-                    let scores = ground.row(group, &belongings, slot, workspaces);
-                    group.tournament.update(slot, scores, ids);
+                    tournament.update(slot, &row(slot));
                 }
             }
         } else {
-            for slot in 0..ids.len() {
-                let scores = ground.row(group, &belongings, slot, workspaces);
-                group.tournament.put(slot, scores);
+            for slot in 0..slot_count {
+                tournament.put(slot, row(slot));
             }
-            group.tournament.rebuild(ids);
+            tournament.rebuild();
         }
-        group.caught_up = Some(end);
+        *caught_up = Some(end);
     }
 
     /// Gives a request's class a lane and scores it on every host.
@@ -300,7 +326,7 @@ impl ClassCache {
         let tournament = &mut group.tournament;
         ground
             .scan(request, asked, &mut self.workspaces, |slot, score| tournament.put_lane(slot, lane, score));
-        tournament.rebuild(&ground.columns.ids);
+        tournament.rebuild();
         self.places.insert(key, (number, lane));
         (number, lane)
     }

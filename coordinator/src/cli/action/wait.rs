@@ -68,7 +68,7 @@ impl Run<'_> {
         while let Some(news) = all_news.recv().await {
             match news {
                 News::Changed(index, vm) => progress.changed(index, &vm, self.err),
-                News::Silent(index, why) => progress.say(index, why, self.err),
+                News::Silent(index, why) => progress.say(index, &why, self.err),
             }
         }
         while let Some(ended) = waits.join_next().await {

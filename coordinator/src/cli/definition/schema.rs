@@ -15,7 +15,7 @@ use super::document::{Document, Mistake, child, item};
 
 /// A key that may stand in an object.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Key {
+pub(in crate::cli) struct Key {
     pub(super) name: &'static str,
     pub(super) required: bool,
     pub(super) kind: Kind,
@@ -23,7 +23,7 @@ pub(super) struct Key {
 
 /// What a key's value may be.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Kind {
+pub(in crate::cli) enum Kind {
     /// A name, judged by the type it is for.
     Name(NameCheck),
     /// A list of names.
@@ -49,7 +49,7 @@ pub(super) enum Kind {
 }
 
 /// Says what is wrong with a name.
-pub(super) type NameCheck = fn(&str) -> Result<(), String>;
+pub(in crate::cli) type NameCheck = fn(&str) -> Result<(), String>;
 
 /// The check of the name type `N`.
 pub(super) fn name<N: FromStr<Err: Display>>(text: &str) -> Result<(), String> {

@@ -7,3 +7,6 @@ pub(super) mod host;
 pub(super) mod realm;
 pub(super) mod status;
 pub(super) mod vm;
+
+#[cfg(test)]
+mod tests;
