@@ -174,7 +174,8 @@ impl Subject for Libvirt {
     }
     fn overwrite_ledger(&self, vm: VmId, ledger: &str) {
         let (uuid, uri) = (vm.to_string(), ledger_xml::NAMESPACE);
-        self.daemon.virsh(&["metadata", &uuid, "--uri", uri, "--key", "reeve", "--set", ledger]).unwrap();
+        let arguments = ["metadata", &uuid, "--config", "--uri", uri, "--key", "reeve", "--set", ledger];
+        self.daemon.virsh(&arguments).unwrap();
     }
     fn pause(&self, vm: VmId) {
         self.daemon.virsh(&["suspend", &vm.to_string()]).unwrap();
