@@ -64,10 +64,20 @@ pub enum JoinError {
     Tls(#[from] TlsError),
     /// Nobody answered.
     #[error(
-        "no answer from the coordinator at {address} within {} s: check that it runs, and that UDP reaches its port for joining hosts; the join line is unused",
-        JOIN_TIMEOUT.as_secs()
+        "no answer from the coordinator at {address} within {seconds} s: check that it runs, and that UDP reaches its port for joining hosts; the join line is unused"
     )]
     NoAnswer {
+        /// Where.
+        address: SocketAddr,
+        /// How long it was waited for.
+        seconds: u64,
+    },
+    /// Somebody answered, and then no more. The secret may have been used.
+    #[error(
+        "the coordinator at {address} did not answer in {} s; if the line is refused as used when tried again, print a new one with `reeve host join-token`",
+        JOIN_TIMEOUT.as_secs()
+    )]
+    TooSlow {
         /// Where.
         address: SocketAddr,
     },
@@ -129,7 +139,8 @@ pub async fn join(
             }
             Ok(Err(error @ (JoinError::NoAnswer { .. } | JoinError::Socket(_)))) => last = error,
             Ok(Err(error)) => return Err(error),
-            Err(_) => last = JoinError::NoAnswer { address },
+            // It may have redeemed the line, so the other addresses are not tried.
+            Err(_) => return Err(JoinError::TooSlow { address }),
         }
     }
     Err(last)
@@ -202,7 +213,7 @@ async fn ask(
 fn explain(reason: CloseReason, address: SocketAddr) -> JoinError {
     match reason {
         CloseReason::RefusedHere { refusal, .. } => JoinError::NotTheCoordinator { refusal },
-        CloseReason::Silent => JoinError::NoAnswer { address },
+        CloseReason::Silent => JoinError::NoAnswer { address, seconds: quic::JOIN_IDLE_TIMEOUT.as_secs() },
         reason => JoinError::Broken(reason),
     }
 }

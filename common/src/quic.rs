@@ -8,7 +8,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quinn::{EndpointConfig, IdleTimeout, Incoming, TransportConfig, VarInt};
+use quinn::{
+    ConnectionId, ConnectionIdGenerator, EndpointConfig, IdleTimeout, Incoming, TransportConfig, VarInt,
+};
+use ring::hmac;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// The agent sends something this often, so that silence means something.
@@ -139,8 +142,60 @@ pub fn server_endpoint(local: SocketAddr, config: quinn::ServerConfig) -> io::Re
     endpoint(local, Some(config))
 }
 
+/// The same for a server that is restarted now and then. What is derived from `secret`, which only this server may
+/// know and which must be the same after a restart, lets it tell the peers of an earlier life's connections that these
+/// are over: they notice with their next keep-alive and not only after a long silence.
+///
+/// # Errors
+/// When the address cannot be bound.
+pub fn lasting_server_endpoint(
+    local: SocketAddr,
+    config: quinn::ServerConfig,
+    secret: &[u8],
+) -> io::Result<quinn::Endpoint> {
+    let key = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), b"reeve stateless reset");
+    let mut endpoint_config = EndpointConfig::new(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, key.as_ref())));
+    // The library's own ids carry a mark of this process; packets with another mark are dropped without a word.
+    endpoint_config.cid_generator(|| Box::new(PlainConnectionIds));
+    bind(local, endpoint_config, Some(config))
+}
+
+/// Connection ids that are nothing but random.
+#[derive(Debug)]
+struct PlainConnectionIds;
+
+/// As long as the library's own.
+const CONNECTION_ID_LENGTH: usize = 8;
+
+impl ConnectionIdGenerator for PlainConnectionIds {
+    fn generate_cid(&mut self) -> ConnectionId {
+        // The two ends of a random UUID are random throughout; its middle is not.
+        let bytes = *uuid::Uuid::new_v4().as_bytes();
+        let mut id = [0; CONNECTION_ID_LENGTH];
+        for (to, from) in id.iter_mut().zip(bytes.iter().take(4).chain(bytes.iter().rev().take(4))) {
+            *to = *from;
+        }
+        ConnectionId::new(&id)
+    }
+
+    fn cid_len(&self) -> usize {
+        CONNECTION_ID_LENGTH
+    }
+
+    fn cid_lifetime(&self) -> Option<Duration> {
+        None
+    }
+}
+
 fn endpoint(local: SocketAddr, server: Option<quinn::ServerConfig>) -> io::Result<quinn::Endpoint> {
-    let mut config = EndpointConfig::default();
+    bind(local, EndpointConfig::default(), server)
+}
+
+fn bind(
+    local: SocketAddr,
+    mut config: EndpointConfig,
+    server: Option<quinn::ServerConfig>,
+) -> io::Result<quinn::Endpoint> {
     config.max_udp_payload_size(DATAGRAM_SIZE_MAX).map_err(io::Error::other)?;
     let socket = std::net::UdpSocket::bind(local)?;
     quinn::Endpoint::new(config, server, socket, Arc::new(quinn::TokioRuntime))

@@ -72,7 +72,8 @@ pub async fn run(path: &Path) -> Result<(), DaemonError> {
     });
     let service = Service::open(config, store, Arc::clone(&clock), Arc::clone(&authority)).await?;
 
-    let agents_endpoint = agents::listen(agent_listen, &credentials, Arc::clone(&clock))?;
+    let agents_endpoint =
+        agents::listen(agent_listen, &credentials, &authority.lasting_secret(), Arc::clone(&clock))?;
     let join_endpoint = open_join_port(join_listen, &credentials, &clock)?;
     let (stop, stopping) = watch::channel(false);
     let ports = vec![ServedPort::Agents(agents_endpoint.clone()), ServedPort::Joining(join_endpoint.clone())];

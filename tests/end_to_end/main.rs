@@ -1,8 +1,12 @@
-//! The product whole, in the lab: real programs, real libvirt, real guests, and what must survive.
+//! The whole product on several isolated hosts with real libvirt and real guests: the path from a request to a guest
+//! that has registered, and what must survive when its parts are killed, cut off or lied to.
 
+mod drives;
 mod enrolment;
-mod ill_behaved;
+mod fleet;
+mod hostile;
 mod kills;
-mod names;
-mod partitions;
+mod outliving;
+mod partition;
 mod path;
+mod room;

@@ -2,7 +2,6 @@
 
 pub mod domain;
 mod test_lab;
-pub mod vm;
 pub mod waiting;
 
 pub use test_lab::TestLab;

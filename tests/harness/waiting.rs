@@ -13,20 +13,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(25);
 ///
 /// # Errors
 /// When `look` fails, or when it has given nothing for as long as `patience`.
-pub fn poll_until<T>(what: &str, patience: Duration, look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
-    look_every(LOOK_EVERY, what, patience, look)
-}
-
-/// As [`poll_until`], without a pause between two looks: for what passes quickly.
-///
-/// # Errors
-/// As for [`poll_until`].
-pub fn watch_until<T>(what: &str, patience: Duration, look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
-    look_every(Duration::ZERO, what, patience, look)
-}
-
-fn look_every<T>(
-    pause: Duration,
+pub fn poll_until<T>(
     what: &str,
     patience: Duration,
     mut look: impl FnMut() -> Result<Option<T>>,
@@ -39,6 +26,6 @@ fn look_every<T>(
         if begun.elapsed() >= patience {
             bail!("waited {} s for {what} in vain", patience.as_secs());
         }
-        thread::sleep(pause);
+        thread::sleep(LOOK_EVERY);
     }
 }

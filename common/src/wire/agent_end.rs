@@ -283,10 +283,10 @@ impl Sender {
     pub async fn send_sample(&self, sample: HostSample) -> Result<(), LinkError> {
         let session = &self.hold.session;
         let frame = session.framed(sample)?;
-        match self.samples.send(Some(frame)) {
-            Ok(()) => Ok(()),
-            Err(_) => Err(LinkError::Closed(session.closed().await)),
+        if session.connection.close_reason().is_some() || self.samples.send(Some(frame)).is_err() {
+            return Err(LinkError::Closed(session.closed().await));
         }
+        Ok(())
     }
 
     /// Waits for the end of the connection and says why it came.

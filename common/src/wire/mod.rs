@@ -7,6 +7,7 @@
 //! Must not: decide what a message means. Wire types never leave this module; what comes out has been checked.
 
 pub mod agent_end;
+pub mod arbitrary_bytes;
 mod bounded;
 mod codec;
 pub mod coordinator_end;

@@ -64,6 +64,10 @@ impl Session {
 
     /// Closes the connection; the first reason given is the one that counts.
     pub(super) fn close(&self, code: RefusalCode, text: &str) {
+        if self.connection.close_reason().is_some() {
+            // It is over, and closing now would hide why.
+            return;
+        }
         let text = printable(text, REASON_LENGTH_MAX);
         let _ = self.closed_here.set(CloseReason::Here { code, text: text.clone() });
         self.connection.close(code.number(), text.as_bytes());
@@ -92,11 +96,12 @@ impl Session {
         frame: Vec<u8>,
     ) -> Result<(), LinkError> {
         tokio::select! {
+            biased;
+            reason = self.closed() => Err(LinkError::Closed(reason)),
             sent = queue.send(frame) => match sent {
                 Ok(()) => Ok(()),
                 Err(_) => Err(LinkError::Closed(self.closed().await)),
             },
-            reason = self.closed() => Err(LinkError::Closed(reason)),
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use reeve_common::clock::Clock;
-use reeve_common::quic::{HandshakeGate, server_endpoint};
+use reeve_common::quic::{HandshakeGate, lasting_server_endpoint};
 use reeve_common::tls::{Credentials, TlsError, coordinator_server_config};
 use reeve_common::wire::coordinator_end::accept;
 
@@ -33,17 +33,19 @@ pub enum ListenError {
 
 static CONNECTIONS: AtomicU64 = AtomicU64::new(1);
 
-/// Opens the port; the endpoint is given to [`serve`].
+/// Opens the port; the endpoint is given to [`serve`]. `lasting_secret` is the same after each restart.
 ///
 /// # Errors
 /// [`ListenError`] when it cannot be opened.
 pub fn listen(
     address: SocketAddr,
     credentials: &Credentials,
+    lasting_secret: &[u8],
     clock: Arc<dyn Clock>,
 ) -> Result<quinn::Endpoint, ListenError> {
     let config = coordinator_server_config(credentials, clock)?;
-    server_endpoint(address, config).map_err(|source| ListenError::Bind { address, source })
+    lasting_server_endpoint(address, config, lasting_secret)
+        .map_err(|source| ListenError::Bind { address, source })
 }
 
 /// Serves agents until the endpoint is closed.

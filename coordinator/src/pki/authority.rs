@@ -21,6 +21,7 @@ use reeve_common::tls::{
     COORDINATOR_SERVER_NAME, CaFingerprint, Credentials, Identity, InvalidCertificate, InvalidCredentials,
     KeyFingerprint, NoRandomness, SerialNumber,
 };
+use ring::hmac;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use zeroize::Zeroizing;
 
@@ -255,6 +256,15 @@ impl Authority {
             serial: SerialNumber::from_bytes(serial),
             not_after,
         })
+    }
+
+    /// A secret that only this coordinator knows and that is the same after each restart, for purposes other than
+    /// signing; nothing about the authority's key can be learnt from it.
+    #[must_use]
+    pub fn lasting_secret(&self) -> Zeroizing<Vec<u8>> {
+        let key = Zeroizing::new(self.issuer.key().serialize_der());
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &key);
+        Zeroizing::new(hmac::sign(&key, b"reeve lasting secret").as_ref().to_vec())
     }
 
     /// A new certificate and key for the coordinator itself. They live in memory only: a coordinator that starts makes

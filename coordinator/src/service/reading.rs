@@ -347,7 +347,9 @@ fn warnings(entry: &HostEntry, config: &CoordinatorConfig) -> Vec<String> {
         _ => {}
     }
     if entry.report.as_ref().is_some_and(|report| !report.hypervisor_reachable) {
-        warnings.push("its agent cannot reach libvirt: see the agent's log, and whether libvirtd runs".to_owned());
+        warnings.push(
+            "its agent cannot reach libvirt: see the agent's log, and whether libvirtd runs".to_owned(),
+        );
     }
     if !entry.unmanaged.is_empty() {
         warnings.push(format!("it runs {} VMs of reeve that no record knows", entry.unmanaged.len()));

@@ -65,8 +65,17 @@ struct Class {
 
 /// Sixteen classes side by side.
 #[derive(Debug)]
-pub(super) struct Group {
+struct Group {
     classes: [Option<Class>; LANES],
+    asks: Asks,
+    tournament: Tournament<LANES>,
+    /// Up to which change it has caught up; none before it was ever scored whole.
+    caught_up: Option<u64>,
+}
+
+/// What sixteen classes ask for, one lane each.
+#[derive(Debug)]
+pub(super) struct Asks {
     cores: [u64; LANES],
     memory: [u64; LANES],
     devices: Vec<(usize, [u64; LANES])>,
@@ -76,9 +85,6 @@ pub(super) struct Group {
     pub(super) memory_asked: [f64; LANES],
     /// Devices asked.
     pub(super) devices_asked: [f64; LANES],
-    tournament: Tournament<LANES>,
-    /// Up to which change it has caught up; none before it was ever scored whole.
-    caught_up: Option<u64>,
 }
 
 /// What a lane without a class asks for: more than there is.
@@ -88,14 +94,27 @@ impl Group {
     fn new() -> Self {
         Self {
             classes: [const { None }; LANES],
+            asks: Asks::none(),
+            tournament: Tournament::default(),
+            caught_up: None,
+        }
+    }
+
+    fn set(&mut self, lane: usize, class: Class, asked: &Asked) {
+        self.asks.set(lane, asked);
+        self.classes[lane] = Some(class);
+    }
+}
+
+impl Asks {
+    fn none() -> Self {
+        Self {
             cores: [NEVER; LANES],
             memory: [NEVER; LANES],
             devices: Vec::new(),
             cores_asked: [0.0; LANES],
             memory_asked: [0.0; LANES],
             devices_asked: [0.0; LANES],
-            tournament: Tournament::default(),
-            caught_up: None,
         }
     }
 
@@ -121,7 +140,7 @@ impl Group {
         asked.map_or([0.0; LANES], |(_, asked)| asked.map(super::asked::float))
     }
 
-    fn set(&mut self, lane: usize, class: Class, asked: &Asked) {
+    fn set(&mut self, lane: usize, asked: &Asked) {
         let is_possible = !asked.is_impossible;
         self.cores[lane] = if is_possible { asked.cores } else { NEVER };
         self.memory[lane] = asked.memory;
@@ -139,7 +158,6 @@ impl Group {
             });
             self.devices[place].1[lane] = *count;
         }
-        self.classes[lane] = Some(class);
     }
 }
 
@@ -255,29 +273,29 @@ impl ClassCache {
         if changes.is_some_and(<[usize]>::is_empty) {
             return;
         }
-        let requests =
-            group.classes.each_ref().map(|class| class.as_ref().map(|class| class.request.clone()));
-        let belongings = requests
-            .each_ref()
-            .map(|request| request.as_ref().map(|request| Belonging::of(request, ground.book)));
+        let Group { classes, asks, tournament, caught_up } = group;
+        let belongings = ground.asks_whose_it_is.then(|| {
+            classes
+                .each_ref()
+                .map(|class| class.as_ref().map(|class| Belonging::of(&class.request, ground.book)))
+        });
+        let mut row = |slot| ground.row(asks, belongings.as_ref(), slot, workspaces);
         let ids = &ground.columns.ids;
         if let Some(changes) = changes {
             *round += 1;
             met.resize(ids.len(), 0);
             for slot in changes.iter().rev().copied() {
                 if std::mem::replace(&mut met[slot], *round) != *round {
-                    let scores = ground.row(group, &belongings, slot, workspaces);
-                    group.tournament.update(slot, scores, ids);
+                    tournament.update(slot, row(slot), ids);
                 }
             }
         } else {
             for slot in 0..ids.len() {
-                let scores = ground.row(group, &belongings, slot, workspaces);
-                group.tournament.put(slot, scores);
+                tournament.put(slot, row(slot));
             }
-            group.tournament.rebuild(ids);
+            tournament.rebuild(ids);
         }
-        group.caught_up = Some(end);
+        *caught_up = Some(end);
     }
 
     /// Gives a request's class a lane and scores it on every host.

@@ -29,6 +29,13 @@ pub(super) struct SharedUse {
     pub(super) label_keys: BTreeSet<String>,
 }
 
+impl SharedUse {
+    /// Whether nothing of the kind is used.
+    pub(super) fn is_nothing(&self) -> bool {
+        !self.owner && !self.team && self.label_keys.is_empty()
+    }
+}
+
 impl FunctionTable {
     /// The number of `function`, used by one more host; the same function comes as another value after each reload.
     pub(super) fn acquire(

@@ -128,7 +128,9 @@ impl Realm {
             for (class, _) in &shape.devices {
                 class_number(&mut self.device_classes, &mut self.columns, class);
             }
-            self.check_classes(before);
+            if before != self.device_classes.len() {
+                self.check_classes(before);
+            }
         }
         self.tenants[slot].insert(vm, holding);
         self.count(slot, book);
@@ -179,14 +181,21 @@ impl Realm {
 
     /// Has a host scored again before the next decision.
     fn note(&mut self, slot: usize, book: &Book) {
-        let mut workspaces = std::mem::take(&mut self.workspaces);
-        self.columns.before[slot] = self.ground(book).cost_before(slot, &mut workspaces);
-        self.workspaces = workspaces;
+        let Self { columns, functions, tenants, workspaces, .. } = self;
+        let ground = Ground { columns, functions, tenants, book, asks_whose_it_is: false };
+        let before = ground.cost_before(slot, workspaces);
+        columns.before[slot] = before;
         self.log.note(slot, self.columns.len());
     }
 
     fn ground<'a>(&'a self, book: &'a Book) -> Ground<'a> {
-        Ground { columns: &self.columns, functions: &self.functions, tenants: &self.tenants, book }
+        Ground {
+            columns: &self.columns,
+            functions: &self.functions,
+            tenants: &self.tenants,
+            book,
+            asks_whose_it_is: !self.shared_use.is_nothing(),
+        }
     }
 
     /// What is known of a host.
@@ -237,8 +246,9 @@ impl Realm {
     pub(super) fn decide(&mut self, request: &Request, book: &Book) -> Option<HostId> {
         let asked = self.asked(request);
         let key = ClassKey::of(request, &self.shared_use);
-        let Self { columns, functions, tenants, log, cache, .. } = self;
-        let ground = Ground { columns, functions, tenants, book };
+        let Self { columns, functions, tenants, shared_use, log, cache, .. } = self;
+        let asks_whose_it_is = !shared_use.is_nothing();
+        let ground = Ground { columns, functions, tenants, book, asks_whose_it_is };
         cache.decide(key, request, &asked, &ground, log).map(HostId)
     }
 

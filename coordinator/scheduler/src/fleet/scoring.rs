@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use super::asked::{Asked, float};
 use super::binding::{Amounts, BoundFunction, Lanes, Shared};
-use super::classes::Group;
+use super::classes::Asks;
 use super::columns::Columns;
 use super::function_table::{FunctionTable, Workspaces};
 use super::holding::{Book, Tenants};
@@ -86,14 +86,19 @@ pub(super) struct Ground<'a> {
     pub(super) tenants: &'a [Tenants],
     /// What they hold.
     pub(super) book: &'a Book,
+    /// Whether any cost function asks whose a VM is.
+    pub(super) asks_whose_it_is: bool,
 }
+
+/// Whose the VMs of a group's classes are.
+pub(super) type Belongings<'a> = [Option<Belonging<'a>>; LANES];
 
 /// One host, the classes of a group.
 struct RowLanes<'a> {
     ground: Ground<'a>,
     slot: usize,
-    group: &'a Group,
-    belongings: &'a [Option<Belonging<'a>>; LANES],
+    asks: &'a Asks,
+    belongings: Option<&'a Belongings<'a>>,
 }
 
 fn row_amounts(amount: Amount, asked: [f64; LANES]) -> Amounts<LANES> {
@@ -102,19 +107,19 @@ fn row_amounts(amount: Amount, asked: [f64; LANES]) -> Amounts<LANES> {
 
 impl Lanes<LANES> for RowLanes<'_> {
     fn cores(&self) -> Amounts<LANES> {
-        row_amounts(self.ground.columns.cores.get(self.slot), self.group.cores_asked)
+        row_amounts(self.ground.columns.cores.get(self.slot), self.asks.cores_asked)
     }
 
     fn memory(&self) -> Amounts<LANES> {
-        row_amounts(self.ground.columns.memory.get(self.slot), self.group.memory_asked)
+        row_amounts(self.ground.columns.memory.get(self.slot), self.asks.memory_asked)
     }
 
     fn devices(&self) -> Amounts<LANES> {
-        row_amounts(self.ground.columns.devices.get(self.slot), self.group.devices_asked)
+        row_amounts(self.ground.columns.devices.get(self.slot), self.asks.devices_asked)
     }
 
     fn devices_of(&self, class: usize) -> Amounts<LANES> {
-        row_amounts(self.ground.columns.devices_of(class, self.slot), self.group.devices_of_asked(class))
+        row_amounts(self.ground.columns.devices_of(class, self.slot), self.asks.devices_of_asked(class))
     }
 
     fn vms(&self) -> [f64; LANES] {
@@ -123,9 +128,8 @@ impl Lanes<LANES> for RowLanes<'_> {
 
     fn same(&self, shared: Shared<'_>) -> [f64; LANES] {
         let tenants = self.ground.tenants.get(self.slot);
-        self.belongings.map(|belonging| {
-            belonging.map_or(0.0, |belonging| belonging.count(tenants, shared, self.ground.book))
-        })
+        let count = |belonging: Belonging<'_>| belonging.count(tenants, shared, self.ground.book);
+        self.belongings.map_or([0.0; LANES], |all| all.map(|belonging| belonging.map_or(0.0, count)))
     }
 
     fn measured(&self, reading: Reading) -> [f64; LANES] {
@@ -193,15 +197,15 @@ impl<'a> Ground<'a> {
     /// The scores of a group's classes on one host.
     pub(super) fn row(
         &self,
-        group: &Group,
-        belongings: &[Option<Belonging<'_>>; LANES],
+        asks: &Asks,
+        belongings: Option<&Belongings<'_>>,
         slot: usize,
         workspaces: &mut Workspaces<LANES>,
     ) -> [f64; LANES] {
         let mut scores = [INFEASIBLE; LANES];
-        let fits = group.fits(self.columns, slot);
+        let fits = asks.fits(self.columns, slot);
         let Some((number, bound)) = self.bound(slot).filter(|_| fits.contains(&true)) else { return scores };
-        let lanes = RowLanes { ground: *self, slot, group, belongings };
+        let lanes = RowLanes { ground: *self, slot, asks, belongings };
         let (after, before) = workspaces.get(number, bound);
         let after = bound.after(&lanes, after);
         let uniform = [self.columns.before[slot]; LANES];

@@ -178,8 +178,67 @@ pub(super) async fn carried_out<T: Send + 'static>(
 mod tests {
     use std::collections::BTreeSet;
 
+    use axum::body::Body;
+    use http_body_util::BodyExt;
+    use hyper_util::service::TowerToHyperService;
+    use serde_json::Value;
+    use tokio::sync::oneshot;
+
     use super::super::openapi::document;
     use super::*;
+    use crate::api::access::Role;
+    use crate::api::types::ProblemReport;
+    use crate::service::Actor;
+
+    /// What `router` answers to `GET /`.
+    async fn get_root(router: Router, peer: Option<Peer>) -> (StatusCode, Value) {
+        let mut request = Request::builder().uri("/").body(Body::empty()).unwrap();
+        if let Some(peer) = peer {
+            request.extensions_mut().insert(peer);
+        }
+        let answered =
+            hyper::service::Service::call(&TowerToHyperService::new(router), request).await.unwrap();
+        let status = answered.status();
+        let body = answered.into_body().collect().await.unwrap().to_bytes();
+        (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
+    }
+
+    #[tokio::test]
+    async fn what_takes_too_long_is_answered_in_time() {
+        let limit = Limit { method: Method::GET, path: "/", patience: Duration::from_millis(20) };
+        let never =
+            routing::get(std::future::pending::<StatusCode>).layer(from_fn_with_state(limit, in_time));
+        let (status, document) = get_root(Router::new().route("/", never), None).await;
+        assert_eq!(status, StatusCode::GATEWAY_TIMEOUT);
+        let report: ProblemReport = serde_json::from_value(document).unwrap();
+        assert_eq!(report.error.kind, ProblemKind::TimedOut);
+    }
+
+    #[tokio::test]
+    async fn who_cannot_be_told_is_not_answered() {
+        let router =
+            || Router::new().route("/", routing::get(|| async { "secret" })).layer(from_fn(only_who_may));
+        let (status, document) = get_root(router(), None).await;
+        assert_eq!(status, StatusCode::FORBIDDEN);
+        assert_eq!(document["error"]["kind"], "denied");
+        let actor = Actor { uid: 0, name: "root".to_owned() };
+        let (status, _) = get_root(router(), Some(Peer { actor, role: Role::Admin })).await;
+        assert_eq!(status, StatusCode::OK);
+    }
+
+    #[tokio::test]
+    async fn what_was_begun_is_finished_though_nobody_waits() {
+        let (go_on, going_on) = oneshot::channel::<()>();
+        let (done, finished) = oneshot::channel();
+        let work = carried_out(async move {
+            let _ = going_on.await;
+            let _ = done.send(());
+            Ok(())
+        });
+        assert!(tokio::time::timeout(Duration::from_millis(1), work).await.is_err());
+        go_on.send(()).unwrap();
+        finished.await.expect("the work ended with whoever waited for it");
+    }
 
     #[test]
     fn the_document_and_the_table_say_the_same() {

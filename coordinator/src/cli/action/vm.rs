@@ -71,10 +71,18 @@ impl Run<'_> {
         };
         let mut ended = Vec::new();
         for (mut detail, result) in asked.into_iter().zip(waits) {
-            let timed_out = result.as_ref().err().map(|failure| self.tell(failure));
-            if !waiting.no_wait {
-                // Its history and decision as they are now, not as they were when it was asked for.
-                detail = self.client.vm(&detail.vm.id.into()).await?;
+            let timed_out = match result {
+                Ok(vm) => {
+                    detail.vm = vm;
+                    None
+                }
+                Err(failure) => Some(self.tell(&failure)),
+            };
+            // Its history and decision as they are now, if they can be had: what was seen last is true as well.
+            if !waiting.no_wait
+                && let Ok(now) = self.client.vm(&detail.vm.id.into()).await
+            {
+                detail = now;
             }
             let exit = match timed_out {
                 Some(exit) => exit,
@@ -92,8 +100,7 @@ impl Run<'_> {
     /// Says where a VM that was started is and why, or why it is nowhere.
     fn report_start(&mut self, detail: &VmDetail) -> Result<Exit, Failure> {
         let vm = &detail.vm;
-        let decision =
-            detail.decision.as_ref().map(|decision| show::explanation::summary(&decision.explanation));
+        let decision = detail.decision.as_ref().map(|decision| show::explanation::why(&decision.explanation));
         let why = decision.unwrap_or_default();
         match vm.state {
             VmState::Unplaceable => {
@@ -111,11 +118,7 @@ impl Run<'_> {
                 let since = vm.registered_at.map(|at| format!(" after {}", took(vm.requested_at, at)));
                 let host = vm.host.as_ref().map_or_else(String::new, |host| format!(" on {host}"));
                 let state = vm.state.as_str();
-                self.print(&format!(
-                    "{}: {state}{host}{}; chosen {why}\n",
-                    vm.name,
-                    since.unwrap_or_default()
-                ))
+                self.print(&format!("{}: {state}{host}{}; {why}\n", vm.name, since.unwrap_or_default()))
             }
         }
     }

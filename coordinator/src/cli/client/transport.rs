@@ -27,6 +27,9 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(75);
 /// The largest answer accepted: an explanation over ten thousand hosts is a few MiB.
 const ANSWER_SIZE_MAX: usize = 64 << 20;
 
+/// The group of a coordinator that was started by hand.
+const ROOT_GROUP: &str = "root";
+
 /// A socket on which a coordinator may listen.
 #[derive(Debug, Clone)]
 pub(super) struct Transport {
@@ -131,6 +134,8 @@ fn not_let_in(socket: &Path, error: &io::Error) -> Failure {
         io::ErrorKind::PermissionDenied => {
             let failure = failure(format!("you may not use {shown}"));
             match owning_group(socket) {
+                // Nobody is to be made a member of that group for this.
+                Some(group) if group == ROOT_GROUP => failure.advise("only root may: try with sudo"),
                 Some(group) => failure.advise(format!(
                     "root and members of the group {group} may: `sudo usermod --append --groups {group} \"$USER\"`, then log in again"
                 )),
@@ -176,6 +181,7 @@ mod tests {
     fn who_may_use_a_socket_is_named() {
         let directory = tempfile::tempdir().unwrap();
         let failure = not_let_in(&directory.path().join("api.sock"), &io::ErrorKind::PermissionDenied.into());
-        assert!(failure.to_string().contains("group"), "{failure}");
+        assert!(failure.to_string().contains("root"), "{failure}");
+        assert!(!failure.to_string().contains("--groups root"), "{failure}");
     }
 }

@@ -68,6 +68,14 @@ fn terms(screen: &Screen, explanation: &Explanation) -> String {
 
 /// One line: the host, what it costs there, and who came second. Where no host fits: the reasons.
 pub(in crate::cli) fn summary(explanation: &Explanation) -> String {
+    match &explanation.chosen {
+        Some(host) => format!("{host}: {}", why(explanation)),
+        None => why(explanation),
+    }
+}
+
+/// The same where the host has been named already.
+pub(in crate::cli) fn why(explanation: &Explanation) -> String {
     let Some(chosen) = explanation.hosts.iter().find(|host| host.chosen) else {
         return nowhere(explanation);
     };
@@ -82,7 +90,7 @@ pub(in crate::cli) fn summary(explanation: &Explanation) -> String {
         || "no other host fits".to_owned(),
         |second| format!("runner-up {}, {}", second.host, score(second)),
     );
-    format!("{}: {} ({runner_up})", chosen.host, score(chosen))
+    format!("{} ({runner_up})", score(chosen))
 }
 
 fn runner_up(explanation: &Explanation) -> Option<&HostVerdict> {
