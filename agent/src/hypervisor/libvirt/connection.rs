@@ -130,6 +130,11 @@ impl Connection {
         self.link.events.subscribe(events);
     }
 
+    /// Whether calls would reach libvirt.
+    pub(super) fn is_up(&self) -> bool {
+        matches!(self.link.state(), State::Up(_))
+    }
+
     /// Runs `work` on the connection, within the limits of its kind.
     pub(super) fn call<T: Send + 'static>(
         &self,

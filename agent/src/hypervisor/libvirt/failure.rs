@@ -98,7 +98,7 @@ fn meaning(doing: &'static str, error: &Error) -> HypervisorError {
         | Number::AuthCancelled => HypervisorError::Unreachable(why),
         _ if of_the_link => HypervisorError::Unreachable(why),
         Number::NoDomain | Number::NoStoragePool | Number::NoStorageVolume => {
-            HypervisorError::NotFound { what: why }
+            HypervisorError::NotFound { what: format!("what was asked for ({why})") }
         }
         Number::XmlError
         | Number::XmlDetail

@@ -117,7 +117,7 @@ impl fmt::Debug for LibvirtHypervisor {
 }
 
 impl LibvirtHypervisor {
-    /// Starts to connect. An libvirt that cannot be reached is no error: calls say so until it can.
+    /// Starts to connect. A libvirt that cannot be reached is no error: calls say so until it can.
     ///
     /// # Errors
     /// The URI is none, or threads cannot be started.
@@ -149,7 +149,8 @@ impl LibvirtHypervisor {
         match wanted {
             VirtType::Kvm => true,
             VirtType::Qemu => false,
-            VirtType::Auto => self.kvm.is_usable_within(VERDICT_PATIENCE_DEFINE),
+            // While libvirt is away there is nothing to wait for: the call will say so.
+            VirtType::Auto => self.connection.is_up() && self.kvm.is_usable_within(VERDICT_PATIENCE_DEFINE),
         }
     }
 

@@ -1,0 +1,179 @@
+//! What the domain XML is to be: golden files, and no text that becomes markup.
+
+use std::path::Path;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use reeve_common::clock::Timestamp;
+use reeve_common::ids::{
+    Epoch, Generation, NetworkFilterName, NetworkName, PoolName, RealmName, VmName, VolumeName,
+};
+use reeve_common::units::Mebibytes;
+use reeve_common::vm::{SystemDisk, VirtType};
+
+use super::super::super::LedgerWish;
+use super::*;
+
+const VM: &str = "fd0c8a52-7c1e-4b39-9a53-0e6a5b1d2c3f";
+
+fn small() -> VmSpec {
+    VmSpec {
+        name: VmName::new("web-fd0c8a52").unwrap(),
+        title: "Web server".to_owned(),
+        realm: RealmName::new("primary").unwrap(),
+        vcpus: 1,
+        memory: Mebibytes(512),
+        virt_type: VirtType::Auto,
+        machine: Machine::Q35,
+        cpu_model: CpuModel::Default,
+        system_disk: SystemDisk {
+            pool: PoolName::new("vms").unwrap(),
+            volume: VolumeName::new("web-fd0c8a52").unwrap(),
+            image_pool: PoolName::new("bricks").unwrap(),
+            image_volume: VolumeName::new("debian.qcow2").unwrap(),
+            image_format: DiskFormat::Qcow2,
+        },
+        drives: Vec::new(),
+        networks: Vec::new(),
+        console: false,
+        vnc: false,
+        registration_timeout: Duration::from_secs(300),
+    }
+}
+
+fn large() -> VmSpec {
+    let drive = |name: &str, format, cache, read_only| DriveAttachment {
+        pool: PoolName::new("drives").unwrap(),
+        volume: VolumeName::new(name).unwrap(),
+        format,
+        cache,
+        read_only,
+    };
+    let network = |name: &str, filter: Option<&str>| NetworkInterface {
+        network: NetworkName::new(name).unwrap(),
+        filter: filter.map(|filter| NetworkFilterName::new(filter).unwrap()),
+    };
+    VmSpec {
+        vcpus: 4,
+        memory: Mebibytes(8192),
+        machine: Machine::Pc,
+        cpu_model: CpuModel::Named("Skylake-Server".to_owned()),
+        drives: vec![
+            drive("alice-data", DiskFormat::Raw, DiskCache::None, false),
+            drive("shared-reference-collection-2024", DiskFormat::Qcow2, DiskCache::Writeback, true),
+        ],
+        networks: vec![network("default", Some("clean-traffic")), network("storage", None)],
+        console: true,
+        vnc: true,
+        ..small()
+    }
+}
+
+fn ledger() -> LedgerEntry {
+    LedgerEntry {
+        generation: Generation(3),
+        epoch: Epoch(7),
+        wish: LedgerWish::Running,
+        registration_deadline: None,
+        started_at: Some(Timestamp(1_700_000_000_000)),
+        registered_at: None,
+        system_disk: Some((PoolName::new("vms").unwrap(), VolumeName::new("web-fd0c8a52").unwrap())),
+        registration_timeout: Duration::from_secs(300),
+    }
+}
+
+fn document(spec: &VmSpec, kvm: bool) -> Result<String, ImpossibleDomain> {
+    let ledger = ledger();
+    domain_document(&DomainPlan {
+        vm: VM.parse().unwrap(),
+        spec,
+        ledger: &ledger,
+        kvm,
+        system_disk: DiskPlace::File("/srv/vms/web-fd0c8a52".to_owned()),
+        image: DiskPlace::File("/srv/bricks/debian.qcow2".to_owned()),
+        drives: vec![
+            DiskPlace::Block("/dev/drives/alice-data".to_owned()),
+            DiskPlace::File("/srv/drives/shared".to_owned()),
+        ],
+        console: spec.console.then(|| "/srv/vms/web-fd0c8a52.console".to_owned()),
+    })
+}
+
+/// Compares with the file under `agent/tests/golden`; with `REEVE_UPDATE_GOLDEN` set, writes it. The contract
+/// suite holds these files against libvirt's own schema.
+fn check_golden(name: &str, document: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
+    if std::env::var_os("REEVE_UPDATE_GOLDEN").is_some() {
+        std::fs::write(&path, document).unwrap();
+    }
+    let expected = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(document == expected, "{} differs; the document is now\n{document}", path.display());
+}
+
+#[test]
+fn a_small_emulated_vm() {
+    check_golden("domain-small.xml", &document(&small(), false).unwrap());
+}
+
+#[test]
+fn a_vm_with_everything() {
+    check_golden("domain-large.xml", &document(&large(), true).unwrap());
+}
+
+#[test]
+fn a_vm_on_a_raw_image() {
+    let mut spec = small();
+    spec.cpu_model = CpuModel::HostModel;
+    spec.system_disk.image_format = DiskFormat::Raw;
+    check_golden("domain-raw-image.xml", &document(&spec, true).unwrap());
+}
+
+#[test]
+fn the_host_processor_needs_kvm() {
+    let spec = VmSpec { cpu_model: CpuModel::HostPassthrough, ..small() };
+    assert_eq!(document(&spec, false), Err(ImpossibleDomain::PassthroughWithoutKvm));
+    assert!(document(&spec, true).unwrap().contains("<cpu mode=\"host-passthrough\"/>"));
+}
+
+#[test]
+fn every_interface_has_an_address_of_its_own_that_stays() {
+    let vm: VmId = "fcffffff-ffff-4fff-bfff-ffffffffffff".parse().unwrap();
+    assert_eq!(mac_address(vm, 0), "7e:ff:ff:ff:ff:ff");
+    assert_eq!(mac_address(vm, 0), mac_address(vm, 0));
+    assert_ne!(mac_address(vm, 0), mac_address(vm, 1));
+}
+
+/// Every element with its attributes, in document order, without texts.
+fn skeleton(document: &str) -> Vec<String> {
+    let parsed = roxmltree::Document::parse(document).unwrap();
+    let elements = parsed.descendants().filter(roxmltree::Node::is_element);
+    let describe = |node: roxmltree::Node<'_, '_>| {
+        let attributes: Vec<_> = node.attributes().map(|each| (each.name(), each.value())).collect();
+        format!("{} {:?} {attributes:?}", node.ancestors().count(), node.tag_name())
+    };
+    elements.map(describe).collect()
+}
+
+proptest! {
+    #[test]
+    fn no_title_and_no_model_becomes_markup(title in any::<String>(), model in any::<String>()) {
+        let plain = VmSpec { title: "x".to_owned(), cpu_model: CpuModel::Named("x".to_owned()), ..small() };
+        let hostile = VmSpec { title: format!("x{title}"), cpu_model: CpuModel::Named(model), ..small() };
+        let plain = document(&plain, false).unwrap();
+        let document = document(&hostile, false).unwrap();
+        prop_assert_eq!(skeleton(&document), skeleton(&plain));
+        let parsed = roxmltree::Document::parse(&document).unwrap();
+        let shown = parsed.descendants().find(|node| node.has_tag_name("title")).unwrap();
+        prop_assert!(shown.text().unwrap().starts_with('x'));
+    }
+}
+
+#[test]
+fn a_title_that_looks_like_markup_is_a_title() {
+    let spec = VmSpec { title: "</name><x/>]]>&lt;<!--".to_owned(), ..small() };
+    let document = document(&spec, false).unwrap();
+    let parsed = roxmltree::Document::parse(&document).unwrap();
+    let title = parsed.descendants().find(|node| node.has_tag_name("title")).unwrap();
+    assert_eq!(title.text(), Some("</name><x/>]]>&lt;<!--"));
+    assert_eq!(parsed.descendants().filter(|node| node.has_tag_name("x")).count(), 0);
+}

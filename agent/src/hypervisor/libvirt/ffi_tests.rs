@@ -1,0 +1,124 @@
+//! The C side, on libvirt's own test driver, which runs inside this process. That a broken connection is told needs a
+//! daemon, and is tested where one is killed (`tests/contracts/hypervisor.rs`).
+
+use std::sync::Mutex;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
+
+use super::super::event_loop;
+use super::*;
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+#[derive(Debug, PartialEq)]
+enum Heard {
+    Domain(Uuid),
+    Agent,
+    Pools,
+    Closed,
+}
+
+struct Ear(Mutex<Sender<Heard>>);
+
+impl Ear {
+    fn tell(&self, heard: Heard) {
+        let _ = self.0.lock().unwrap().send(heard);
+    }
+}
+
+impl Listener for Ear {
+    fn domain_changed(&self, domain: Uuid) {
+        self.tell(Heard::Domain(domain));
+    }
+    fn guest_agent_changed(&self, _: Uuid, _: bool) {
+        self.tell(Heard::Agent);
+    }
+    fn pools_changed(&self) {
+        self.tell(Heard::Pools);
+    }
+    fn closed(&self) {
+        self.tell(Heard::Closed);
+    }
+}
+
+fn listen() -> (Arc<dyn Listener>, Receiver<Heard>) {
+    let (sender, receiver) = channel();
+    (Arc::new(Ear(Mutex::new(sender))), receiver)
+}
+
+fn test_driver() -> Connect {
+    event_loop::start().unwrap();
+    // A file URI gives each test a host of its own; `test:///default` is shared by the process.
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/libvirt-test-host.xml");
+    Connect::open(Some(&format!("test://{path}"))).unwrap()
+}
+
+#[test]
+fn events_arrive_and_listeners_are_released() {
+    let connect = test_driver();
+    let (listener, heard) = listen();
+    let subscription = Subscription::to_events(&connect, &listener).unwrap();
+    let domain = connect.lookup_domain_by_name("guest").unwrap();
+    domain.destroy().unwrap();
+    assert_eq!(heard.recv_timeout(PATIENCE).unwrap(), Heard::Domain(domain.uuid().unwrap()));
+    connect.lookup_storage_pool_by_name("pool").unwrap().destroy().unwrap();
+    assert_eq!(heard.recv_timeout(PATIENCE).unwrap(), Heard::Pools);
+
+    drop(subscription);
+    drop(listener);
+    // The last sender goes when libvirt has released every callback: nothing leaks, and nobody is called later.
+    assert_eq!(heard.recv_timeout(PATIENCE), Err(std::sync::mpsc::RecvTimeoutError::Disconnected));
+}
+
+#[test]
+fn a_refused_registration_is_not_leaked() {
+    let connect = test_driver();
+    let (listener, heard) = listen();
+    let mut subscription = Subscription::to_events(&connect, &listener).unwrap();
+    let no_such_event = 9999;
+    assert!(subscription.add_domain_callback(no_such_event, on_domain, &listener).is_err());
+    drop((subscription, listener));
+    assert_eq!(heard.recv_timeout(PATIENCE), Err(std::sync::mpsc::RecvTimeoutError::Disconnected));
+}
+
+#[test]
+fn states_and_errors_are_told_apart() {
+    let connect = test_driver();
+    let domain = connect.lookup_domain_by_name("guest").unwrap();
+    assert_eq!(domain_state(&domain).unwrap().0, c_int::try_from(sys::VIR_DOMAIN_RUNNING).unwrap());
+    domain.destroy().unwrap();
+    assert_eq!(domain_state(&domain).unwrap().0, c_int::try_from(sys::VIR_DOMAIN_SHUTOFF).unwrap());
+    domain.undefine().unwrap();
+    assert!(domain_state(&domain).is_err());
+}
+
+#[test]
+fn statistics_are_read_and_freed() {
+    let connect = test_driver();
+    let records = statistics(&connect, sys::VIR_DOMAIN_STATS_STATE, 0).unwrap();
+    let domain = connect.lookup_domain_by_name("guest").unwrap();
+    assert_eq!(records.len(), 1);
+    assert_eq!(records[0].domain, domain.uuid().unwrap());
+    assert!(records[0].values.contains(&("state.state".to_owned(), 1)), "{records:?}");
+}
+
+#[test]
+fn parameters_of_every_type_are_read_or_skipped() {
+    let mut field = [0; 80];
+    for (to, from) in field.iter_mut().zip(b"cpu.time") {
+        *to = c_char::from_ne_bytes([*from]);
+    }
+    let read = |kind: sys::virTypedParameterType, value| {
+        let type_ = c_int::try_from(kind).unwrap();
+        read_parameter(&sys::virTypedParameter { field, type_, value }).map(|(_, value)| value)
+    };
+    use sys::_virTypedParameter__bindgen_ty_1 as Value;
+    assert_eq!(read(sys::VIR_TYPED_PARAM_INT, Value { i: 7 }), Some(7));
+    assert_eq!(read(sys::VIR_TYPED_PARAM_INT, Value { i: -7 }), None);
+    assert_eq!(read(sys::VIR_TYPED_PARAM_UINT, Value { ui: u32::MAX }), Some(u64::from(u32::MAX)));
+    assert_eq!(read(sys::VIR_TYPED_PARAM_LLONG, Value { l: -1 }), None);
+    assert_eq!(read(sys::VIR_TYPED_PARAM_ULLONG, Value { ul: u64::MAX }), Some(u64::MAX));
+    assert_eq!(read(sys::VIR_TYPED_PARAM_DOUBLE, Value { d: 1.0 }), None);
+    assert_eq!(field_name(&field), "cpu.time");
+    assert_eq!(field_name(&[c_char::from_ne_bytes(*b"x"); 80]), "x".repeat(80));
+}
