@@ -1,3 +1,26 @@
 //! The agent of one KVM host: owns its libvirt, obeys the coordinator, reports what is. See `ARCHITECTURE.md`.
 
+pub mod agent;
+pub mod back_off;
+mod certificate_renewal;
+pub mod command_line;
+pub mod configuration;
+pub mod coordinator_link;
+pub mod enrolment;
+pub mod host;
 pub mod hypervisor;
+pub mod identity;
+pub mod inventory;
+pub mod outbox;
+pub mod reconciler;
+pub mod registration;
+pub mod roster;
+pub mod sampler;
+pub mod session;
+pub mod state_directory;
+mod state_records;
+mod storage_commands;
+pub mod vm;
+
+#[cfg(test)]
+mod test_machine;

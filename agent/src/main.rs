@@ -1,2 +1,180 @@
-//! x
-fn main() {}
+//! Owns the process of the agent: the command line, the runtime, signals, and how an error is shown: once, as a chain
+//! that ends in what to do.
+
+use std::future::Future;
+use std::io::Read as _;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::Parser as _;
+use reeve_agent::agent::Agent;
+use reeve_agent::command_line::{
+    Command, CommandLine, EXIT_FAILURE, EXIT_NOT_JOINED, EXIT_OK, EXIT_REFUSED, EXIT_USAGE, JoinArguments,
+    RunArguments,
+};
+use reeve_agent::configuration::{Configuration, ConfigurationError, HypervisorKind};
+use reeve_agent::enrolment::{self, JoinError};
+use reeve_agent::hypervisor::Hypervisor;
+use reeve_agent::hypervisor::libvirt::{LibvirtHypervisor, LibvirtSettings};
+use reeve_agent::hypervisor::simulated::{SimulatedHypervisor, SimulationSettings};
+use reeve_agent::identity::{IdentityDirectory, IdentityError};
+use reeve_agent::state_directory::StateDirectory;
+use reeve_agent::vm::driver::BLOCKING_THREADS_MAX;
+use reeve_common::clock::{Clock, SystemClock};
+use reeve_common::tls::{InvalidJoinLine, JoinLine};
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// The deepest that a blocking call goes are a TLS handshake and libvirt's client; both stay below 100 KiB.
+const STACK_SIZE: usize = 512 << 10;
+
+/// How long the end waits for calls to the hypervisor that are under way. What is cut off is what a crash cuts off.
+const LAST_CALLS: Duration = Duration::from_secs(5);
+
+/// A join line has a few hundred bytes.
+const JOIN_LINE_LENGTH_MAX: u64 = 4096;
+
+fn main() -> ExitCode {
+    let arguments = CommandLine::parse();
+    let result = match arguments.command {
+        Command::Join(arguments) => join(&arguments),
+        Command::Run(arguments) => run(&arguments),
+    };
+    match result {
+        Ok(()) => ExitCode::from(EXIT_OK),
+        Err(error) => {
+            show(&error);
+            ExitCode::from(exit_code(&error))
+        }
+    }
+}
+
+/// Shows an error with all its causes, one below the other.
+#[allow(clippy::print_stderr)] // the one place where the agent speaks to a person and not to a log
+fn show(error: &anyhow::Error) {
+    eprintln!("reeve-agent: {error}");
+    for cause in error.chain().skip(1) {
+        eprintln!("  because: {cause}");
+    }
+}
+
+fn exit_code(error: &anyhow::Error) -> u8 {
+    if error.is::<ConfigurationError>() || error.is::<InvalidJoinLine>() {
+        return EXIT_USAGE;
+    }
+    if matches!(error.downcast_ref(), Some(IdentityError::NotJoined { .. })) {
+        return EXIT_NOT_JOINED;
+    }
+    match error.downcast_ref() {
+        Some(JoinError::Refused(_) | JoinError::NotTheCoordinator { .. } | JoinError::OtherAuthority) => {
+            EXIT_REFUSED
+        }
+        _ => EXIT_FAILURE,
+    }
+}
+
+fn join(arguments: &JoinArguments) -> anyhow::Result<()> {
+    let configuration = Configuration::load(arguments.settings(), arguments.common.config.as_deref())?;
+    start_logging(&configuration);
+    let line: JoinLine = read_join_line(&arguments.line)?.parse()?;
+    // A running agent would go on with the old identity; its lock keeps it from being exchanged.
+    let _state = StateDirectory::open(&configuration.state_directory)?;
+    let directory = IdentityDirectory::within(&configuration.state_directory);
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let runtime = start_runtime()?;
+    let joined = runtime.block_on(enrolment::join(&line, &directory, arguments.replace, clock))?;
+    log::info!(
+        REEVE_HOST:% = joined.host, REEVE_REALM:% = joined.realm;
+        "this machine is now host {} ({}) of realm {}; its certificate is good until {} and renews itself. Start it with \
+         `reeve-agent run`",
+        joined.name, joined.host, joined.realm, joined.credentials.facts().not_after
+    );
+    Ok(())
+}
+
+/// The line itself, from a file, or from standard input.
+fn read_join_line(said: &str) -> anyhow::Result<String> {
+    let mut line = String::new();
+    match said.strip_prefix('@') {
+        _ if said == "-" => {
+            let read = std::io::stdin().take(JOIN_LINE_LENGTH_MAX).read_to_string(&mut line);
+            read.context("the join line cannot be read from standard input")?;
+        }
+        Some(path) => {
+            let read = std::fs::File::open(path)
+                .and_then(|file| file.take(JOIN_LINE_LENGTH_MAX).read_to_string(&mut line));
+            read.with_context(|| format!("the join line cannot be read from {path}"))?;
+        }
+        None => said.clone_into(&mut line),
+    }
+    Ok(line)
+}
+
+fn run(arguments: &RunArguments) -> anyhow::Result<()> {
+    let configuration = Configuration::load(arguments.settings(), arguments.common.config.as_deref())?;
+    start_logging(&configuration);
+    let identity = IdentityDirectory::within(&configuration.state_directory).load()?;
+    let state = Arc::new(StateDirectory::open(&configuration.state_directory)?);
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let hypervisor = start_hypervisor(&configuration, Arc::clone(&clock))?;
+    let (seed, _) = uuid::Uuid::new_v4().as_u64_pair();
+    let agent = Agent { configuration, identity, state, hypervisor, clock, seed };
+    let runtime = start_runtime()?;
+    let ended = runtime.block_on(async { agent.run(stop_signal()?).await.map_err(anyhow::Error::from) });
+    runtime.shutdown_timeout(LAST_CALLS);
+    ended
+}
+
+fn start_logging(configuration: &Configuration) {
+    reeve_common::logging::init("reeve-agent", configuration.log_level.map(|level| level.0));
+}
+
+/// One thread does all the work that does not block: an agent is idle nearly always, and should be small.
+fn start_runtime() -> anyhow::Result<Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
+        .thread_stack_size(STACK_SIZE)
+        .build()
+        .context("the agent's threads cannot be started")
+}
+
+fn start_hypervisor(
+    configuration: &Configuration,
+    clock: Arc<dyn Clock>,
+) -> anyhow::Result<Arc<dyn Hypervisor>> {
+    match configuration.hypervisor {
+        HypervisorKind::Libvirt => {
+            let settings = LibvirtSettings { uri: configuration.libvirt_uri.clone(), kvm: configuration.kvm };
+            Ok(Arc::new(LibvirtHypervisor::start(&settings, clock)?))
+        }
+        HypervisorKind::Simulated => {
+            let state_file = Some(simulation_file(&configuration.state_directory));
+            let settings = SimulationSettings { state_file, ..SimulationSettings::default() };
+            let hypervisor = Arc::new(SimulatedHypervisor::new(settings, clock)?);
+            hypervisor.run_by_itself().context("the simulated guests cannot be started")?;
+            log::warn!("the hypervisor is simulated: no VM here is real");
+            Ok(hypervisor)
+        }
+    }
+}
+
+/// Where simulated domains run on while the agent is restarted.
+fn simulation_file(state_directory: &Path) -> std::path::PathBuf {
+    state_directory.join("simulated.json")
+}
+
+/// Comes true when the process is asked to end.
+fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be listened for")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be listened for")?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}

@@ -4,12 +4,17 @@
 //! Must not: name libvirt, a store or a scheduler; decide anything. See `ARCHITECTURE.md` for the layers.
 
 pub mod clock;
+pub mod durable_file;
 pub mod hardware_profile;
 pub mod ids;
+pub mod logging;
 pub mod protocol;
+pub mod quic;
 pub mod realm;
 pub mod storage;
 pub mod text;
+pub mod tls;
 pub mod units;
 pub mod utilization;
 pub mod vm;
+pub mod wire;

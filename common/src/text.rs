@@ -29,6 +29,22 @@ pub fn is_printable(character: char) -> bool {
             '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
 }
 
+/// An error with its causes in one line, made printable: how every error is logged and shown.
+#[must_use]
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    printable(&text, CHAIN_LENGTH_MAX)
+}
+
+/// A chain of a dozen long causes; what is longer has lost its reader.
+const CHAIN_LENGTH_MAX: usize = 4 * TEXT_LENGTH_MAX;
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,5 +2,17 @@
 //!
 //! Must not: name libvirt, or import the agent. See `ARCHITECTURE.md` for the layers.
 
+pub mod agents;
+pub mod api;
+pub mod cli;
 pub mod config;
+pub mod daemon;
+pub mod enrolment;
+pub mod initialise;
+pub mod model;
+pub mod pki;
+pub mod records;
+pub mod service;
 pub mod store;
+
+pub use reeve_common::text::chain;

@@ -4,6 +4,11 @@
 //! Calls block, for as long as a named limit at most; the caller runs them off the async threads. Every call may be
 //! repeated: making what is there, or removing what is not, is success.
 
+pub mod ledger_xml;
+pub mod libvirt;
+pub mod simulated;
+mod xml;
+
 use std::fmt;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
@@ -126,6 +131,8 @@ pub enum HypervisorEvent {
         /// Whether the guest holds it open.
         connected: bool,
     },
+    /// A storage pool was defined, started, stopped or removed: look at the pools again.
+    Pools,
     /// The hypervisor is gone.
     Disconnected,
     /// It is back: all that was known must be asked again.

@@ -1,2 +1,7 @@
-//! x
-fn main() {}
+//! The `reeve` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    reeve_coordinator::cli::main()
+}

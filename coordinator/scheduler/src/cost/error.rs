@@ -104,7 +104,7 @@ impl Diagnostic for ShownError {
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
         let (start, length) = self.span;
-        Some(Box::new(std::iter::once(LabeledSpan::new(Some("here".to_owned()), start, length))))
+        Some(Box::new(std::iter::once(LabeledSpan::new(None, start, length))))
     }
 }
 
@@ -119,7 +119,7 @@ impl Diagnostic for CostError {
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
         let (start, length) = self.span;
-        Some(Box::new(std::iter::once(LabeledSpan::new(Some("here".to_owned()), start, length))))
+        Some(Box::new(std::iter::once(LabeledSpan::new(None, start, length))))
     }
 }
 
@@ -137,7 +137,11 @@ fn excerpt(text: &str, span: (usize, usize)) -> (String, (usize, usize)) {
     shown.extend(part(from, start));
     let shown_start = shown.len();
     shown.extend(part(start, end.min(to)));
-    let shown_length = shown.len() - shown_start;
+    if start >= text.len() {
+        // So that there is something to point at behind the last character.
+        shown.push(' ');
+    }
+    let shown_length = (shown.len() - shown_start).max(1);
     shown.extend(part(end.min(to), to));
     if to < text.len() {
         shown.push('…');

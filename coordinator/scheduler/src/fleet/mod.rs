@@ -1,29 +1,63 @@
 //! Owns the hosts, what of them is promised to which VM, and the choice among them.
+//!
+//! ```text
+//!   Fleet ─▶ Realm ─▶ columns     numbers of every host
+//!     │        ├────▶ holding     who takes what of a host
+//!     │        ├────▶ binding     a cost function over the columns     ┐
+//!     │        ├────▶ scoring     requests x hosts ─▶ scores           │ what is fast
+//!     │        └────▶ classes ─▶ tournament   kept scores, the lowest  ┘
+//!     └─ where each host and each VM is
+//! ```
+//!
+//! Must not: keep a score that the numbers no longer give. `decide` is fast, `explain` is plain, and both always choose the
+//! same host.
 
-use std::collections::BTreeMap;
+mod asked;
+mod binding;
+mod classes;
+mod columns;
+mod function_table;
+mod holding;
+mod id_hash;
+mod interning;
+mod realm;
+mod scoring;
+mod tournament;
 
-use reeve_common::hardware_profile::Capacity;
-use reeve_common::ids::{DeviceClass, HostId, VmId};
-use reeve_common::units::{Mebibytes, Millicores};
+use std::collections::HashMap;
 
-use crate::constraint::{self, Amount, Standing};
+use reeve_common::ids::{HostId, RealmName, VmId};
+
 use crate::cost::ChoiceRule;
 use crate::explanation::{Explanation, HostExplanation};
 use crate::host::{HostDescription, HostUsage, Measured};
 use crate::reason::Reason;
 use crate::request::Request;
 
+use function_table::Workspaces;
+use holding::{Book, Holding, Tenants};
+use id_hash::IdMap;
+use realm::Realm;
+
 /// The hosts and what of them is promised.
 #[derive(Debug, Default)]
 pub struct Fleet {
-    hosts: BTreeMap<HostId, Entry>,
-    vms: BTreeMap<VmId, (HostId, Request)>,
+    realms: Vec<Realm>,
+    realm_numbers: HashMap<RealmName, usize>,
+    places: IdMap<HostId, Place>,
+    vms: IdMap<VmId, (HostId, Holding)>,
+    /// The VMs of hosts that are not there, for when they come back.
+    parked: IdMap<HostId, Tenants>,
+    book: Book,
+    /// Room to work costs out in, for each realm.
+    workspaces: Vec<Workspaces<1>>,
 }
 
-#[derive(Debug)]
-struct Entry {
-    description: HostDescription,
-    measured: Option<Measured>,
+/// Where a host is kept.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    realm: usize,
+    slot: usize,
 }
 
 impl Fleet {
@@ -33,28 +67,80 @@ impl Fleet {
         Self::default()
     }
 
-    /// Adds a host, or replaces what is known of it. VMs counted there stay counted.
+    /// Adds a host, or replaces what is known of it. VMs counted there stay counted, and what was measured stays known.
     pub fn upsert_host(&mut self, host: HostDescription) {
-        let measured = self.hosts.get(&host.id).and_then(|entry| entry.measured);
-        self.hosts.insert(host.id, Entry { description: host, measured });
+        let id = host.id;
+        let realm = self.realm_number(&host.realm);
+        let (tenants, measured) = match self.places.get(&id).copied() {
+            Some(place) if place.realm == realm => {
+                return self.realms[realm].replace(place.slot, host, &self.book);
+            }
+            Some(place) => {
+                let measured = self.realms[place.realm].measured(place.slot);
+                (self.realms[place.realm].remove(place.slot), measured)
+            }
+            None => (self.parked.remove(&id).unwrap_or_default(), None),
+        };
+        let slot = self.realms[realm].insert(host, tenants, &self.book);
+        self.realms[realm].set_measured(slot, measured, &self.book);
+        self.places.insert(id, Place { realm, slot });
+    }
+
+    /// A host's realm and its slot there.
+    fn find(&self, host: HostId) -> Option<(&Realm, usize)> {
+        let place = self.places.get(&host)?;
+        Some((self.realms.get(place.realm)?, place.slot))
+    }
+
+    /// The hosts' ids in order.
+    fn host_ids(&self) -> Vec<HostId> {
+        let mut ids: Vec<HostId> = self.places.keys().copied().collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    fn realm_number(&mut self, name: &RealmName) -> usize {
+        self.realm_numbers.get(name).copied().unwrap_or_else(|| {
+            self.realms.push(Realm::default());
+            self.workspaces.push(Workspaces::default());
+            self.realm_numbers.insert(name.clone(), self.realms.len() - 1);
+            self.realms.len() - 1
+        })
     }
 
     /// Forgets a host. VMs placed there stay so until they are released, and count again should it come back.
     pub fn remove_host(&mut self, host: HostId) {
-        self.hosts.remove(&host);
+        let Some(place) = self.places.remove(&host) else { return };
+        let tenants = self.realms[place.realm].remove(place.slot);
+        if tenants.len() > 0 {
+            self.parked.insert(host, tenants);
+        }
     }
 
     /// Replaces what was measured on a host; none when the last measurement is too old to be believed.
     pub fn set_measured(&mut self, host: HostId, measured: Option<Measured>) {
-        if let Some(entry) = self.hosts.get_mut(&host) {
-            entry.measured = measured;
+        if let Some(place) = self.places.get(&host) {
+            self.realms[place.realm].set_measured(place.slot, measured, &self.book);
         }
     }
 
     /// A host as it was described.
     #[must_use]
     pub fn host(&self, host: HostId) -> Option<&HostDescription> {
-        self.hosts.get(&host).map(|entry| &entry.description)
+        let (realm, slot) = self.find(host)?;
+        realm.host(slot)
+    }
+
+    /// All hosts as they were described, by id.
+    pub fn hosts(&self) -> impl Iterator<Item = &HostDescription> {
+        self.host_ids().into_iter().filter_map(|host| self.host(host))
+    }
+
+    /// What was last measured on a host.
+    #[must_use]
+    pub fn measured(&self, host: HostId) -> Option<Measured> {
+        let (realm, slot) = self.find(host)?;
+        realm.measured(slot)
     }
 
     /// Whether the host can take the VM now. Every placement is checked by this and nothing else.
@@ -62,109 +148,140 @@ impl Fleet {
     /// # Errors
     /// The first reason why it cannot.
     pub fn fits(&self, host: HostId, request: &Request) -> Result<(), Reason> {
-        let entry = self.hosts.get(&host).ok_or(Reason::UnknownHost { host })?;
-        let usage = self.usage(host).ok_or(Reason::UnknownHost { host })?;
-        let devices = |class: &DeviceClass| Amount {
-            total: usage.capacity.devices.get(class).copied().unwrap_or_default().into(),
-            used: usage.used.devices.get(class).copied().unwrap_or_default().into(),
-        };
-        let standing = Standing {
-            host: &entry.description,
-            cores: Amount {
-                total: usage.capacity.cores.0,
-                used: usage.used.cores.0.saturating_add(usage.foreign.cores.0),
-            },
-            memory: Amount {
-                total: usage.capacity.memory.0,
-                used: usage.used.memory.0.saturating_add(usage.foreign.memory.0),
-            },
-            devices: &devices,
-        };
-        constraint::check(&standing, request)
+        let (realm, slot) = self.find(host).ok_or(Reason::UnknownHost { host })?;
+        realm.fits(slot, request, &self.book, &mut Workspaces::default())
+    }
+
+    /// [`Fleet::fits`] with room at hand to work the cost out in.
+    fn fits_quickly(&mut self, host: HostId, request: &Request) -> Result<(), Reason> {
+        let place = self.places.get(&host).ok_or(Reason::UnknownHost { host })?;
+        self.realms[place.realm].fits(place.slot, request, &self.book, &mut self.workspaces[place.realm])
     }
 
     /// Promises the VM its share of the host, if it fits. Repeating it for the same VM, host and amounts changes
-    /// nothing.
+    /// nothing; other amounts on the same host take the place of the old ones, if they fit without those.
     ///
     /// # Errors
     /// The reason why it does not fit; nothing was changed then.
     pub fn reserve(&mut self, vm: VmId, host: HostId, request: &Request) -> Result<(), Reason> {
-        match self.vms.get(&vm) {
-            Some((held, _)) if *held == host => return Ok(()),
-            Some((held, _)) => return Err(Reason::PlacedElsewhere { host: *held }),
-            None => self.fits(host, request)?,
+        let Some((held, holding)) = self.vms.get(&vm).copied() else {
+            self.fits_quickly(host, request)?;
+            self.admit(vm, host, request);
+            return Ok(());
+        };
+        if held != host {
+            return Err(Reason::PlacedElsewhere { host: held });
         }
-        self.vms.insert(vm, (host, request.clone()));
-        Ok(())
+        if self.book.is_of(holding, request) {
+            return Ok(());
+        }
+        self.dismiss(vm, host);
+        let result = self.fits_quickly(host, request);
+        if result.is_ok() {
+            self.book.strike(holding);
+            self.admit(vm, host, request);
+        } else {
+            self.count(vm, host, holding);
+        }
+        result
     }
 
-    /// Counts a VM that is on the host already, whether it fits or not.
+    /// Counts a VM that is on the host already, whether it fits or not. A VM counted elsewhere moves.
     pub fn restore(&mut self, vm: VmId, host: HostId, request: &Request) {
-        self.vms.insert(vm, (host, request.clone()));
+        self.release(vm);
+        self.admit(vm, host, request);
     }
 
     /// Gives back what was promised to the VM, and says where it was.
     pub fn release(&mut self, vm: VmId) -> Option<HostId> {
-        self.vms.remove(&vm).map(|(host, _)| host)
+        let (host, holding) = self.vms.get(&vm).copied()?;
+        self.dismiss(vm, host);
+        self.book.strike(holding);
+        Some(host)
+    }
+
+    fn admit(&mut self, vm: VmId, host: HostId, request: &Request) {
+        let holding = self.book.enter(request);
+        self.count(vm, host, holding);
+    }
+
+    fn count(&mut self, vm: VmId, host: HostId, holding: Holding) {
+        self.vms.insert(vm, (host, holding));
+        match self.places.get(&host) {
+            Some(place) => self.realms[place.realm].admit(place.slot, vm, holding, &self.book),
+            None => self.parked.entry(host).or_default().insert(vm, holding),
+        }
+    }
+
+    fn dismiss(&mut self, vm: VmId, host: HostId) {
+        let Some((_, holding)) = self.vms.remove(&vm) else { return };
+        if let Some(place) = self.places.get(&host) {
+            self.realms[place.realm].dismiss(place.slot, vm, holding, &self.book);
+        } else if let Some(tenants) = self.parked.get_mut(&host) {
+            tenants.remove(vm);
+            if tenants.len() == 0 {
+                self.parked.remove(&host);
+            }
+        }
+    }
+
+    /// Where a VM is counted.
+    #[must_use]
+    pub fn host_of(&self, vm: VmId) -> Option<HostId> {
+        self.vms.get(&vm).map(|(host, _)| *host)
     }
 
     /// The host with the lowest score, the lowest id among equals. Nothing is reserved.
     #[must_use]
     pub fn decide(&mut self, request: &Request) -> Option<HostId> {
-        self.explain(request).chosen
+        let number = *self.realm_numbers.get(&request.realm)?;
+        let realm = &mut self.realms[number];
+        if realm.settle() {
+            let places = realm.ids().enumerate().map(|(slot, id)| (id, Place { realm: number, slot }));
+            self.places.extend(places);
+        }
+        realm.decide(request, &self.book)
     }
 
     /// The same decision with everything that led to it, for every host.
     #[must_use]
     pub fn explain(&self, request: &Request) -> Explanation {
-        let hosts: Vec<_> = self
-            .hosts
-            .values()
-            .map(|entry| {
-                let reason = self.fits(entry.description.id, request).err();
-                HostExplanation {
-                    host: entry.description.id,
-                    name: entry.description.name.clone(),
-                    feasible: reason.is_none(),
-                    reason: reason.map(|reason| reason.to_string()),
-                    cost_function: entry.description.cost_function.name().clone(),
-                    rule: entry.description.cost_function.rule(),
-                    terms: Vec::new(),
-                    before: 0.0,
-                    after: 0.0,
-                    increase: 0.0,
-                }
-            })
-            .collect();
-        let chosen = hosts
+        let mut workspaces: Vec<Workspaces<1>> = Vec::new();
+        workspaces.resize_with(self.realms.len(), Workspaces::default);
+        let hosts: Vec<HostExplanation> = self
+            .host_ids()
             .iter()
-            .filter(|host| host.feasible)
-            .min_by(|a, b| a.score().total_cmp(&b.score()).then(a.host.cmp(&b.host)))
-            .map(|host| host.host);
-        Explanation { request: request.clone(), chosen, rule: ChoiceRule::Increase, hosts }
+            .filter_map(|host| {
+                let place = self.places.get(host)?;
+                let workspaces = workspaces.get_mut(place.realm)?;
+                self.realms[place.realm].explain(place.slot, request, &self.book, workspaces)
+            })
+            .map(|(explanation, _)| explanation)
+            .collect();
+        let mut best: Option<&HostExplanation> = None;
+        // Hosts come by id, so that among equals the first stays.
+        for host in hosts.iter().filter(|host| host.feasible) {
+            if best.is_none_or(|best| host.score() < best.score()) {
+                best = Some(host);
+            }
+        }
+        let rule = best.or(hosts.first()).map_or(ChoiceRule::default(), |host| host.rule);
+        Explanation { request: request.clone(), chosen: best.map(|host| host.host), rule, hosts }
     }
 
     /// What of a host is promised.
     #[must_use]
     pub fn usage(&self, host: HostId) -> Option<HostUsage> {
-        let entry = self.hosts.get(&host)?;
-        let mut used = Capacity::default();
-        let mut vms = 0;
-        for (_, request) in self.vms.values().filter(|(place, _)| *place == host) {
-            vms += 1;
-            used.cores = Millicores(used.cores.0.saturating_add(request.cores.0));
-            used.memory = Mebibytes(used.memory.0.saturating_add(request.memory.0));
-            for (class, count) in &request.devices {
-                let sum = used.devices.entry(class.clone()).or_default();
-                *sum = sum.saturating_add(*count);
-            }
-        }
-        let description = &entry.description;
-        Some(HostUsage { capacity: description.capacity.clone(), used, foreign: description.foreign, vms })
+        let (realm, slot) = self.find(host)?;
+        realm.usage(slot, &self.book)
     }
 
-    /// The VMs counted on a host, by id.
+    /// The VMs counted on a host, by id; also of one that is not there.
     pub fn vms_on(&self, host: HostId) -> impl Iterator<Item = VmId> {
-        self.vms.iter().filter(move |(_, (place, _))| *place == host).map(|(vm, _)| *vm)
+        let tenants = match self.find(host) {
+            Some((realm, slot)) => realm.tenants(slot),
+            None => self.parked.get(&host),
+        };
+        tenants.into_iter().flat_map(Tenants::ids)
     }
 }

@@ -1,0 +1,46 @@
+# The commands of this project. `make demo` shows it, `make test` proves it; both install what they need first.
+
+CARGO ?= cargo
+# Labs make namespaces and mounts: the programs that do are run as root.
+AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env)
+RUN_AS_ROOT := $(if $(AS_ROOT),--config 'target."cfg(unix)".runner="$(AS_ROOT)"',)
+
+.PHONY: help setup build demo demo-stop test deny bench
+
+help:
+	@echo "make setup      install what is needed beside a Rust toolchain (Debian 12)"
+	@echo "make demo       a coordinator and three hosts on this machine, with real guests placed on them"
+	@echo "make demo-stop  remove the demo"
+	@echo "make test       all tests, with real guests in the lab"
+	@echo "make bench      measure; prints lines 'bench NAME VALUE UNIT'"
+	@echo "make deny       check dependencies: licences, sources, advisories (needs cargo-deny)"
+
+# Does nothing when everything is there.
+setup:
+	@packaging/setup.sh
+
+build: setup
+	$(CARGO) build --workspace --locked
+
+demo: build
+	$(AS_ROOT) target/debug/reeve-demo run
+
+demo-stop: build
+	$(AS_ROOT) target/debug/reeve-demo stop
+
+test: setup
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny --locked check bans licenses sources; \
+	else echo "cargo-deny is not installed: 'make deny' says how"; fi
+	$(CARGO) build --workspace --locked
+	$(CARGO) test --workspace --exclude reeve-tests --locked
+	$(CARGO) $(RUN_AS_ROOT) test --package reeve-tests --locked
+
+deny:
+	@$(CARGO) deny --version >/dev/null 2>&1 || { echo "run 'cargo install --locked cargo-deny' first" >&2; exit 1; }
+	$(CARGO) deny --locked check
+
+bench: setup
+	$(CARGO) build --release --workspace --locked
+	$(AS_ROOT) target/release/reeve-bench

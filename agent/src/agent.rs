@@ -1,0 +1,101 @@
+//! Owns how the agent's parts are put together, in which order they begin and how they end.
+//!
+//! Must not: contain any of their work.
+
+use std::future::Future;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use reeve_common::clock::Clock;
+use reeve_common::ids::OperationId;
+
+use crate::certificate_renewal::IdentityRenewal;
+use crate::configuration::Configuration;
+use crate::coordinator_link::QuicDial;
+use crate::host::Host;
+use crate::hypervisor::Hypervisor;
+use crate::identity::{HostIdentity, IdentityDirectory};
+use crate::inventory::MachineInventory;
+use crate::sampler::MachineSampler;
+use crate::session::{AgentIdentity, Session};
+use crate::state_directory::StateDirectory;
+
+/// How long the first look at the hypervisor may take before the coordinator is dialled all the same.
+const FIRST_LOOK: Duration = Duration::from_secs(10);
+
+/// How long the end waits until the coordinator has been told.
+const HANG_UP: Duration = Duration::from_secs(1);
+
+/// What an agent is made of.
+pub struct Agent {
+    /// Its settings.
+    pub configuration: Configuration,
+    /// Who its host is.
+    pub identity: HostIdentity,
+    /// Its memory.
+    pub state: Arc<StateDirectory>,
+    /// Its hypervisor.
+    pub hypervisor: Arc<dyn Hypervisor>,
+    /// Its clock.
+    pub clock: Arc<dyn Clock>,
+    /// Chance, for pauses.
+    pub seed: u64,
+}
+
+/// Why an agent could not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// No thread.
+    #[error("the thread that listens to the hypervisor cannot be started")]
+    Thread(#[source] std::io::Error),
+}
+
+impl Agent {
+    /// Keeps this host's VMs and talks to the coordinator until `stop` comes true. VMs run on then.
+    ///
+    /// # Errors
+    /// [`AgentError`] when it cannot begin.
+    pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), AgentError> {
+        let Self { configuration, identity, state, hypervisor, clock, seed } = self;
+        let host = Host::new(identity.realm.clone(), Arc::clone(&hypervisor), state, Arc::clone(&clock));
+        host.listen(hypervisor.as_ref()).map_err(AgentError::Thread)?;
+        let address = configuration.coordinator.unwrap_or_else(|| identity.coordinator.clone());
+        let credentials = Arc::new(Mutex::new(Arc::new(identity.credentials.clone())));
+        let dial = Arc::new(QuicDial::new(address, Arc::clone(&credentials)));
+        let session = Session {
+            dial: Arc::clone(&dial),
+            identity: AgentIdentity {
+                host: identity.host,
+                realm: identity.realm.clone(),
+                instance: OperationId::random(),
+            },
+            host: host.clone(),
+            inventory: MachineInventory::new(host.driver().clone()),
+            samples: MachineSampler::new(Arc::clone(&clock)),
+            certificates: Arc::new(IdentityRenewal {
+                directory: IdentityDirectory::within(&configuration.state_directory),
+                credentials,
+                clock: Arc::clone(&clock),
+            }),
+            clock,
+            seed,
+        };
+        log::info!(
+            REEVE_HOST:% = identity.host, REEVE_REALM:% = identity.realm;
+            "reeve-agent {} for host {} ({}) of realm {}",
+            env!("CARGO_PKG_VERSION"), identity.name, identity.host, identity.realm
+        );
+        let work = async {
+            // The first report should be whole; a hypervisor that does not answer must not keep the host silent.
+            let _ = tokio::time::timeout(FIRST_LOOK, host.compare()).await;
+            tokio::join!(host.keep_watch(), session.run());
+        };
+        tokio::select! {
+            () = work => {}
+            () = stop => log::info!("stopping; the VMs of this host run on"),
+        }
+        host.let_go();
+        let _ = tokio::time::timeout(HANG_UP, dial.hang_up()).await;
+        Ok(())
+    }
+}

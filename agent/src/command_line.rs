@@ -1,0 +1,176 @@
+//! Owns what can be said on the agent's command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::configuration::{CONFIGURATION_FILE, HypervisorKind, LogLevel, Settings, checked_address};
+use crate::hypervisor::libvirt::KvmTrust;
+
+/// Everything went well.
+pub const EXIT_OK: u8 = 0;
+/// Something failed; the message says what.
+pub const EXIT_FAILURE: u8 = 1;
+/// The command line or the configuration file is wrong.
+pub const EXIT_USAGE: u8 = 2;
+/// This machine has not joined a coordinator.
+pub const EXIT_NOT_JOINED: u8 = 3;
+/// The coordinator refused, or is not the one that the join line names.
+pub const EXIT_REFUSED: u8 = 4;
+
+const EXAMPLES: &str = "Examples:
+  reeve-agent join 'reeve-join:v1:coordinator.example:7444:…'   with a line from `reeve host join-token NAME`
+  reeve-agent join @/root/join-line                             the line from a file, which no process list shows
+  reeve-agent join - < join-line                                the line from standard input
+  reeve-agent run                                               keep this host's VMs, as a service does
+  reeve-agent run --hypervisor simulated --log-level debug      without libvirt, for trying things out
+
+Exit status:
+  0  all went well
+  1  something failed; the message says what
+  2  the command line or the configuration file is wrong
+  3  this machine has not joined a coordinator
+  4  the coordinator refused, or is not the one that the join line names";
+
+/// The agent of one KVM host.
+#[derive(Debug, Parser)]
+#[command(name = "reeve-agent", version, about = "Keeps the VMs of one KVM host for a reeve coordinator", after_help = EXAMPLES)]
+pub struct CommandLine {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What an agent can be told to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make this machine a host of a coordinator, with a line printed by `reeve host join-token NAME` there
+    #[command(after_help = "The key is made here and never leaves this machine. The line works once.")]
+    Join(JoinArguments),
+    /// Keep this host's VMs and obey its coordinator, until told to stop; VMs run on after that
+    #[command(
+        after_help = "SIGTERM and SIGINT end the agent and leave its VMs running.\nThe configuration file holds lines `key = value` with the keys state-directory, hypervisor, libvirt-uri,\nkvm, coordinator and log-level; the command line goes before it."
+    )]
+    Run(RunArguments),
+}
+
+/// How a machine joins.
+#[derive(Debug, Args)]
+pub struct JoinArguments {
+    /// The join line, `@FILE` to read it from a file, or `-` to read it from standard input
+    #[arg(value_name = "LINE")]
+    pub line: String,
+    /// Join although this machine is a host already; its old identity is lost
+    #[arg(long)]
+    pub replace: bool,
+    /// Where to look, and what to say.
+    #[command(flatten)]
+    pub common: CommonArguments,
+}
+
+/// How an agent runs.
+#[derive(Debug, Args)]
+pub struct RunArguments {
+    /// The hypervisor: libvirt, or simulated (a pretence of one, kept in the state directory)
+    #[arg(long, value_name = "KIND")]
+    pub hypervisor: Option<HypervisorKind>,
+    /// Which libvirt [default: qemu:///system]
+    #[arg(long, value_name = "URI")]
+    pub libvirt_uri: Option<String>,
+    /// When `virt-type = auto` means KVM: after a probe has shown that guests make progress under it (probe), when
+    /// libvirt offers it (offered), or never [default: probe]
+    #[arg(long, value_name = "TRUST")]
+    pub kvm: Option<KvmTrust>,
+    /// Where the coordinator takes agents, instead of where it was when this host joined
+    #[arg(long, value_name = "HOST:PORT", value_parser = checked_address)]
+    pub coordinator: Option<String>,
+    /// Where to look, and what to say.
+    #[command(flatten)]
+    pub common: CommonArguments,
+}
+
+/// What both commands take.
+#[derive(Debug, Args)]
+pub struct CommonArguments {
+    /// Where the agent keeps its identity and what it must remember [default: /var/lib/reeve-agent]
+    #[arg(long, value_name = "DIRECTORY")]
+    pub state_directory: Option<PathBuf>,
+    /// The configuration file; the default one may be missing
+    #[arg(long, value_name = "FILE", help = format!("The configuration file [default: {CONFIGURATION_FILE}, which may be missing]"))]
+    pub config: Option<PathBuf>,
+    /// How much to log: error, warn, info, debug or trace [default: info]
+    #[arg(long, value_name = "LEVEL")]
+    pub log_level: Option<LogLevel>,
+}
+
+impl JoinArguments {
+    /// What was said, as settings.
+    #[must_use]
+    pub fn settings(&self) -> Settings {
+        Settings {
+            state_directory: self.common.state_directory.clone(),
+            log_level: self.common.log_level,
+            ..Settings::default()
+        }
+    }
+}
+
+impl RunArguments {
+    /// What was said, as settings.
+    #[must_use]
+    pub fn settings(&self) -> Settings {
+        Settings {
+            state_directory: self.common.state_directory.clone(),
+            hypervisor: self.hypervisor,
+            libvirt_uri: self.libvirt_uri.clone(),
+            kvm: self.kvm,
+            coordinator: self.coordinator.clone(),
+            log_level: self.common.log_level,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed_and_its_help_has_examples() {
+        let mut command = CommandLine::command();
+        command.clone().debug_assert();
+        let help = command.render_long_help().to_string();
+        assert!(help.contains("reeve-agent join @") && help.contains("Exit status"), "{help}");
+    }
+
+    #[test]
+    fn all_settings_can_be_said() {
+        let said = CommandLine::try_parse_from([
+            "reeve-agent",
+            "run",
+            "--state-directory",
+            "/s",
+            "--hypervisor",
+            "simulated",
+            "--libvirt-uri",
+            "test:///default",
+            "--coordinator",
+            "c:1",
+            "--log-level",
+            "debug",
+            "--config",
+            "/c",
+        ])
+        .unwrap();
+        let Command::Run(arguments) = said.command else { panic!("{said:?}") };
+        assert_eq!(arguments.settings().hypervisor, Some(HypervisorKind::Simulated));
+        assert_eq!(arguments.settings().coordinator.as_deref(), Some("c:1"));
+        for wrong in
+            [["run", "--hypervisor=xen"], ["run", "--coordinator=nowhere"], ["run", "--log-level=loud"]]
+        {
+            let refused = CommandLine::try_parse_from(["reeve-agent"].iter().chain(&wrong)).unwrap_err();
+            assert_eq!(refused.exit_code(), i32::from(EXIT_USAGE));
+        }
+    }
+}

@@ -1,0 +1,315 @@
+//! Owns what is done with domains: finding ours, defining, starting, stopping and removing them.
+//!
+//! Must not: touch a domain that carries no readable ledger entry of ours. Every function runs in a lane.
+
+use reeve_common::ids::{VmId, VmName};
+use reeve_common::text::{TEXT_LENGTH_MAX, printable};
+use reeve_common::units::Bytes;
+use reeve_common::vm::{ForeignDomain, VmSpec};
+use virt::connect::Connect;
+use virt::domain::Domain;
+use virt::error::{Error, ErrorNumber};
+use virt::sys;
+
+use super::super::ledger_xml::{self, NAMESPACE, PREFIX, UnreadableLedger};
+use super::super::{DomainState, Domains, InactiveCause, LedgerEntry, OwnDomain};
+use super::domain_xml::{self, DomainPlan};
+use super::failure::{Failure, failed, not_found, refused};
+use super::kvm_probe;
+use super::{console, ffi, storage};
+
+/// The kind of metadata that is an XML element of a namespace.
+const METADATA_ELEMENT: i32 = 2;
+/// With the definition goes everything libvirt keeps for it: saved state, snapshots, checkpoints, firmware variables.
+const UNDEFINE_FLAGS: sys::virDomainUndefineFlagsValues = sys::VIR_DOMAIN_UNDEFINE_MANAGED_SAVE
+    | sys::VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
+    | sys::VIR_DOMAIN_UNDEFINE_NVRAM
+    | sys::VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA;
+
+/// Whose a domain is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Ownership {
+    /// Ours.
+    Own(Box<LedgerEntry>),
+    /// Somebody else's.
+    Foreign,
+    /// It has an element of ours that cannot be read: left alone.
+    Unreadable(UnreadableLedger),
+    /// It is gone.
+    Gone,
+}
+
+/// A domain that was looked at, before anyone is told.
+pub(super) enum Seen {
+    /// Ours.
+    Own(OwnDomain),
+    /// Not ours; and why not, if it says that it is.
+    Foreign(ForeignDomain, Option<UnreadableLedger>),
+}
+
+pub(super) fn ownership(domain: &Domain) -> Result<Ownership, Failure> {
+    match domain.metadata(METADATA_ELEMENT, Some(NAMESPACE), 0).map_err(Failure::from) {
+        Ok(text) => Ok(match ledger_xml::from_metadata(&text) {
+            Ok(ledger) => Ownership::Own(Box::new(ledger)),
+            Err(error) => Ownership::Unreadable(error),
+        }),
+        Err(error) if error.is(ErrorNumber::NoDomainMetadata) => Ok(Ownership::Foreign),
+        Err(error) if error.is(ErrorNumber::NoDomain) => Ok(Ownership::Gone),
+        Err(error) => Err(error),
+    }
+}
+
+/// All domains. One that disappears while it is looked at is left out.
+pub(super) fn list(connect: &Connect) -> Result<Vec<Seen>, Failure> {
+    let mut seen = Vec::new();
+    for domain in connect.list_all_domains(0)? {
+        seen.extend(look_at(&domain)?);
+    }
+    Ok(seen)
+}
+
+/// The domain of this id.
+pub(super) fn find(connect: &Connect, vm: VmId) -> Result<Option<Seen>, Failure> {
+    match lookup(connect, vm)? {
+        None => Ok(None),
+        Some(domain) => look_at(&domain),
+    }
+}
+
+fn look_at(domain: &Domain) -> Result<Option<Seen>, Failure> {
+    match look_closely(domain) {
+        Err(error) if error.is(ErrorNumber::NoDomain) => Ok(None),
+        result => result,
+    }
+}
+
+fn look_closely(domain: &Domain) -> Result<Option<Seen>, Failure> {
+    let (vm, name) = (VmId(domain.uuid()?), domain.name()?);
+    let unreadable = match (ownership(domain)?, VmName::new(name.clone())) {
+        (Ownership::Gone, _) => return Ok(None),
+        (Ownership::Own(ledger), Ok(name)) => {
+            return Ok(Some(Seen::Own(OwnDomain { vm, name, state: state(domain)?, ledger: *ledger })));
+        }
+        (Ownership::Unreadable(error), _) => Some(error),
+        // Ours by its ledger, but renamed by somebody to what we could not have called it.
+        (Ownership::Own(_), Err(_)) => Some(UnreadableLedger::Unknown),
+        (Ownership::Foreign, _) if name.starts_with(kvm_probe::NAME) => return Ok(None),
+        (Ownership::Foreign, _) => None,
+    };
+    let info = domain.info()?;
+    let foreign = ForeignDomain {
+        id: vm,
+        name: printable(&name, TEXT_LENGTH_MAX),
+        active: domain.is_active()?,
+        vcpus: info.nr_virt_cpu,
+        memory: Bytes(info.max_mem.saturating_mul(1024)).mebibytes(),
+    };
+    Ok(Some(Seen::Foreign(foreign, unreadable)))
+}
+
+/// Sorts what was seen.
+pub(super) fn sort(seen: Vec<Seen>, mut unreadable: impl FnMut(VmId, &UnreadableLedger)) -> Domains {
+    let mut domains = Domains::default();
+    for each in seen {
+        match each {
+            Seen::Own(own) => domains.own.push(own),
+            Seen::Foreign(foreign, why) => {
+                if let Some(why) = why {
+                    unreadable(foreign.id, &why);
+                }
+                domains.foreign.push(foreign);
+            }
+        }
+    }
+    domains
+}
+
+pub(super) fn lookup(connect: &Connect, vm: VmId) -> Result<Option<Domain>, Failure> {
+    match connect.lookup_domain_by_uuid(vm.0).map_err(Failure::from) {
+        Ok(domain) => Ok(Some(domain)),
+        Err(error) if error.is(ErrorNumber::NoDomain) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Our domain with its ledger; `None` when there is none.
+pub(super) fn ours(
+    connect: &Connect,
+    vm: VmId,
+    doing: &'static str,
+) -> Result<Option<(Domain, LedgerEntry)>, Failure> {
+    let Some(domain) = lookup(connect, vm)? else { return Ok(None) };
+    match ownership(&domain)? {
+        Ownership::Own(ledger) => Ok(Some((domain, *ledger))),
+        Ownership::Gone => Ok(None),
+        Ownership::Foreign | Ownership::Unreadable(_) => Err(refused(
+            doing,
+            format!(
+                "the domain {vm} carries no ledger entry of ours that can be read; rename or remove it with virsh if it must go"
+            ),
+        )),
+    }
+}
+
+pub(super) fn existing(connect: &Connect, vm: VmId, doing: &'static str) -> Result<Domain, Failure> {
+    ours(connect, vm, doing)?.map(|(domain, _)| domain).ok_or_else(|| not_found(format!("the domain {vm}")))
+}
+
+/// Whether it runs, in the trait's words.
+fn state(domain: &Domain) -> Result<DomainState, Error> {
+    let (state, reason) = ffi::domain_state(domain)?;
+    let known = state_of(u32::try_from(state).unwrap_or(0), u32::try_from(reason).unwrap_or(0));
+    match known {
+        // A crashed guest whose QEMU was kept still owns its disk.
+        DomainState::Inactive(InactiveCause::Crashed)
+            if u32::try_from(state) == Ok(sys::VIR_DOMAIN_CRASHED) && domain.is_active()? =>
+        {
+            Ok(DomainState::Paused)
+        }
+        known => Ok(known),
+    }
+}
+
+/// libvirt's state and reason in the trait's words. What is not known is active: never take for off what may run.
+fn state_of(state: u32, reason: u32) -> DomainState {
+    match (state, reason) {
+        // Between QEMU's start and the guest's first instruction; nobody suspended it.
+        (sys::VIR_DOMAIN_PAUSED, sys::VIR_DOMAIN_PAUSED_STARTING_UP) => DomainState::Active,
+        (sys::VIR_DOMAIN_PAUSED, sys::VIR_DOMAIN_PAUSED_SHUTTING_DOWN) | (sys::VIR_DOMAIN_SHUTDOWN, _) => {
+            DomainState::ShuttingDown
+        }
+        (sys::VIR_DOMAIN_PAUSED | sys::VIR_DOMAIN_PMSUSPENDED, _) => DomainState::Paused,
+        (sys::VIR_DOMAIN_CRASHED, _) => DomainState::Inactive(InactiveCause::Crashed),
+        (sys::VIR_DOMAIN_SHUTOFF, reason) => DomainState::Inactive(match reason {
+            sys::VIR_DOMAIN_SHUTOFF_SHUTDOWN => InactiveCause::ShutDown,
+            sys::VIR_DOMAIN_SHUTOFF_DESTROYED => InactiveCause::Destroyed,
+            sys::VIR_DOMAIN_SHUTOFF_CRASHED => InactiveCause::Crashed,
+            sys::VIR_DOMAIN_SHUTOFF_FAILED => InactiveCause::Failed,
+            _ => InactiveCause::Unknown,
+        }),
+        _ => DomainState::Active,
+    }
+}
+
+pub(super) fn define(
+    connect: &Connect,
+    vm: VmId,
+    spec: &VmSpec,
+    ledger: &LedgerEntry,
+    kvm: bool,
+) -> Result<(), Failure> {
+    const DOING: &str = "defining the domain";
+    let before = ours(connect, vm, DOING)?;
+    let plan = DomainPlan {
+        vm,
+        spec,
+        ledger,
+        kvm,
+        system_disk: storage::place(connect, &spec.system_disk.pool, &spec.system_disk.volume)?,
+        image: storage::place(connect, &spec.system_disk.image_pool, &spec.system_disk.image_volume)?,
+        drives: spec
+            .drives
+            .iter()
+            .map(|drive| storage::place(connect, &drive.pool, &drive.volume))
+            .collect::<Result<_, _>>()?,
+        console: if spec.console {
+            Some(console::prepare(connect, &spec.system_disk.pool, &spec.name)?)
+        } else {
+            None
+        },
+    };
+    let document = domain_xml::domain_document(&plan).map_err(|error| refused(DOING, error.to_string()))?;
+    match connect.define_domain_xml_flags(&document, 0).map_err(Failure::from) {
+        Ok(_) => {}
+        // libvirt's word for a name that another domain has.
+        Err(Failure::Libvirt(error)) if Failure::from(error.clone()).is(ErrorNumber::OperationFailed) => {
+            return Err(refused(DOING, super::failure::words(&error)));
+        }
+        Err(error) => return Err(error),
+    }
+    match before {
+        // A running domain keeps its old definition until it stops, but its ledger has to be the new one.
+        Some((domain, _)) if domain.is_active()? => write(&domain, ledger),
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn write_ledger(connect: &Connect, vm: VmId, ledger: &LedgerEntry) -> Result<(), Failure> {
+    write(&existing(connect, vm, "writing the ledger")?, ledger)
+}
+
+fn write(domain: &Domain, ledger: &LedgerEntry) -> Result<(), Failure> {
+    let (active, persistent) = (domain.is_active()?, domain.is_persistent()?);
+    let mut flags = 0;
+    if active {
+        flags |= sys::VIR_DOMAIN_AFFECT_LIVE;
+    }
+    if persistent {
+        flags |= sys::VIR_DOMAIN_AFFECT_CONFIG;
+    }
+    let document = ledger_xml::to_metadata(ledger);
+    domain.set_metadata(METADATA_ELEMENT, Some(&document), Some(PREFIX), Some(NAMESPACE), flags)?;
+    Ok(())
+}
+
+pub(super) fn start(connect: &Connect, vm: VmId) -> Result<(), Failure> {
+    let domain = existing(connect, vm, "starting the domain")?;
+    match domain.create() {
+        Ok(()) => Ok(()),
+        Err(_) if domain.is_active()? => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+pub(super) fn destroy(connect: &Connect, vm: VmId) -> Result<(), Failure> {
+    let Some((domain, _)) = ours(connect, vm, "destroying the domain")? else { return Ok(()) };
+    if !domain.is_active()? {
+        return Ok(());
+    }
+    match domain.destroy().map_err(Failure::from) {
+        Ok(()) => Ok(()),
+        Err(error) if error.is(ErrorNumber::NoDomain) => Ok(()),
+        Err(_) if !domain.is_active()? => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+pub(super) fn undefine(connect: &Connect, vm: VmId) -> Result<(), Failure> {
+    const DOING: &str = "removing the domain's definition";
+    let Some((domain, ledger)) = ours(connect, vm, DOING)? else { return Ok(()) };
+    // libvirt would agree, and leave a running domain that it forgets when it stops.
+    if domain.is_active()? {
+        return Err(refused(DOING, "the domain is running"));
+    }
+    if let Some((pool, _)) = &ledger.system_disk {
+        console::remove(connect, pool, &domain.name()?);
+    }
+    match domain.undefine_flags(UNDEFINE_FLAGS).map_err(Failure::from) {
+        Err(error) if error.is(ErrorNumber::NoDomain) => Ok(()),
+        Err(error) if error.is(ErrorNumber::OperationInvalid) => {
+            Err(failed(DOING, "the domain changed its state meanwhile"))
+        }
+        result => result,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn states_are_never_guessed_to_be_off() {
+        assert_eq!(state_of(sys::VIR_DOMAIN_RUNNING, 1), DomainState::Active);
+        assert_eq!(state_of(sys::VIR_DOMAIN_NOSTATE, 0), DomainState::Active);
+        assert_eq!(state_of(4_294_967, 0), DomainState::Active);
+        assert_eq!(state_of(sys::VIR_DOMAIN_PAUSED, sys::VIR_DOMAIN_PAUSED_USER), DomainState::Paused);
+        assert_eq!(state_of(sys::VIR_DOMAIN_PAUSED, sys::VIR_DOMAIN_PAUSED_STARTING_UP), DomainState::Active);
+        assert_eq!(state_of(sys::VIR_DOMAIN_SHUTDOWN, 0), DomainState::ShuttingDown);
+        let off = |reason| state_of(sys::VIR_DOMAIN_SHUTOFF, reason);
+        assert_eq!(off(sys::VIR_DOMAIN_SHUTOFF_SHUTDOWN), DomainState::Inactive(InactiveCause::ShutDown));
+        assert_eq!(off(sys::VIR_DOMAIN_SHUTOFF_CRASHED), DomainState::Inactive(InactiveCause::Crashed));
+        assert_eq!(off(sys::VIR_DOMAIN_SHUTOFF_DESTROYED), DomainState::Inactive(InactiveCause::Destroyed));
+        assert_eq!(off(sys::VIR_DOMAIN_SHUTOFF_FAILED), DomainState::Inactive(InactiveCause::Failed));
+        assert_eq!(off(sys::VIR_DOMAIN_SHUTOFF_UNKNOWN), DomainState::Inactive(InactiveCause::Unknown));
+    }
+}

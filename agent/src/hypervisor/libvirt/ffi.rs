@@ -1,0 +1,472 @@
+//! Owns the C functions of libvirt that the `virt` crate lacks or gets wrong: event and close callbacks, bulk
+//! statistics, a domain's state. It is the only file of the product with `unsafe`.
+//!
+//! Must not: decide, log, or block in a callback: callbacks run in the event loop's thread and only tell a
+//! [`Listener`]. Nothing here panics, as a panic must not unwind into C.
+//!
+//! Ownership of what is handed to C: each callback gets a leaked `Box<Arc<dyn Listener>>`, which libvirt gives back
+//! exactly once through `release_listener`, after the last call of that callback.
+
+use std::ffi::{c_char, c_int, c_void};
+use std::sync::Arc;
+
+use uuid::Uuid;
+use virt::connect::Connect;
+use virt::domain::Domain;
+use virt::error::Error;
+use virt::sys;
+
+/// Who is told of events. Called from the event loop's thread: must only note and return.
+pub(super) trait Listener: Send + Sync {
+    /// Something happened to this domain.
+    fn domain_changed(&self, domain: Uuid);
+    /// A guest agent's channel opened or closed.
+    fn guest_agent_changed(&self, domain: Uuid, connected: bool);
+    /// Something happened to a storage pool.
+    fn pools_changed(&self);
+    /// The connection is broken for good.
+    fn closed(&self);
+}
+
+type Opaque = Box<Arc<dyn Listener>>;
+
+/// Callbacks registered on a connection; they end when this is dropped.
+pub(super) struct Subscription {
+    connect: Connect,
+    domain_callbacks: Vec<c_int>,
+    pool_callbacks: Vec<c_int>,
+    close_callback: bool,
+}
+
+impl Subscription {
+    /// Registers domain events (lifecycle, reboot, guest agent) and storage pool events.
+    pub(super) fn to_events(connect: &Connect, listener: &Arc<dyn Listener>) -> Result<Self, Error> {
+        let mut subscription = Self {
+            connect: connect.clone(),
+            domain_callbacks: Vec::new(),
+            pool_callbacks: Vec::new(),
+            close_callback: false,
+        };
+        subscription.add_lifecycle(listener)?;
+        subscription.add_reboot(listener)?;
+        subscription.add_guest_agent(listener)?;
+        subscription.add_pools(listener)?;
+        Ok(subscription)
+    }
+
+    fn add_lifecycle(&mut self, listener: &Arc<dyn Listener>) -> Result<(), Error> {
+        // SAFETY: libvirt calls the callback of this event id with the signature of `on_lifecycle`, whatever type
+        // it is passed as; function pointers all have one size.
+        let callback = unsafe {
+            std::mem::transmute::<
+                unsafe extern "C" fn(
+                    sys::virConnectPtr,
+                    sys::virDomainPtr,
+                    c_int,
+                    c_int,
+                    *mut c_void,
+                ) -> c_int,
+                unsafe extern "C" fn(sys::virConnectPtr, sys::virDomainPtr, *mut c_void),
+            >(on_lifecycle)
+        };
+        self.add_domain_callback(sys::VIR_DOMAIN_EVENT_ID_LIFECYCLE, callback, listener)
+    }
+
+    fn add_reboot(&mut self, listener: &Arc<dyn Listener>) -> Result<(), Error> {
+        self.add_domain_callback(sys::VIR_DOMAIN_EVENT_ID_REBOOT, on_domain, listener)
+    }
+
+    fn add_guest_agent(&mut self, listener: &Arc<dyn Listener>) -> Result<(), Error> {
+        // SAFETY: as in `add_lifecycle`, for the signature of `on_guest_agent`.
+        let callback = unsafe {
+            std::mem::transmute::<
+                unsafe extern "C" fn(sys::virConnectPtr, sys::virDomainPtr, c_int, c_int, *mut c_void),
+                unsafe extern "C" fn(sys::virConnectPtr, sys::virDomainPtr, *mut c_void),
+            >(on_guest_agent)
+        };
+        self.add_domain_callback(sys::VIR_DOMAIN_EVENT_ID_AGENT_LIFECYCLE, callback, listener)
+    }
+
+    fn add_domain_callback(
+        &mut self,
+        event: sys::virDomainEventID,
+        callback: unsafe extern "C" fn(sys::virConnectPtr, sys::virDomainPtr, *mut c_void),
+        listener: &Arc<dyn Listener>,
+    ) -> Result<(), Error> {
+        let event = c_int::try_from(event).unwrap_or(c_int::MAX);
+        let opaque = lend(listener);
+        // SAFETY: the connection is alive as `self.connect` holds a reference, a null domain means all domains, and
+        // `opaque` is what `release_listener` and the callbacks expect.
+        let id = unsafe {
+            sys::virConnectDomainEventRegisterAny(
+                self.connect.as_ptr(),
+                std::ptr::null_mut(),
+                event,
+                Some(callback),
+                opaque,
+                Some(release_listener),
+            )
+        };
+        self.domain_callbacks.push(registered(id, opaque)?);
+        Ok(())
+    }
+
+    fn add_pools(&mut self, listener: &Arc<dyn Listener>) -> Result<(), Error> {
+        let event = c_int::try_from(sys::VIR_STORAGE_POOL_EVENT_ID_LIFECYCLE).unwrap_or(c_int::MAX);
+        let opaque = lend(listener);
+        // SAFETY: as in `add_lifecycle`, for the signature of `on_pool`.
+        let callback = unsafe {
+            std::mem::transmute::<
+                unsafe extern "C" fn(sys::virConnectPtr, sys::virStoragePoolPtr, c_int, c_int, *mut c_void),
+                unsafe extern "C" fn(sys::virConnectPtr, sys::virStoragePoolPtr, *mut c_void),
+            >(on_pool)
+        };
+        // SAFETY: as in `add_domain_callback`; a null pool means all pools.
+        let id = unsafe {
+            sys::virConnectStoragePoolEventRegisterAny(
+                self.connect.as_ptr(),
+                std::ptr::null_mut(),
+                event,
+                Some(callback),
+                opaque,
+                Some(release_listener),
+            )
+        };
+        self.pool_callbacks.push(registered(id, opaque)?);
+        Ok(())
+    }
+
+    /// Registers the callback for the connection's end. Only for connections to a daemon: a driver inside this process
+    /// says yes and forgets it.
+    pub(super) fn add_close(&mut self, listener: &Arc<dyn Listener>) -> Result<(), Error> {
+        let opaque = lend(listener);
+        // SAFETY: the connection is alive, and `opaque` is what `release_listener` and `on_close` expect.
+        let result = unsafe {
+            sys::virConnectRegisterCloseCallback(
+                self.connect.as_ptr(),
+                Some(on_close),
+                opaque,
+                Some(release_listener),
+            )
+        };
+        registered(result, opaque)?;
+        self.close_callback = true;
+        Ok(())
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        for id in self.domain_callbacks.drain(..) {
+            // SAFETY: the connection is alive, dead daemon or not, and the id was given by it. The result does not
+            // matter: on a broken connection libvirt forgets the callback on our side all the same.
+            unsafe { sys::virConnectDomainEventDeregisterAny(self.connect.as_ptr(), id) };
+        }
+        for id in self.pool_callbacks.drain(..) {
+            // SAFETY: as above.
+            unsafe { sys::virConnectStoragePoolEventDeregisterAny(self.connect.as_ptr(), id) };
+        }
+        if self.close_callback {
+            // SAFETY: as above; the callback is the one that was registered.
+            unsafe { sys::virConnectUnregisterCloseCallback(self.connect.as_ptr(), Some(on_close)) };
+        }
+    }
+}
+
+/// Leaks a reference to the listener into C's hands.
+fn lend(listener: &Arc<dyn Listener>) -> *mut c_void {
+    let opaque: Opaque = Box::new(Arc::clone(listener));
+    Box::into_raw(opaque).cast()
+}
+
+/// The id of a registration; a failed one never takes the opaque value, so it is taken back.
+fn registered(id: c_int, opaque: *mut c_void) -> Result<c_int, Error> {
+    if id >= 0 {
+        return Ok(id);
+    }
+    let error = Error::last_error();
+    // SAFETY: `opaque` comes from `lend`, and libvirt did not keep it.
+    unsafe { release_listener(opaque) };
+    Err(error)
+}
+
+/// Given to libvirt as the way to free the opaque value.
+unsafe extern "C" fn release_listener(opaque: *mut c_void) {
+    // SAFETY: the pointer comes from `lend` and is given back once.
+    drop(unsafe { Opaque::from_raw(opaque.cast()) });
+}
+
+/// The listener behind an opaque value.
+///
+/// # Safety
+/// `opaque` comes from `lend` and was not released; the reference is not kept beyond the callback.
+unsafe fn listener<'callback>(opaque: *mut c_void) -> &'callback dyn Listener {
+    // SAFETY: the caller's promise.
+    let opaque: &Arc<dyn Listener> = unsafe { &*opaque.cast::<Arc<dyn Listener>>() };
+    opaque.as_ref()
+}
+
+/// A domain's UUID, asked without a call to the daemon.
+///
+/// # Safety
+/// `domain` is a valid domain.
+unsafe fn uuid_of(domain: sys::virDomainPtr) -> Option<Uuid> {
+    let mut bytes = [0_u8; 16];
+    // SAFETY: the caller's promise, and libvirt writes VIR_UUID_BUFLEN = 16 bytes.
+    let result = unsafe { sys::virDomainGetUUID(domain, bytes.as_mut_ptr()) };
+    (result == 0).then(|| Uuid::from_bytes(bytes))
+}
+
+unsafe extern "C" fn on_domain(_: sys::virConnectPtr, domain: sys::virDomainPtr, opaque: *mut c_void) {
+    // SAFETY: libvirt passes a domain that is valid during the callback, and our opaque value.
+    unsafe {
+        if let Some(uuid) = uuid_of(domain) {
+            listener(opaque).domain_changed(uuid);
+        }
+    }
+}
+
+unsafe extern "C" fn on_lifecycle(
+    connect: sys::virConnectPtr,
+    domain: sys::virDomainPtr,
+    _event: c_int,
+    _detail: c_int,
+    opaque: *mut c_void,
+) -> c_int {
+    // SAFETY: the arguments are passed on as they came.
+    unsafe { on_domain(connect, domain, opaque) };
+    0
+}
+
+unsafe extern "C" fn on_guest_agent(
+    _: sys::virConnectPtr,
+    domain: sys::virDomainPtr,
+    state: c_int,
+    _reason: c_int,
+    opaque: *mut c_void,
+) {
+    let open =
+        c_int::try_from(sys::VIR_CONNECT_DOMAIN_EVENT_AGENT_LIFECYCLE_STATE_CONNECTED).unwrap_or(c_int::MAX);
+    // SAFETY: as in `on_domain`.
+    unsafe {
+        if let Some(uuid) = uuid_of(domain) {
+            listener(opaque).guest_agent_changed(uuid, state == open);
+        }
+    }
+}
+
+unsafe extern "C" fn on_pool(
+    _: sys::virConnectPtr,
+    _pool: sys::virStoragePoolPtr,
+    _event: c_int,
+    _detail: c_int,
+    opaque: *mut c_void,
+) {
+    // SAFETY: libvirt passes our opaque value.
+    unsafe { listener(opaque).pools_changed() };
+}
+
+unsafe extern "C" fn on_close(_: sys::virConnectPtr, _reason: c_int, opaque: *mut c_void) {
+    // SAFETY: libvirt passes our opaque value.
+    unsafe { listener(opaque).closed() };
+}
+
+/// A domain's state and the reason for it, as libvirt's numbers. (`Domain::state()` takes errors for states.)
+pub(super) fn domain_state(domain: &Domain) -> Result<(c_int, c_int), Error> {
+    let (mut state, mut reason) = (-1, -1);
+    // SAFETY: the domain is alive, and both pointers are to integers that outlive the call.
+    let result = unsafe { sys::virDomainGetState(domain.as_ptr(), &raw mut state, &raw mut reason, 0) };
+    if result < 0 { Err(Error::last_error()) } else { Ok((state, reason)) }
+}
+
+/// The statistics of one domain: every value of it that is a whole number and not negative.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct StatisticsRecord {
+    pub(super) domain: Uuid,
+    pub(super) values: Vec<(String, u64)>,
+}
+
+/// The statistics of all domains that `flags` select, in one call.
+pub(super) fn statistics(connect: &Connect, groups: u32, flags: u32) -> Result<Vec<StatisticsRecord>, Error> {
+    let mut list: *mut sys::virDomainStatsRecordPtr = std::ptr::null_mut();
+    // SAFETY: the connection is alive; libvirt writes the address of a list that is ours to free.
+    let count = unsafe { sys::virConnectGetAllDomainStats(connect.as_ptr(), groups, &raw mut list, flags) };
+    let Ok(count) = usize::try_from(count) else { return Err(Error::last_error()) };
+    if list.is_null() {
+        return Ok(Vec::new());
+    }
+    // SAFETY: on success the list has `count` valid records, and a null behind them.
+    let records = unsafe { std::slice::from_raw_parts(list, count) };
+    // SAFETY: each record is valid until the list is freed.
+    let statistics = records.iter().filter_map(|record| unsafe { read_record(*record) }).collect();
+    // SAFETY: the list came from the call above and nothing of it is kept.
+    unsafe { sys::virDomainStatsRecordListFree(list) };
+    Ok(statistics)
+}
+
+/// # Safety
+/// `record` is null or a valid record.
+unsafe fn read_record(record: sys::virDomainStatsRecordPtr) -> Option<StatisticsRecord> {
+    // SAFETY: the caller's promise.
+    let record = unsafe { record.as_ref()? };
+    // SAFETY: a record's domain is valid as long as the record.
+    let domain = unsafe { uuid_of(record.dom)? };
+    let count = usize::try_from(record.nparams).unwrap_or(0);
+    if record.params.is_null() {
+        return Some(StatisticsRecord { domain, values: Vec::new() });
+    }
+    // SAFETY: a record has `nparams` parameters.
+    let parameters = unsafe { std::slice::from_raw_parts(record.params, count) };
+    Some(StatisticsRecord { domain, values: parameters.iter().filter_map(read_parameter).collect() })
+}
+
+fn read_parameter(parameter: &sys::virTypedParameter) -> Option<(String, u64)> {
+    let kind = sys::virTypedParameterType::try_from(parameter.type_).ok()?;
+    // SAFETY: the type says which member of the union was written.
+    let value = unsafe {
+        match kind {
+            sys::VIR_TYPED_PARAM_INT => u64::try_from(parameter.value.i).ok(),
+            sys::VIR_TYPED_PARAM_UINT => Some(u64::from(parameter.value.ui)),
+            sys::VIR_TYPED_PARAM_LLONG => u64::try_from(parameter.value.l).ok(),
+            sys::VIR_TYPED_PARAM_ULLONG => Some(parameter.value.ul),
+            _ => None,
+        }
+    }?;
+    Some((field_name(&parameter.field), value))
+}
+
+/// The name in a field of fixed size, which ends at a NUL or at the field's end.
+fn field_name(field: &[c_char]) -> String {
+    let bytes: Vec<u8> =
+        field.iter().map(|byte| byte.to_ne_bytes()[0]).take_while(|byte| *byte != 0).collect();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    //! On libvirt's own test driver, which runs inside this process. That a broken connection is told needs a daemon, and is
+    //! tested by
+    //! `tests/contracts/hypervisor.rs`, where the daemon is killed.
+
+    use std::sync::Mutex;
+    use std::sync::mpsc::{Receiver, Sender, channel};
+    use std::time::Duration;
+
+    use super::super::event_loop;
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    #[derive(Debug, PartialEq)]
+    enum Heard {
+        Domain(Uuid),
+        Agent,
+        Pools,
+        Closed,
+    }
+
+    struct Ear(Mutex<Sender<Heard>>);
+
+    impl Ear {
+        fn tell(&self, heard: Heard) {
+            let _ = self.0.lock().unwrap().send(heard);
+        }
+    }
+
+    impl Listener for Ear {
+        fn domain_changed(&self, domain: Uuid) {
+            self.tell(Heard::Domain(domain));
+        }
+        fn guest_agent_changed(&self, _: Uuid, _: bool) {
+            self.tell(Heard::Agent);
+        }
+        fn pools_changed(&self) {
+            self.tell(Heard::Pools);
+        }
+        fn closed(&self) {
+            self.tell(Heard::Closed);
+        }
+    }
+
+    fn listen() -> (Arc<dyn Listener>, Receiver<Heard>) {
+        let (sender, receiver) = channel();
+        (Arc::new(Ear(Mutex::new(sender))), receiver)
+    }
+
+    fn test_driver() -> Connect {
+        event_loop::start().unwrap();
+        // A file URI gives each test a host of its own; `test:///default` is shared by the process.
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/libvirt-test-host.xml");
+        Connect::open(Some(&format!("test://{path}"))).unwrap()
+    }
+
+    #[test]
+    fn events_arrive_and_listeners_are_released() {
+        let connect = test_driver();
+        let (listener, heard) = listen();
+        let subscription = Subscription::to_events(&connect, &listener).unwrap();
+        let domain = connect.lookup_domain_by_name("guest").unwrap();
+        domain.destroy().unwrap();
+        assert_eq!(heard.recv_timeout(PATIENCE).unwrap(), Heard::Domain(domain.uuid().unwrap()));
+        connect.lookup_storage_pool_by_name("pool").unwrap().destroy().unwrap();
+        assert_eq!(heard.recv_timeout(PATIENCE).unwrap(), Heard::Pools);
+
+        drop(subscription);
+        drop(listener);
+        // The last sender goes when libvirt has released every callback: nothing leaks, and nobody is called later.
+        assert_eq!(heard.recv_timeout(PATIENCE), Err(std::sync::mpsc::RecvTimeoutError::Disconnected));
+    }
+
+    #[test]
+    fn a_refused_registration_is_not_leaked() {
+        let connect = test_driver();
+        let (listener, heard) = listen();
+        let mut subscription = Subscription::to_events(&connect, &listener).unwrap();
+        let no_such_event = 9999;
+        assert!(subscription.add_domain_callback(no_such_event, on_domain, &listener).is_err());
+        drop((subscription, listener));
+        assert_eq!(heard.recv_timeout(PATIENCE), Err(std::sync::mpsc::RecvTimeoutError::Disconnected));
+    }
+
+    #[test]
+    fn states_and_errors_are_told_apart() {
+        let connect = test_driver();
+        let domain = connect.lookup_domain_by_name("guest").unwrap();
+        assert_eq!(domain_state(&domain).unwrap().0, c_int::try_from(sys::VIR_DOMAIN_RUNNING).unwrap());
+        domain.destroy().unwrap();
+        assert_eq!(domain_state(&domain).unwrap().0, c_int::try_from(sys::VIR_DOMAIN_SHUTOFF).unwrap());
+        domain.undefine().unwrap();
+        assert!(domain_state(&domain).is_err());
+    }
+
+    #[test]
+    fn statistics_are_read_and_freed() {
+        let connect = test_driver();
+        let records = statistics(&connect, sys::VIR_DOMAIN_STATS_STATE, 0).unwrap();
+        let domain = connect.lookup_domain_by_name("guest").unwrap();
+        assert_eq!(records.len(), 1);
+        assert_eq!(records[0].domain, domain.uuid().unwrap());
+        assert!(records[0].values.contains(&("state.state".to_owned(), 1)), "{records:?}");
+    }
+
+    #[test]
+    fn parameters_of_every_type_are_read_or_skipped() {
+        let mut field = [0; 80];
+        for (to, from) in field.iter_mut().zip(b"cpu.time") {
+            *to = c_char::from_ne_bytes([*from]);
+        }
+        let read = |kind: sys::virTypedParameterType, value| {
+            let type_ = c_int::try_from(kind).unwrap();
+            read_parameter(&sys::virTypedParameter { field, type_, value }).map(|(_, value)| value)
+        };
+        use sys::_virTypedParameter__bindgen_ty_1 as Value;
+        assert_eq!(read(sys::VIR_TYPED_PARAM_INT, Value { i: 7 }), Some(7));
+        assert_eq!(read(sys::VIR_TYPED_PARAM_INT, Value { i: -7 }), None);
+        assert_eq!(read(sys::VIR_TYPED_PARAM_UINT, Value { ui: u32::MAX }), Some(u64::from(u32::MAX)));
+        assert_eq!(read(sys::VIR_TYPED_PARAM_LLONG, Value { l: -1 }), None);
+        assert_eq!(read(sys::VIR_TYPED_PARAM_ULLONG, Value { ul: u64::MAX }), Some(u64::MAX));
+        assert_eq!(read(sys::VIR_TYPED_PARAM_DOUBLE, Value { d: 1.0 }), None);
+        assert_eq!(field_name(&field), "cpu.time");
+        assert_eq!(field_name(&[c_char::from_ne_bytes(*b"x"); 80]), "x".repeat(80));
+    }
+}

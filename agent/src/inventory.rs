@@ -1,0 +1,129 @@
+//! Owns what the host is: gathered from the kernel and the hypervisor, told with each hello.
+//!
+//! Must not: measure anything that changes by the second; that is `sampler`'s.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use reeve_common::text::{TEXT_LENGTH_MAX, printable};
+use reeve_common::units::Bytes;
+use reeve_common::utilization::HostInventory;
+use reeve_common::vm::VirtType;
+use sysinfo::{CpuRefreshKind, MemoryRefreshKind, RefreshKind, System};
+
+use crate::hypervisor::HypervisorFacts;
+use crate::vm::driver::{CallKind, Driver};
+
+/// Says what the host is.
+pub trait InventorySource: Send + Sync + 'static {
+    /// What it is now.
+    fn current(&self) -> Pin<Box<dyn Future<Output = HostInventory> + Send + '_>>;
+}
+
+/// The machine this runs on, and its hypervisor.
+pub struct MachineInventory {
+    driver: Driver,
+    /// What the kernel says does not change while the agent lives.
+    machine: HostInventory,
+    /// The hypervisor is upgraded now and then; the last answer serves while it cannot be asked.
+    facts: Mutex<Option<HypervisorFacts>>,
+}
+
+impl MachineInventory {
+    /// Looks at the machine. Blocks for some milliseconds.
+    #[must_use]
+    pub fn new(driver: Driver) -> Arc<Self> {
+        Arc::new(Self { driver, machine: look_at_machine(), facts: Mutex::new(None) })
+    }
+
+    async fn gather(&self) -> HostInventory {
+        let asked = self.driver.call(CallKind::Ordinary, |hypervisor| hypervisor.facts()).await;
+        let facts = {
+            let mut last = self.facts.lock().unwrap_or_else(PoisonError::into_inner);
+            match asked {
+                Ok(facts) => *last = Some(facts),
+                Err(error) => log::warn!("the hypervisor cannot be asked about this host: {error}"),
+            }
+            last.clone()
+        };
+        combine(self.machine.clone(), facts.as_ref())
+    }
+}
+
+impl InventorySource for MachineInventory {
+    fn current(&self) -> Pin<Box<dyn Future<Output = HostInventory> + Send + '_>> {
+        Box::pin(self.gather())
+    }
+}
+
+/// The hypervisor's word counts where both speak: it may be limited to a part of the machine.
+fn combine(machine: HostInventory, facts: Option<&HypervisorFacts>) -> HostInventory {
+    let Some(facts) = facts else { return machine };
+    HostInventory {
+        logical_cpus: if facts.logical_cpus > 0 { facts.logical_cpus } else { machine.logical_cpus },
+        memory: if facts.memory.0 > 0 { facts.memory } else { machine.memory },
+        hypervisor: printable(&facts.version, TEXT_LENGTH_MAX),
+        kvm_usable: facts.automatic_virt_type == VirtType::Kvm,
+        ..machine
+    }
+}
+
+fn look_at_machine() -> HostInventory {
+    let wanted = RefreshKind::nothing()
+        .with_cpu(CpuRefreshKind::nothing())
+        .with_memory(MemoryRefreshKind::nothing().with_ram());
+    let text = |text: Option<String>| printable(&text.unwrap_or_default(), TEXT_LENGTH_MAX);
+    let (cpu_model, logical_cpus, memory) = match System::new_with_specifics(wanted) {
+        Ok(system) => (
+            system.cpus().first().map(|cpu| cpu.brand().trim().to_owned()),
+            u32::try_from(system.cpus().len()).unwrap_or(u32::MAX),
+            Bytes(system.total_memory()).mebibytes(),
+        ),
+        Err(error) => {
+            log::warn!("the machine cannot be looked at: {error}");
+            Default::default()
+        }
+    };
+    HostInventory {
+        hostname: text(nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok())),
+        architecture: std::env::consts::ARCH.to_owned(),
+        cpu_model: text(cpu_model),
+        logical_cpus,
+        memory,
+        kernel: text(
+            nix::sys::utsname::uname().ok().map(|names| names.release().to_string_lossy().into_owned()),
+        ),
+        hypervisor: String::new(),
+        kvm_usable: false,
+        agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use reeve_common::units::Mebibytes;
+
+    #[test]
+    fn this_machine_has_a_name_a_kernel_memory_and_processors() {
+        let machine = look_at_machine();
+        assert!(!machine.hostname.is_empty() && !machine.kernel.is_empty(), "{machine:?}");
+        assert!(machine.memory > Mebibytes(0) && machine.logical_cpus > 0, "{machine:?}");
+    }
+
+    #[test]
+    fn the_hypervisor_may_be_limited_to_a_part_of_the_machine() {
+        let machine = HostInventory { logical_cpus: 64, memory: Mebibytes(1000), ..HostInventory::default() };
+        let facts = HypervisorFacts {
+            version: "libvirt 9.0.0".to_owned(),
+            logical_cpus: 48,
+            memory: Mebibytes(0),
+            automatic_virt_type: VirtType::Kvm,
+        };
+        let combined = combine(machine.clone(), Some(&facts));
+        assert_eq!((combined.logical_cpus, combined.memory), (48, Mebibytes(1000)));
+        assert!(combined.kvm_usable && combined.hypervisor == "libvirt 9.0.0");
+        assert_eq!(combine(machine.clone(), None), machine);
+    }
+}

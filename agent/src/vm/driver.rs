@@ -1,0 +1,239 @@
+//! Owns how a step is carried out: which call to the hypervisor or the state directory it is, on a thread that may
+//! block, and how many such calls run at the same time.
+//!
+//! Must not: choose steps, or hold a lock while it waits.
+
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
+
+use reeve_common::ids::VmId;
+use reeve_common::text::{TEXT_LENGTH_MAX, chain, printable};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::known::Seen;
+use super::lifecycle::Step;
+use super::outcome::Outcome;
+use crate::hypervisor::{Hypervisor, HypervisorError, HypervisorResult};
+use crate::state_directory::{CONSOLE_LENGTH_MAX, StateDirectory, StateError};
+
+/// Ordinary calls to the hypervisor at the same time: libvirtd works on five requests of one client at once, and one
+/// is left for whatever else comes along.
+pub const CALLS_MAX: usize = 4;
+
+/// Guests being waited for at the same time. These calls take seconds when a guest holds its channel open and does
+/// not answer, so they have places of their own and never take one from the calls above.
+pub const PINGS_MAX: usize = 2;
+
+/// Volumes being made or removed on command at the same time: filling one may take minutes, and two at once are no
+/// faster on one disk.
+pub const STORAGE_CALLS_MAX: usize = 1;
+
+/// Threads that may block at the same time: the calls above, the state directory's writers (one works, one waits),
+/// and the sampler.
+pub const BLOCKING_THREADS_MAX: usize = CALLS_MAX + PINGS_MAX + STORAGE_CALLS_MAX + 3;
+
+/// The kinds of calls that have places of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CallKind {
+    /// Quick.
+    Ordinary,
+    /// Waits for a guest.
+    Ping,
+    /// Works on a volume.
+    Storage,
+}
+
+/// Carries out steps.
+#[derive(Debug, Clone)]
+pub struct Driver {
+    hypervisor: Arc<dyn Hypervisor>,
+    state: Arc<StateDirectory>,
+    calls: Arc<Semaphore>,
+    pings: Arc<Semaphore>,
+    storage_calls: Arc<Semaphore>,
+}
+
+impl Driver {
+    /// A driver for this hypervisor and this state directory.
+    #[must_use]
+    pub fn new(hypervisor: Arc<dyn Hypervisor>, state: Arc<StateDirectory>) -> Self {
+        Self {
+            hypervisor,
+            state,
+            calls: Arc::new(Semaphore::new(CALLS_MAX)),
+            pings: Arc::new(Semaphore::new(PINGS_MAX)),
+            storage_calls: Arc::new(Semaphore::new(STORAGE_CALLS_MAX)),
+        }
+    }
+
+    /// Runs one call to the hypervisor when its kind has a place free.
+    ///
+    /// # Errors
+    /// The call's own.
+    pub async fn call<T, F>(&self, kind: CallKind, work: F) -> HypervisorResult<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&dyn Hypervisor) -> HypervisorResult<T> + Send + 'static,
+    {
+        let hypervisor = Arc::clone(&self.hypervisor);
+        let permit = self.permit(kind).await;
+        run_blocking(move || {
+            let result = work(hypervisor.as_ref());
+            // The place is kept as long as the call runs, also when nobody waits for its answer any more.
+            drop(permit);
+            result
+        })
+        .await
+        .unwrap_or_else(|why| Err(HypervisorError::Failed { doing: "the call", why }))
+    }
+
+    /// Writes to, or reads from, the state directory.
+    ///
+    /// # Errors
+    /// The directory's own.
+    pub async fn remember<T, F>(&self, work: F) -> Result<T, StateError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&StateDirectory) -> Result<T, StateError> + Send + 'static,
+    {
+        let state = Arc::clone(&self.state);
+        run_blocking(move || work(&state)).await.unwrap_or_else(|why| {
+            Err(StateError::Io {
+                doing: "using",
+                path: "the state directory".into(),
+                source: std::io::Error::other(why),
+            })
+        })
+    }
+
+    /// What the hypervisor says of one VM now. A domain with the VM's id that is not recognisably ours (its ledger
+    /// was spoilt, or it is somebody else's) is unknown and not absent: whatever it is, it is left alone.
+    pub async fn look(&self, vm: VmId) -> Seen {
+        let looked = self.call(CallKind::Ordinary, move |hypervisor| {
+            if let Some(domain) = hypervisor.domain(vm)? {
+                return Ok(Seen::Present { state: domain.state, ledger: domain.ledger });
+            }
+            let others = hypervisor.domains()?.foreign;
+            if others.iter().any(|foreign| foreign.id == vm) {
+                log::error!(
+                    REEVE_VM:% = vm;
+                    "the domain {vm} carries a VM's id and no readable ledger; it is left alone. If somebody edited its \
+                     <reeve:vm> metadata, restore it with virsh edit"
+                );
+                return Ok(Seen::Unknown);
+            }
+            Ok(Seen::Absent)
+        });
+        looked.await.unwrap_or_else(|error| {
+            log::debug!(REEVE_VM:% = vm; "{vm} cannot be looked at: {error}");
+            Seen::Unknown
+        })
+    }
+
+    /// Carries out one step that has an effect.
+    pub async fn perform(&self, vm: VmId, step: &Step) -> Outcome {
+        match step.clone() {
+            Step::RecordPreparation(preparation) => {
+                state_outcome(step, self.remember(move |state| state.prepare(preparation)).await)
+            }
+            Step::CreateDisk(spec) => {
+                self.ordinary(step, move |hypervisor| hypervisor.create_system_disk(&spec)).await
+            }
+            Step::Define(spec, ledger) => {
+                self.ordinary(step, move |hypervisor| hypervisor.define(vm, &spec, &ledger)).await
+            }
+            Step::WriteLedger(ledger) => {
+                self.ordinary(step, move |hypervisor| hypervisor.write_ledger(vm, &ledger)).await
+            }
+            Step::Start => self.ordinary(step, move |hypervisor| hypervisor.start(vm)).await,
+            Step::Ping(patience) => self.ping(vm, patience).await,
+            Step::AskShutdown => self.ordinary(step, move |hypervisor| hypervisor.shutdown(vm)).await,
+            Step::Destroy => self.ordinary(step, move |hypervisor| hypervisor.destroy(vm)).await,
+            Step::SaveConsole => self.save_console(vm, step).await,
+            Step::DeleteDisk((pool, volume)) => {
+                self.ordinary(step, move |hypervisor| {
+                    // A pool that is gone took the disk with it.
+                    not_found_is_done(hypervisor.delete_volume(&pool, &volume))
+                })
+                .await
+            }
+            Step::WriteTombstone(tombstone) => {
+                state_outcome(step, self.remember(move |state| state.bury(tombstone)).await)
+            }
+            Step::Undefine => {
+                self.ordinary(step, move |hypervisor| not_found_is_done(hypervisor.undefine(vm))).await
+            }
+            Step::Wait(_) | Step::GiveUp(_) | Step::Settle(_) | Step::Done => Outcome::Done,
+        }
+    }
+
+    async fn ordinary<F>(&self, step: &Step, work: F) -> Outcome
+    where
+        F: FnOnce(&dyn Hypervisor) -> HypervisorResult<()> + Send + 'static,
+    {
+        hypervisor_outcome(step, self.call(CallKind::Ordinary, work).await)
+    }
+
+    async fn ping(&self, vm: VmId, patience: Duration) -> Outcome {
+        if patience.is_zero() {
+            return Outcome::Answered(false);
+        }
+        let asked = self.call(CallKind::Ping, move |hypervisor| hypervisor.guest_ping(vm, patience));
+        Outcome::Answered(asked.await.unwrap_or(false))
+    }
+
+    async fn save_console(&self, vm: VmId, step: &Step) -> Outcome {
+        let read =
+            self.call(CallKind::Ordinary, move |hypervisor| hypervisor.console(vm, CONSOLE_LENGTH_MAX));
+        match read.await {
+            Ok(output) if output.is_empty() => Outcome::Done,
+            Ok(output) => {
+                state_outcome(step, self.remember(move |state| state.save_console(vm, &output)).await)
+            }
+            Err(error) => hypervisor_outcome(step, Err(error)),
+        }
+    }
+
+    async fn permit(&self, kind: CallKind) -> Option<OwnedSemaphorePermit> {
+        let places = match kind {
+            CallKind::Ordinary => &self.calls,
+            CallKind::Ping => &self.pings,
+            CallKind::Storage => &self.storage_calls,
+        };
+        // The semaphores are never closed; without a permit the call would only be unbounded.
+        Arc::clone(places).acquire_owned().await.ok()
+    }
+}
+
+/// Runs `work` where it may block. `Err`: it panicked, or the agent is ending.
+async fn run_blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| error.to_string())
+}
+
+fn not_found_is_done(result: HypervisorResult<()>) -> HypervisorResult<()> {
+    match result {
+        Err(HypervisorError::NotFound { .. }) => Ok(()),
+        other => other,
+    }
+}
+
+fn hypervisor_outcome(step: &Step, result: HypervisorResult<()>) -> Outcome {
+    match result {
+        Ok(()) => Outcome::Done,
+        Err(error) => failed(step, &error, error.is_retryable()),
+    }
+}
+
+/// A full or failing disk may be repaired; what could not be recorded is tried again.
+fn state_outcome(step: &Step, result: Result<(), StateError>) -> Outcome {
+    match result {
+        Ok(()) => Outcome::Done,
+        Err(error) => failed(step, &error, true),
+    }
+}
+
+fn failed(step: &Step, error: &dyn Error, retryable: bool) -> Outcome {
+    let why = printable(&format!("{}: {}", step.doing(), chain(error)), TEXT_LENGTH_MAX);
+    Outcome::Failed { why, retryable }
+}

@@ -1,0 +1,249 @@
+//! Owns every limit of QUIC: windows, streams, queues, timeouts, and how many strangers may knock at once. The
+//! library's defaults are made for the open internet and are far too generous for a fleet's own port.
+//!
+//! Must not: know what is said over a connection, or who says it.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use quinn::{
+    ConnectionId, ConnectionIdGenerator, EndpointConfig, IdleTimeout, Incoming, TransportConfig, VarInt,
+};
+use ring::hmac;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// The agent sends something this often, so that silence means something.
+pub const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(2);
+/// A connection is given up after this much silence: three keep-alives may be lost, and a host still shows as lost
+/// within the 10 s that the product promises.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(8);
+/// A joining host says one thing and gets one answer; it needs no patience.
+pub const JOIN_IDLE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// An agent opens one stream both ways, for commands and replies.
+const AGENT_BIDIRECTIONAL_STREAMS_MAX: u32 = 1;
+/// An agent opens one stream for events and one for samples.
+const AGENT_ONE_WAY_STREAMS_MAX: u32 = 2;
+/// A joining host opens one stream both ways.
+const JOIN_STREAMS_MAX: u32 = 1;
+
+/// What may be on its way unread on one stream. A gigabit link over 10 ms needs 1.2 MB to stay full; reports are
+/// smaller than that nearly always, so this is enough for full speed.
+const STREAM_WINDOW: u32 = 1 << 20;
+/// The same over all streams of a connection: one stream may be full while the others still move.
+const CONNECTION_WINDOW: u32 = 2 << 20;
+/// What may be sent and not yet acknowledged: the other side's window.
+const SEND_WINDOW: u64 = 2 << 20;
+/// A join request or answer has a few kilobytes.
+const JOIN_WINDOW: u32 = 32 << 10;
+/// A TLS flight has about 2 KiB; out-of-order handshake data beyond this is an attack.
+const CRYPTO_BUFFER_SIZE: usize = 16 << 10;
+/// Before the first measurement a round trip is taken to be this long: hosts are in a data centre, not on the moon.
+const INITIAL_ROUND_TRIP: Duration = Duration::from_millis(100);
+
+/// Connections whose handshake has begun and not ended, in the library's own queue. All hosts of a fleet come back at
+/// once after a coordinator restart; those beyond this try again within a second or two.
+const INCOMING_MAX: usize = 1024;
+/// Data kept for one connection that nobody has looked at yet: a TLS flight.
+const INCOMING_BUFFER_SIZE: u64 = 8 << 10;
+/// The same over all such connections.
+const INCOMING_BUFFER_SIZE_TOTAL: u64 = 4 << 20;
+/// Handshakes being worked on at once on one port, unless it is said otherwise. Each costs a signature and a verification (about 0.3 ms) and some
+/// 20 KiB; beyond this a peer is told to try again.
+const HANDSHAKES_MAX: usize = 256;
+/// From this many handshakes on, a peer must first prove that it receives at the address it sends from.
+const HANDSHAKES_BEFORE_RETRY: usize = 64;
+/// How long a proof of address stays good.
+const RETRY_TOKEN_LIFETIME: Duration = Duration::from_secs(10);
+/// The largest datagram taken: an Ethernet frame's worth and a little, no jumbo frames.
+const DATAGRAM_SIZE_MAX: u16 = 1472;
+
+/// An agent's side of a session.
+pub(crate) fn agent_transport() -> TransportConfig {
+    let mut transport = common_transport(IDLE_TIMEOUT);
+    transport
+        .keep_alive_interval(Some(KEEP_ALIVE_INTERVAL))
+        .max_concurrent_bidi_streams(VarInt::from_u32(0))
+        .max_concurrent_uni_streams(VarInt::from_u32(0));
+    transport
+}
+
+/// The coordinator's side of a session. It need not keep alive: the agent does, and is the one that can dial.
+pub(crate) fn coordinator_transport() -> TransportConfig {
+    let mut transport = common_transport(IDLE_TIMEOUT);
+    transport
+        .max_concurrent_bidi_streams(VarInt::from_u32(AGENT_BIDIRECTIONAL_STREAMS_MAX))
+        .max_concurrent_uni_streams(VarInt::from_u32(AGENT_ONE_WAY_STREAMS_MAX));
+    transport
+}
+
+/// Both sides of a join.
+pub(crate) fn join_transport() -> TransportConfig {
+    let mut transport = common_transport(JOIN_IDLE_TIMEOUT);
+    transport
+        .max_concurrent_bidi_streams(VarInt::from_u32(JOIN_STREAMS_MAX))
+        .max_concurrent_uni_streams(VarInt::from_u32(0))
+        .stream_receive_window(VarInt::from_u32(JOIN_WINDOW))
+        .receive_window(VarInt::from_u32(JOIN_WINDOW))
+        .send_window(u64::from(JOIN_WINDOW));
+    transport
+}
+
+fn common_transport(idle: Duration) -> TransportConfig {
+    let mut transport = TransportConfig::default();
+    transport
+        .max_idle_timeout(IdleTimeout::try_from(idle).ok())
+        .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
+        .receive_window(VarInt::from_u32(CONNECTION_WINDOW))
+        .send_window(SEND_WINDOW)
+        .crypto_buffer_size(CRYPTO_BUFFER_SIZE)
+        .initial_rtt(INITIAL_ROUND_TRIP)
+        // Unreliable datagrams are not used.
+        .datagram_receive_buffer_size(None)
+        .datagram_send_buffer_size(0)
+        .allow_spin(false);
+    transport
+}
+
+/// A server's limits around its TLS configuration.
+pub(crate) fn bounded_server(
+    crypto: Arc<dyn quinn::crypto::ServerConfig>,
+    transport: TransportConfig,
+) -> quinn::ServerConfig {
+    let mut server = quinn::ServerConfig::with_crypto(crypto);
+    server
+        .transport_config(Arc::new(transport))
+        // A host whose address changes connects anew; following it would let one peer send traffic to another.
+        .migration(false)
+        .max_incoming(INCOMING_MAX)
+        .incoming_buffer_size(INCOMING_BUFFER_SIZE)
+        .incoming_buffer_size_total(INCOMING_BUFFER_SIZE_TOTAL)
+        .retry_token_lifetime(RETRY_TOKEN_LIFETIME);
+    // Tokens that let a returning peer skip the proof of address are not handed out.
+    server.validation_token.sent(0);
+    server
+}
+
+/// A socket that connections are made from.
+///
+/// # Errors
+/// When the address cannot be bound.
+pub fn client_endpoint(local: SocketAddr) -> io::Result<quinn::Endpoint> {
+    endpoint(local, None)
+}
+
+/// A socket that connections are taken on.
+///
+/// # Errors
+/// When the address cannot be bound.
+pub fn server_endpoint(local: SocketAddr, config: quinn::ServerConfig) -> io::Result<quinn::Endpoint> {
+    endpoint(local, Some(config))
+}
+
+/// The same for a server that is restarted now and then. What is derived from `secret`, which only this server may
+/// know and which must be the same after a restart, lets it tell the peers of an earlier life's connections that these
+/// are over: they notice with their next keep-alive and not only after a long silence.
+///
+/// # Errors
+/// When the address cannot be bound.
+pub fn lasting_server_endpoint(
+    local: SocketAddr,
+    config: quinn::ServerConfig,
+    secret: &[u8],
+) -> io::Result<quinn::Endpoint> {
+    let key = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), b"reeve stateless reset");
+    let mut endpoint_config = EndpointConfig::new(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, key.as_ref())));
+    // The library's own ids carry a mark of this process; packets with another mark are dropped without a word.
+    endpoint_config.cid_generator(|| Box::new(PlainConnectionIds));
+    bind(local, endpoint_config, Some(config))
+}
+
+/// Connection ids that are nothing but random.
+#[derive(Debug)]
+struct PlainConnectionIds;
+
+/// As long as the library's own.
+const CONNECTION_ID_LENGTH: usize = 8;
+
+impl ConnectionIdGenerator for PlainConnectionIds {
+    fn generate_cid(&mut self) -> ConnectionId {
+        // The two ends of a random UUID are random throughout; its middle is not.
+        let bytes = *uuid::Uuid::new_v4().as_bytes();
+        let mut id = [0; CONNECTION_ID_LENGTH];
+        for (to, from) in id.iter_mut().zip(bytes.iter().take(4).chain(bytes.iter().rev().take(4))) {
+            *to = *from;
+        }
+        ConnectionId::new(&id)
+    }
+
+    fn cid_len(&self) -> usize {
+        CONNECTION_ID_LENGTH
+    }
+
+    fn cid_lifetime(&self) -> Option<Duration> {
+        None
+    }
+}
+
+fn endpoint(local: SocketAddr, server: Option<quinn::ServerConfig>) -> io::Result<quinn::Endpoint> {
+    bind(local, EndpointConfig::default(), server)
+}
+
+fn bind(
+    local: SocketAddr,
+    mut config: EndpointConfig,
+    server: Option<quinn::ServerConfig>,
+) -> io::Result<quinn::Endpoint> {
+    config.max_udp_payload_size(DATAGRAM_SIZE_MAX).map_err(io::Error::other)?;
+    let socket = std::net::UdpSocket::bind(local)?;
+    quinn::Endpoint::new(config, server, socket, Arc::new(quinn::TokioRuntime))
+}
+
+/// Bounds the handshakes in progress on one port.
+#[derive(Debug, Clone)]
+pub struct HandshakeGate {
+    places: Arc<Semaphore>,
+    places_max: usize,
+    places_before_retry: usize,
+}
+
+/// A place at the gate; given back when the handshake has ended, well or not.
+#[derive(Debug)]
+pub struct HandshakePermit {
+    _place: OwnedSemaphorePermit,
+}
+
+impl Default for HandshakeGate {
+    fn default() -> Self {
+        Self::with_places(HANDSHAKES_MAX, HANDSHAKES_BEFORE_RETRY)
+    }
+}
+
+impl HandshakeGate {
+    /// A gate with so many places, that asks for a proof of address from so many taken ones on.
+    #[must_use]
+    pub fn with_places(places_max: usize, places_before_retry: usize) -> Self {
+        Self { places: Arc::new(Semaphore::new(places_max)), places_max, places_before_retry }
+    }
+
+    /// Lets a connection attempt in, or answers it at once: under load a peer must prove its address first, and when
+    /// all places are taken it is told to come back later.
+    #[must_use]
+    pub fn admit(&self, incoming: Incoming) -> Option<(Incoming, HandshakePermit)> {
+        let busy = self.places_max.saturating_sub(self.places.available_permits());
+        if busy >= self.places_before_retry && !incoming.remote_address_validated() && incoming.may_retry() {
+            // The only error is "may not retry", which has been asked.
+            let _ = incoming.retry();
+            return None;
+        }
+        match Arc::clone(&self.places).try_acquire_owned() {
+            Ok(place) => Some((incoming, HandshakePermit { _place: place })),
+            Err(_) => {
+                incoming.refuse();
+                None
+            }
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! Owns the four TLS configurations: agent and coordinator, joining host and join server. TLS 1.3 only, one crypto
+//! provider named explicitly, no early data and no resumption (a resumed session would skip looking at certificates).
+//!
+//! | | proves itself with | asks the other for |
+//! |---|---|---|
+//! | agent | its host certificate | the coordinator, of the authority it joined |
+//! | coordinator | its server certificate | a host certificate of its authority |
+//! | joining host | nothing; it has none yet | the coordinator, of the authority its line names |
+//! | join server | its server certificate | nothing |
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
+use rustls::client::Resumption;
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::UnixTime;
+use rustls::server::{NoServerSessionStorage, WantsServerCert};
+use rustls::time_provider::TimeProvider;
+use rustls::version::TLS13;
+use rustls::{ClientConfig, ConfigBuilder, ServerConfig};
+
+use super::credentials::Credentials;
+use super::fingerprint::CaFingerprint;
+use super::verifier::{CoordinatorVerifier, HostVerifier, Trust};
+use crate::clock::Clock;
+use crate::quic;
+
+/// The protocol between agents and the coordinator. Its generation changes only if `Hello` itself must.
+pub const AGENT_ALPN: &[u8] = b"reeve/1";
+/// The protocol by which a machine becomes a host.
+pub const JOIN_ALPN: &[u8] = b"reeve-join/1";
+/// The name in the coordinator's certificate. It is the same wherever the coordinator runs: hosts know it by its
+/// authority, and by whatever address the administrator gives.
+pub const COORDINATOR_SERVER_NAME: &str = "coordinator.reeve.internal";
+
+/// Why a configuration cannot be made from credentials.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// The certificate, its key or the authority does not work.
+    #[error("the certificate, its key and its authority cannot be used together")]
+    Rustls(#[source] rustls::Error),
+    /// The authority's certificate does not work.
+    #[error("the authority's certificate cannot be used: {0}")]
+    Verifier(String),
+    /// The crypto provider lacks what QUIC starts with; a mistake in how the program was built.
+    #[error("the TLS library was built without the cipher suite that QUIC starts with")]
+    NoInitialCipherSuite,
+}
+
+/// How an agent connects.
+///
+/// # Errors
+/// [`TlsError`] when the credentials cannot be used.
+pub fn agent_client_config(
+    credentials: &Credentials,
+    clock: Arc<dyn Clock>,
+) -> Result<quinn::ClientConfig, TlsError> {
+    let trust = Trust::Authority(credentials.authority().clone());
+    let mut tls = client_builder(trust, clock)?
+        .with_client_auth_cert(credentials.chain(), credentials.clone_key())
+        .map_err(TlsError::Rustls)?;
+    tls.alpn_protocols = vec![AGENT_ALPN.to_vec()];
+    client(tls, quic::agent_transport())
+}
+
+/// How a machine connects that wants to become a host.
+///
+/// # Errors
+/// [`TlsError`] when the TLS library refuses, which it has no reason to.
+pub fn join_client_config(
+    fingerprint: CaFingerprint,
+    clock: Arc<dyn Clock>,
+) -> Result<quinn::ClientConfig, TlsError> {
+    let mut tls = client_builder(Trust::Pinned(fingerprint), clock)?.with_no_client_auth();
+    tls.alpn_protocols = vec![JOIN_ALPN.to_vec()];
+    client(tls, quic::join_transport())
+}
+
+/// How the coordinator serves agents.
+///
+/// # Errors
+/// [`TlsError`] when the credentials cannot be used.
+pub fn coordinator_server_config(
+    credentials: &Credentials,
+    clock: Arc<dyn Clock>,
+) -> Result<quinn::ServerConfig, TlsError> {
+    let provider = provider();
+    let verifier = HostVerifier::new(credentials.authority(), Arc::clone(&provider))?;
+    let builder = server_builder(provider, clock)?.with_client_cert_verifier(Arc::new(verifier));
+    server(builder, credentials, AGENT_ALPN, quic::coordinator_transport())
+}
+
+/// How the coordinator serves joining hosts.
+///
+/// # Errors
+/// [`TlsError`] when the credentials cannot be used.
+pub fn join_server_config(
+    credentials: &Credentials,
+    clock: Arc<dyn Clock>,
+) -> Result<quinn::ServerConfig, TlsError> {
+    let builder = server_builder(provider(), clock)?.with_no_client_auth();
+    server(builder, credentials, JOIN_ALPN, quic::join_transport())
+}
+
+pub(super) fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}
+
+fn client_builder(
+    trust: Trust,
+    clock: Arc<dyn Clock>,
+) -> Result<ConfigBuilder<ClientConfig, rustls::client::WantsClientCert>, TlsError> {
+    let provider = provider();
+    let verifier = CoordinatorVerifier::new(trust, Arc::clone(&provider));
+    Ok(ClientConfig::builder_with_details(provider, Arc::new(WallClock(clock)))
+        .with_protocol_versions(&[&TLS13])
+        .map_err(TlsError::Rustls)?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier)))
+}
+
+fn server_builder(
+    provider: Arc<CryptoProvider>,
+    clock: Arc<dyn Clock>,
+) -> Result<ConfigBuilder<ServerConfig, rustls::WantsVerifier>, TlsError> {
+    ServerConfig::builder_with_details(provider, Arc::new(WallClock(clock)))
+        .with_protocol_versions(&[&TLS13])
+        .map_err(TlsError::Rustls)
+}
+
+fn client(mut tls: ClientConfig, transport: quinn::TransportConfig) -> Result<quinn::ClientConfig, TlsError> {
+    tls.enable_early_data = false;
+    tls.resumption = Resumption::disabled();
+    let crypto = QuicClientConfig::try_from(tls).map_err(|_| TlsError::NoInitialCipherSuite)?;
+    let mut config = quinn::ClientConfig::new(Arc::new(crypto));
+    config.transport_config(Arc::new(transport));
+    Ok(config)
+}
+
+fn server(
+    builder: ConfigBuilder<ServerConfig, WantsServerCert>,
+    credentials: &Credentials,
+    protocol: &[u8],
+    transport: quinn::TransportConfig,
+) -> Result<quinn::ServerConfig, TlsError> {
+    let mut tls =
+        builder.with_single_cert(credentials.chain(), credentials.clone_key()).map_err(TlsError::Rustls)?;
+    tls.alpn_protocols = vec![protocol.to_vec()];
+    tls.max_early_data_size = 0;
+    tls.send_tls13_tickets = 0;
+    tls.session_storage = Arc::new(NoServerSessionStorage {});
+    let crypto = QuicServerConfig::try_from(tls).map_err(|_| TlsError::NoInitialCipherSuite)?;
+    Ok(quic::bounded_server(Arc::new(crypto), transport))
+}
+
+/// Gives rustls the product's own clock.
+struct WallClock(Arc<dyn Clock>);
+
+impl TimeProvider for WallClock {
+    fn current_time(&self) -> Option<UnixTime> {
+        Some(UnixTime::since_unix_epoch(Duration::from_millis(self.0.now().0)))
+    }
+}
+
+impl fmt::Debug for WallClock {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("WallClock")
+    }
+}

@@ -1,0 +1,157 @@
+//! Owns the first words on the control stream, over any stream of bytes: QUIC's, or the simulation's.
+//!
+//! ```text
+//!   agent                                   coordinator
+//!     │ ── offer:  versions I speak ────────────▶ │   fixed layout for ever, not bincode
+//!     │ ◀─ choice: the one we speak, or none ──── │   fixed layout for ever, not bincode
+//!     │ ── Hello, in that version ──────────────▶ │
+//!     │ ◀───────────────── Welcome, or a close ── │   after the coordinator has looked the host up
+//! ```
+//!
+//! Must not: know certificates, or decide whether the host is welcome. The caller bounds the time.
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::codec::EncodeError;
+use super::frame::{FrameError, FrameReader, write_frame};
+use super::message::{Message, MessageError};
+use super::version::{ProtocolVersion, VersionRange};
+use crate::protocol::{Hello, Welcome};
+
+/// What both fixed messages start with, so that something else on the port is told from another release.
+const MAGIC: &[u8; 5] = b"reeve";
+/// Says that no version is common.
+const NO_VERSION: ProtocolVersion = ProtocolVersion(0);
+/// Offers and choices have 9 and 11 bytes; later releases may put more behind, which is skipped.
+const OPENING_FRAME_MAX: usize = 256;
+
+/// Why the first words failed.
+#[derive(Debug, thiserror::Error)]
+pub enum HandshakeError {
+    /// The stream does not carry frames.
+    #[error("the first words did not come through")]
+    Frame(#[from] FrameError),
+    /// The stream ended before they were complete.
+    #[error("the other side ended the stream before the first words were complete")]
+    Ended,
+    /// The other side is something else.
+    #[error("the other side does not speak this protocol")]
+    NotReeve,
+    /// No version is common to both sides.
+    #[error("this side speaks {ours} of the protocol and the other {theirs}: upgrade the older one")]
+    NoCommonVersion {
+        /// What this release speaks.
+        ours: VersionRange,
+        /// What the other side says it speaks.
+        theirs: VersionRange,
+    },
+    /// The other side chose a version that was not offered.
+    #[error("the other side chose protocol version {0}, which was not offered")]
+    ForeignVersion(ProtocolVersion),
+    /// A message makes no sense.
+    #[error("the {kind} makes no sense")]
+    Message {
+        /// Which.
+        kind: &'static str,
+        /// What is wrong with it.
+        #[source]
+        source: MessageError,
+    },
+    /// Our own message is too large.
+    #[error("this side's first words cannot be sent")]
+    Encode(#[from] EncodeError),
+}
+
+/// The agent's part: says hello and waits to be welcomed.
+///
+/// # Errors
+/// [`HandshakeError`]; over QUIC the connection's own end says more when the stream failed.
+pub async fn greet<R, W>(
+    reader: &mut FrameReader<R>,
+    writer: &mut W,
+    hello: Hello,
+    ours: VersionRange,
+) -> Result<(ProtocolVersion, Welcome), HandshakeError>
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
+    reader.set_length_max(OPENING_FRAME_MAX);
+    write_frame(writer, &opening(&[ours.minimum, ours.maximum]), OPENING_FRAME_MAX).await?;
+    let [chosen, minimum, maximum] = read_opening(reader).await?;
+    if chosen == NO_VERSION {
+        return Err(HandshakeError::NoCommonVersion { ours, theirs: VersionRange { minimum, maximum } });
+    }
+    if !ours.contains(chosen) {
+        return Err(HandshakeError::ForeignVersion(chosen));
+    }
+    write_frame(writer, &hello.encode(chosen)?, Hello::FRAME_MAX).await?;
+    reader.set_length_max(Welcome::FRAME_MAX);
+    Ok((chosen, read_message(reader, chosen).await?))
+}
+
+/// The coordinator's first part: agrees on a version and takes the hello.
+///
+/// # Errors
+/// [`HandshakeError`]; without a common version the agent has been told.
+pub async fn receive_hello<R, W>(
+    reader: &mut FrameReader<R>,
+    writer: &mut W,
+    ours: VersionRange,
+) -> Result<(ProtocolVersion, Hello), HandshakeError>
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
+    reader.set_length_max(OPENING_FRAME_MAX);
+    let [minimum, maximum] = read_opening(reader).await?;
+    let theirs = VersionRange { minimum, maximum };
+    let chosen = ours.common_with(theirs);
+    let answer = opening(&[chosen.unwrap_or(NO_VERSION), ours.minimum, ours.maximum]);
+    write_frame(writer, &answer, OPENING_FRAME_MAX).await?;
+    let chosen = chosen.ok_or(HandshakeError::NoCommonVersion { ours, theirs })?;
+    reader.set_length_max(Hello::FRAME_MAX);
+    Ok((chosen, read_message(reader, chosen).await?))
+}
+
+/// The coordinator's second part: the agent is welcome.
+///
+/// # Errors
+/// [`HandshakeError`] when it cannot be told so.
+pub async fn send_welcome<W: AsyncWrite + Unpin>(
+    writer: &mut W,
+    version: ProtocolVersion,
+    welcome: Welcome,
+) -> Result<(), HandshakeError> {
+    Ok(write_frame(writer, &welcome.encode(version)?, Welcome::FRAME_MAX).await?)
+}
+
+fn opening(versions: &[ProtocolVersion]) -> Vec<u8> {
+    let mut bytes = MAGIC.to_vec();
+    for version in versions {
+        bytes.extend_from_slice(&version.0.to_be_bytes());
+    }
+    bytes
+}
+
+async fn read_opening<R: AsyncRead + Unpin, const COUNT: usize>(
+    reader: &mut FrameReader<R>,
+) -> Result<[ProtocolVersion; COUNT], HandshakeError> {
+    let frame = reader.next().await?.ok_or(HandshakeError::Ended)?;
+    let mut rest = frame.strip_prefix(MAGIC).ok_or(HandshakeError::NotReeve)?;
+    let mut versions = [NO_VERSION; COUNT];
+    for version in &mut versions {
+        let (bytes, behind) = rest.split_first_chunk::<2>().ok_or(HandshakeError::NotReeve)?;
+        *version = ProtocolVersion(u16::from_be_bytes(*bytes));
+        rest = behind;
+    }
+    Ok(versions)
+}
+
+async fn read_message<R: AsyncRead + Unpin, M: Message>(
+    reader: &mut FrameReader<R>,
+    version: ProtocolVersion,
+) -> Result<M, HandshakeError> {
+    let frame = reader.next().await?.ok_or(HandshakeError::Ended)?;
+    M::decode(version, &frame).map_err(|source| HandshakeError::Message { kind: M::KIND, source })
+}

@@ -1,0 +1,46 @@
+//! Owns how much of anything fits into a message, and how long a message of each kind may be.
+//!
+//! Counts and lengths that are part of wire types are frozen with their version: a larger one is a new version.
+
+use std::time::Duration;
+
+use crate::ids::NAME_LENGTH_MAX as IDS_NAME_LENGTH_MAX;
+use crate::text::TEXT_LENGTH_MAX as PLAIN_TEXT_LENGTH_MAX;
+
+/// A name, as everywhere.
+pub const NAME_LENGTH_MAX: usize = IDS_NAME_LENGTH_MAX;
+/// Free text with the mark that shows it was cut.
+pub const TEXT_LENGTH_MAX: usize = PLAIN_TEXT_LENGTH_MAX + '…'.len_utf8();
+/// A PEM certificate or signing request: ours have under 1 KiB.
+pub const PEM_LENGTH_MAX: usize = 8 << 10;
+/// QEMU's longest processor name has 25 characters.
+pub const CPU_MODEL_LENGTH_MAX: usize = 64;
+/// VMs of one host in one report, gone ones included: ten times what large hosts run.
+pub const VMS_MAX: usize = 2048;
+/// Domains of others on one host; what is beyond is not ours to report.
+pub const FOREIGN_DOMAINS_MAX: usize = 1024;
+/// Pools of one report: a realm has three.
+pub const POOLS_MAX: usize = 16;
+/// Volumes of one pool in one answer.
+pub const VOLUMES_MAX: usize = 8192;
+/// Console output in one answer.
+pub const CONSOLE_LENGTH_MAX: usize = 1 << 20;
+/// An address as `HOST:PORT`.
+pub const ADDRESS_LENGTH_MAX: usize = 262;
+/// The longest duration that makes sense in a message.
+pub const DURATION_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
+/// The shortest interval between two polls or samples: below it a host would do little else.
+pub const INTERVAL_MIN: Duration = Duration::from_millis(100);
+
+/// `Hello` and `Welcome`: an inventory of texts.
+pub const HANDSHAKE_FRAME_MAX: usize = 64 << 10;
+/// A command: a VM's definition at most.
+pub const COMMAND_FRAME_MAX: usize = 256 << 10;
+/// A reply: the console's end or a pool's volumes.
+pub const REPLY_FRAME_MAX: usize = 4 << 20;
+/// An event: a full report.
+pub const EVENT_FRAME_MAX: usize = 4 << 20;
+/// A sample: about 60 bytes a VM.
+pub const SAMPLE_FRAME_MAX: usize = 512 << 10;
+/// A join request or answer: three PEM texts.
+pub const JOIN_FRAME_MAX: usize = 32 << 10;

@@ -1,0 +1,69 @@
+//! Owns events as they are on the wire, protocol version 1.
+
+use serde::{Deserialize, Serialize};
+
+use super::observation::{ForeignDomain, VmObservation};
+use super::storage::PoolReport;
+use super::{InvalidMessage, Pem};
+use crate::protocol as domain;
+use crate::wire::bounded::{List, Text};
+use crate::wire::limits::{FOREIGN_DOMAINS_MAX, POOLS_MAX, VMS_MAX};
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::wire) enum Event {
+    Report(HostReport),
+    Vm(VmObservation),
+    Hypervisor { reachable: bool },
+    Request(AgentRequest),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::wire) enum AgentRequest {
+    RenewCertificate { signing_request: Pem },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::wire) struct HostReport {
+    hypervisor_reachable: bool,
+    vms: List<VmObservation, VMS_MAX>,
+    foreign: List<ForeignDomain, FOREIGN_DOMAINS_MAX>,
+    pools: List<PoolReport, POOLS_MAX>,
+}
+
+impl From<domain::Event> for Event {
+    fn from(event: domain::Event) -> Self {
+        match event {
+            domain::Event::Report(report) => Self::Report(HostReport {
+                hypervisor_reachable: report.hypervisor_reachable,
+                vms: List(report.vms.into_iter().map(Into::into).collect()),
+                foreign: List(report.foreign.into_iter().map(Into::into).collect()),
+                pools: List(report.pools.into_iter().map(Into::into).collect()),
+            }),
+            domain::Event::Vm(observation) => Self::Vm(observation.into()),
+            domain::Event::Hypervisor { reachable } => Self::Hypervisor { reachable },
+            domain::Event::Request(domain::AgentRequest::RenewCertificate { signing_request }) => {
+                Self::Request(AgentRequest::RenewCertificate { signing_request: Text(signing_request) })
+            }
+        }
+    }
+}
+
+impl TryFrom<Event> for domain::Event {
+    type Error = InvalidMessage;
+
+    fn try_from(event: Event) -> Result<Self, InvalidMessage> {
+        Ok(match event {
+            Event::Report(report) => Self::Report(domain::HostReport {
+                hypervisor_reachable: report.hypervisor_reachable,
+                vms: report.vms.0.into_iter().map(Into::into).collect(),
+                foreign: report.foreign.0.into_iter().map(Into::into).collect(),
+                pools: report.pools.0.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
+            }),
+            Event::Vm(observation) => Self::Vm(observation.into()),
+            Event::Hypervisor { reachable } => Self::Hypervisor { reachable },
+            Event::Request(AgentRequest::RenewCertificate { signing_request }) => {
+                Self::Request(domain::AgentRequest::RenewCertificate { signing_request: signing_request.0 })
+            }
+        })
+    }
+}

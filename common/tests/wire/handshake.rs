@@ -1,0 +1,69 @@
+//! The greeting over a stream that is not QUIC.
+
+use reeve_common::protocol::Hello;
+use reeve_common::wire::frame::FrameReader;
+use reeve_common::wire::handshake::{HandshakeError, greet, receive_hello, send_welcome};
+use reeve_common::wire::version::{ProtocolVersion, VersionRange};
+use tokio::io::{DuplexStream, ReadHalf, WriteHalf, duplex, split};
+
+use super::samples::{hello, welcomes};
+
+type End = (FrameReader<ReadHalf<DuplexStream>>, WriteHalf<DuplexStream>);
+
+fn ends() -> (End, End) {
+    // Smaller than a message, so that everything arrives in pieces.
+    let (near, far) = duplex(16);
+    let end = |stream| {
+        let (reader, writer) = split(stream);
+        (FrameReader::new(reader, 64), writer)
+    };
+    (end(near), end(far))
+}
+
+const fn range(minimum: u16, maximum: u16) -> VersionRange {
+    VersionRange { minimum: ProtocolVersion(minimum), maximum: ProtocolVersion(maximum) }
+}
+
+#[tokio::test]
+async fn both_sides_agree_and_greet() {
+    let (mut agent, mut coordinator) = ends();
+    let welcome = welcomes().remove(0).1;
+    let answering = async {
+        let (version, received) =
+            receive_hello(&mut coordinator.0, &mut coordinator.1, VersionRange::SUPPORTED).await.unwrap();
+        send_welcome(&mut coordinator.1, version, welcome.clone()).await.unwrap();
+        received
+    };
+    let (greeted, received): (_, Hello) =
+        tokio::join!(greet(&mut agent.0, &mut agent.1, hello(), VersionRange::SUPPORTED), answering);
+    assert_eq!(greeted.unwrap(), (ProtocolVersion(1), welcome));
+    assert_eq!(received, hello());
+}
+
+#[tokio::test]
+async fn without_a_common_version_both_sides_say_what_they_speak() {
+    let (mut agent, mut coordinator) = ends();
+    let (greeted, received) = tokio::join!(
+        greet(&mut agent.0, &mut agent.1, hello(), range(3, 5)),
+        receive_hello(&mut coordinator.0, &mut coordinator.1, range(1, 2)),
+    );
+    let (greeted, received) = (greeted.unwrap_err(), received.unwrap_err());
+    assert!(matches!(greeted, HandshakeError::NoCommonVersion { .. }));
+    let said = greeted.to_string();
+    assert!(said.contains("speaks versions 3 to 5") && said.contains("the other versions 1 to 2"), "{said}");
+    let said = received.to_string();
+    assert!(said.contains("speaks versions 1 to 2") && said.contains("the other versions 3 to 5"), "{said}");
+}
+
+#[tokio::test]
+async fn a_newer_agent_and_an_older_coordinator_speak_the_older_version() {
+    let (mut agent, mut coordinator) = ends();
+    let answering = async {
+        let (version, _) = receive_hello(&mut coordinator.0, &mut coordinator.1, range(0, 1)).await.unwrap();
+        send_welcome(&mut coordinator.1, version, welcomes().remove(0).1).await.unwrap();
+        version
+    };
+    let (greeted, version) = tokio::join!(greet(&mut agent.0, &mut agent.1, hello(), range(1, 4)), answering);
+    assert_eq!(version, ProtocolVersion(1));
+    assert_eq!(greeted.unwrap().0, ProtocolVersion(1));
+}

@@ -1,0 +1,302 @@
+//! Owns the names that a term may use for a host and a VM, and what each of them means.
+//!
+//! Must not: know where the values come from.
+//!
+//! | name | value |
+//! |---|---|
+//! | `cores.total`, `.used`, `.free`, `.load` | processor time that may be promised, in cores; load is used / total |
+//! | `memory.total`, `.used`, `.free`, `.load` | memory that may be promised, in MiB |
+//! | `devices.total`, `.used`, `.free`, `.load` | devices of all classes |
+//! | `devices.CLASS.total`, … | devices of one class; 0 on a host without it |
+//! | `vms` | VMs of ours on the host |
+//! | `vm.cores`, `vm.memory`, `vm.devices`, `vm.devices.CLASS` | what the VM asks for |
+//! | `same.owner`, `same.team`, `same.label.KEY` | VMs on the host that share it with this one, this one included |
+//! | `measured.cpu.load`, `measured.memory.load` | share in use, as measured |
+//! | `measured.cpu.pressure`, `measured.memory.pressure`, `measured.disk.pressure` | share of time some task waited |
+//! | `measured.network.rate`, `measured.disk.rate` | MiB per second |
+//! | `measured.known` | whether there is a measurement young enough; without one the others are not a number |
+//!
+//! What placing the VM changes (used, free, load, vms, same) is given as it would be *with* the VM; `before.` in front
+//! gives it as it is. Used includes what domains take that are not ours. The load of nothing is 0.
+
+use super::lexer::MEASURES;
+use super::suggestion::did_you_mean;
+
+/// A column of numbers on a thing there is an amount of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Measure {
+    /// What may be promised.
+    Total,
+    /// What is promised or taken.
+    Used,
+    /// The difference, never below zero.
+    Free,
+    /// Used / total.
+    Load,
+}
+
+/// A reading of the agent's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Reading {
+    /// Whether there is one at all.
+    Known,
+    /// `cpu_load`
+    CpuLoad,
+    /// `memory_load`
+    MemoryLoad,
+    /// `cpu_pressure`
+    CpuPressure,
+    /// `memory_pressure`
+    MemoryPressure,
+    /// `io_pressure`
+    DiskPressure,
+    /// `network_rate`
+    NetworkRate,
+    /// `disk_rate`
+    DiskRate,
+}
+
+/// Something a term can ask for. Classes and label keys are the function's own, by their number in its lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Attribute {
+    /// `cores.…`
+    Cores(Measure),
+    /// `memory.…`
+    Memory(Measure),
+    /// `devices.…`
+    Devices(Measure),
+    /// `devices.CLASS.…`
+    DevicesOf(usize, Measure),
+    /// `vms`
+    Vms,
+    /// `vm.cores`
+    VmCores,
+    /// `vm.memory`
+    VmMemory,
+    /// `vm.devices`
+    VmDevices,
+    /// `vm.devices.CLASS`
+    VmDevicesOf(usize),
+    /// `same.owner`
+    SameOwner,
+    /// `same.team`
+    SameTeam,
+    /// `same.label.KEY`
+    SameLabel(usize),
+    /// `measured.…`
+    Measured(Reading),
+}
+
+impl Attribute {
+    /// Whether placing a VM on the host changes it.
+    pub(crate) const fn is_changed_by_placement(self) -> bool {
+        match self {
+            Self::Cores(measure)
+            | Self::Memory(measure)
+            | Self::Devices(measure)
+            | Self::DevicesOf(_, measure) => !matches!(measure, Measure::Total),
+            Self::Vms | Self::SameOwner | Self::SameTeam | Self::SameLabel(_) => true,
+            Self::VmCores | Self::VmMemory | Self::VmDevices | Self::VmDevicesOf(_) | Self::Measured(_) => {
+                false
+            }
+        }
+    }
+
+    /// Whether its value is the same for every VM, on the host as it is.
+    pub(crate) const fn is_of_host(self) -> bool {
+        !matches!(
+            self,
+            Self::VmCores
+                | Self::VmMemory
+                | Self::VmDevices
+                | Self::VmDevicesOf(_)
+                | Self::SameOwner
+                | Self::SameTeam
+                | Self::SameLabel(_)
+        )
+    }
+
+    /// Whether it is true or false rather than a number.
+    pub(crate) const fn is_truth(self) -> bool {
+        matches!(self, Self::Measured(Reading::Known))
+    }
+}
+
+/// Whether the VM is counted in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum When {
+    /// The host as it is.
+    Before,
+    /// The host with the VM.
+    After,
+}
+
+/// An attribute at a time: one input of a compiled function.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Input {
+    /// What.
+    pub(crate) attribute: Attribute,
+    /// Before or after; always `Before` for what placement does not change.
+    pub(crate) when: When,
+}
+
+/// The names that are whole by themselves.
+const NAMES: [(&str, Attribute); 26] = [
+    ("cores.total", Attribute::Cores(Measure::Total)),
+    ("cores.used", Attribute::Cores(Measure::Used)),
+    ("cores.free", Attribute::Cores(Measure::Free)),
+    ("cores.load", Attribute::Cores(Measure::Load)),
+    ("memory.total", Attribute::Memory(Measure::Total)),
+    ("memory.used", Attribute::Memory(Measure::Used)),
+    ("memory.free", Attribute::Memory(Measure::Free)),
+    ("memory.load", Attribute::Memory(Measure::Load)),
+    ("devices.total", Attribute::Devices(Measure::Total)),
+    ("devices.used", Attribute::Devices(Measure::Used)),
+    ("devices.free", Attribute::Devices(Measure::Free)),
+    ("devices.load", Attribute::Devices(Measure::Load)),
+    ("vms", Attribute::Vms),
+    ("vm.cores", Attribute::VmCores),
+    ("vm.memory", Attribute::VmMemory),
+    ("vm.devices", Attribute::VmDevices),
+    ("same.owner", Attribute::SameOwner),
+    ("same.team", Attribute::SameTeam),
+    ("measured.known", Attribute::Measured(Reading::Known)),
+    ("measured.cpu.load", Attribute::Measured(Reading::CpuLoad)),
+    ("measured.memory.load", Attribute::Measured(Reading::MemoryLoad)),
+    ("measured.cpu.pressure", Attribute::Measured(Reading::CpuPressure)),
+    ("measured.memory.pressure", Attribute::Measured(Reading::MemoryPressure)),
+    ("measured.disk.pressure", Attribute::Measured(Reading::DiskPressure)),
+    ("measured.network.rate", Attribute::Measured(Reading::NetworkRate)),
+    ("measured.disk.rate", Attribute::Measured(Reading::DiskRate)),
+];
+
+/// Why a name means nothing, and what to write.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct UnknownName {
+    /// What is wrong.
+    pub(super) message: String,
+    /// What to write instead.
+    pub(super) help: String,
+}
+
+/// The device classes and label keys that a function names, each once, in the order they are met.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct NamedThings {
+    /// `devices.CLASS.…`, `vm.devices.CLASS`
+    pub(crate) device_classes: Vec<String>,
+    /// `same.label.KEY`
+    pub(crate) label_keys: Vec<String>,
+}
+
+fn number_in(list: &mut Vec<String>, name: &str) -> usize {
+    list.iter().position(|known| known == name).unwrap_or_else(|| {
+        list.push(name.to_owned());
+        list.len() - 1
+    })
+}
+
+/// What the dotted name `parts` means.
+pub(super) fn resolve(parts: &[String], things: &mut NamedThings) -> Result<Input, UnknownName> {
+    let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+    let [first, rest @ ..] = parts.as_slice() else { return Err(unknown(&parts)) };
+    if *first != "before" {
+        let attribute = attribute(&parts, things)?;
+        let when = if attribute.is_changed_by_placement() { When::After } else { When::Before };
+        return Ok(Input { attribute, when });
+    }
+    let attribute = attribute(rest, things)?;
+    if attribute.is_changed_by_placement() {
+        return Ok(Input { attribute, when: When::Before });
+    }
+    let name = rest.join(".");
+    Err(UnknownName {
+        message: format!("`before.` says nothing new of `{name}`: placing a VM does not change it"),
+        help: format!("write `{name}`"),
+    })
+}
+
+fn attribute(parts: &[&str], things: &mut NamedThings) -> Result<Attribute, UnknownName> {
+    let name = parts.join(".");
+    if let Some((_, attribute)) = NAMES.iter().find(|(known, _)| *known == name) {
+        return Ok(*attribute);
+    }
+    match parts {
+        ["devices", class, measure] => {
+            let measure = self::measure(measure).ok_or_else(|| UnknownName {
+                message: format!("devices have no `{measure}`"),
+                help: format!("they have {}", MEASURES.join(", ")),
+            })?;
+            Ok(Attribute::DevicesOf(number_in(&mut things.device_classes, class), measure))
+        }
+        ["vm", "devices", class] => Ok(Attribute::VmDevicesOf(number_in(&mut things.device_classes, class))),
+        ["same", "label", key] => Ok(Attribute::SameLabel(number_in(&mut things.label_keys, key))),
+        _ => Err(unknown(parts)),
+    }
+}
+
+fn measure(word: &str) -> Option<Measure> {
+    let measures = [Measure::Total, Measure::Used, Measure::Free, Measure::Load];
+    MEASURES.iter().zip(measures).find(|(known, _)| **known == word).map(|(_, measure)| measure)
+}
+
+fn unknown(parts: &[&str]) -> UnknownName {
+    let name = parts.join(".");
+    let message = format!("`{name}` is no attribute of a host or a VM");
+    if name == "stranded" {
+        let help = "this release does not measure fragmentation; compare what is left, as in `power(cores.load - memory.load, 2)`";
+        return UnknownName { message, help: help.to_owned() };
+    }
+    let beneath = |prefix: &str| -> Vec<&str> {
+        let whole = format!("{prefix}.");
+        NAMES.iter().filter(|(known, _)| known.starts_with(&whole)).map(|(known, _)| *known).collect()
+    };
+    let group = beneath(&name);
+    let help = if group.is_empty() {
+        did_you_mean(&name, NAMES.iter().map(|(known, _)| *known)).or_else(|| {
+            let group = beneath(parts.first()?);
+            (!group.is_empty()).then(|| format!("write one of {}", group.join(", ")))
+        })
+    } else {
+        Some(format!("write one of {}", group.join(", ")))
+    };
+    let help = help.unwrap_or_else(|| {
+        "attributes begin with cores, memory, devices, vms, vm, same, measured or before; a class with a hyphen may need quotes: `devices.'nvidia-a100'.free`"
+            .to_owned()
+    });
+    UnknownName { message, help }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn find(name: &str) -> Result<Input, UnknownName> {
+        let parts: Vec<String> = name.split('.').map(str::to_owned).collect();
+        resolve(&parts, &mut NamedThings::default())
+    }
+
+    #[test]
+    fn every_listed_name_is_found() {
+        for (name, attribute) in NAMES {
+            assert_eq!(find(name).map(|input| input.attribute), Ok(attribute), "{name}");
+        }
+        assert_eq!(find("before.vms"), Ok(Input { attribute: Attribute::Vms, when: When::Before }));
+        assert_eq!(find("vms"), Ok(Input { attribute: Attribute::Vms, when: When::After }));
+    }
+
+    #[test]
+    fn unknown_names_come_with_advice() {
+        for (name, advice) in [
+            ("core.load", "did you mean `cores.load`?"),
+            ("cores", "cores.total, cores.used, cores.free, cores.load"),
+            ("measured.heat", "measured.cpu.load"),
+            ("devices.a100.fre", "total, used, free, load"),
+            ("zzz", "attributes begin with"),
+            ("before.cores.total", "write `cores.total`"),
+            ("before", "attributes begin with"),
+        ] {
+            let help = find(name).unwrap_err().help;
+            assert!(help.contains(advice), "{name}: {help}");
+        }
+    }
+}

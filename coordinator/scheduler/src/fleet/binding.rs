@@ -1,0 +1,162 @@
+//! Owns how a compiled cost function is given its inputs from the columns, many at a time.
+//!
+//! Must not: decide what an attribute is called or how a term is computed (`cost/`).
+
+use std::sync::Arc;
+
+use crate::cost::{Attribute, CostFunction, Input, Measure, Program, When, Workspace};
+
+/// An amount in `W` lanes, as floats: what there is, what is used, and what the VM would add.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Amounts<const W: usize> {
+    /// In all.
+    pub(super) total: [f64; W],
+    /// Used as it is.
+    pub(super) used: [f64; W],
+    /// Asked for.
+    pub(super) asked: [f64; W],
+}
+
+/// Who shares what with the VM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shared<'a> {
+    /// The owner.
+    Owner,
+    /// The team.
+    Team,
+    /// The value of a label.
+    Label(&'a str),
+}
+
+/// Where lanes come from: `W` hosts for one request or `W` requests for one host.
+pub(super) trait Lanes<const W: usize> {
+    /// Processor time in millicores.
+    fn cores(&self) -> Amounts<W>;
+    /// Memory in MiB.
+    fn memory(&self) -> Amounts<W>;
+    /// Devices of all classes.
+    fn devices(&self) -> Amounts<W>;
+    /// Devices of the class with this number.
+    fn devices_of(&self, class: usize) -> Amounts<W>;
+    /// VMs as it is.
+    fn vms(&self) -> [f64; W];
+    /// VMs as it is that share something with the VM.
+    fn same(&self, shared: Shared<'_>) -> [f64; W];
+    /// A measured number.
+    fn measured(&self, reading: crate::cost::Reading) -> [f64; W];
+}
+
+/// A cost function and where its inputs are in the columns of one realm.
+#[derive(Debug)]
+pub(super) struct BoundFunction {
+    /// The function.
+    pub(super) function: Arc<CostFunction>,
+    /// The class numbers of the device classes that it names.
+    classes: Vec<usize>,
+    /// Whether the cost before is the same for every VM.
+    pub(super) is_before_of_host: bool,
+    /// Whether anything measured goes into it.
+    pub(super) is_measured: bool,
+}
+
+/// Thousandths of a core in a core: amounts of processor time are counted in the one and written in the other.
+const MILLICORES: f64 = 1000.0;
+
+impl BoundFunction {
+    /// `class_number` gives the column of each device class.
+    pub(super) fn new(function: Arc<CostFunction>, class_number: impl FnMut(&str) -> usize) -> Self {
+        let classes = function.things().device_classes.iter().map(String::as_str).map(class_number).collect();
+        let inputs = || function.after().inputs().iter().chain(function.before().inputs());
+        let is_measured = inputs().any(|input| matches!(input.attribute, Attribute::Measured(_)));
+        let is_before_of_host = function.before().inputs().iter().all(|input| input.attribute.is_of_host());
+        Self { classes, is_before_of_host, is_measured, function }
+    }
+
+    /// The cost of `lanes` with the VM.
+    pub(super) fn after<'a, const W: usize>(
+        &self,
+        lanes: &impl Lanes<W>,
+        workspace: &'a mut Workspace<W>,
+    ) -> &'a [f64; W] {
+        self.run(self.function.after(), lanes, workspace)
+    }
+
+    /// The cost of `lanes` as they are, charges left out.
+    pub(super) fn before<'a, const W: usize>(
+        &self,
+        lanes: &impl Lanes<W>,
+        workspace: &'a mut Workspace<W>,
+    ) -> &'a [f64; W] {
+        self.run(self.function.before(), lanes, workspace)
+    }
+
+    fn run<'a, const W: usize>(
+        &self,
+        program: &Program,
+        lanes: &impl Lanes<W>,
+        workspace: &'a mut Workspace<W>,
+    ) -> &'a [f64; W] {
+        for (cell, input) in workspace.inputs_mut().iter_mut().zip(program.inputs()) {
+            *cell = self.value(*input, lanes);
+        }
+        program.run(workspace)
+    }
+
+    fn value<const W: usize>(&self, input: Input, lanes: &impl Lanes<W>) -> [f64; W] {
+        let class = |number: usize| self.classes.get(number).copied().unwrap_or(usize::MAX);
+        let shared = |shared| with_one(lanes.same(shared), input.when);
+        match input.attribute {
+            Attribute::Cores(Measure::Load) => measure(Measure::Load, input.when, &lanes.cores()),
+            Attribute::Cores(wanted) => {
+                measure(wanted, input.when, &lanes.cores()).map(|amount| amount / MILLICORES)
+            }
+            Attribute::Memory(wanted) => measure(wanted, input.when, &lanes.memory()),
+            Attribute::Devices(wanted) => measure(wanted, input.when, &lanes.devices()),
+            Attribute::DevicesOf(number, wanted) => {
+                measure(wanted, input.when, &lanes.devices_of(class(number)))
+            }
+            Attribute::Vms => with_one(lanes.vms(), input.when),
+            Attribute::VmCores => lanes.cores().asked.map(|amount| amount / MILLICORES),
+            Attribute::VmMemory => lanes.memory().asked,
+            Attribute::VmDevices => lanes.devices().asked,
+            Attribute::VmDevicesOf(number) => lanes.devices_of(class(number)).asked,
+            Attribute::SameOwner => shared(Shared::Owner),
+            Attribute::SameTeam => shared(Shared::Team),
+            Attribute::SameLabel(number) => {
+                let key = self.function.things().label_keys.get(number);
+                shared(Shared::Label(key.map_or("", String::as_str)))
+            }
+            Attribute::Measured(reading) => lanes.measured(reading),
+        }
+    }
+}
+
+fn with_one<const W: usize>(count: [f64; W], when: When) -> [f64; W] {
+    match when {
+        When::Before => count,
+        When::After => count.map(|count| count + 1.0),
+    }
+}
+
+fn measure<const W: usize>(wanted: Measure, when: When, amounts: &Amounts<W>) -> [f64; W] {
+    let Amounts { total, used, asked } = amounts;
+    let mut out = [0.0; W];
+    for lane in 0..W {
+        let used = match when {
+            When::Before => used[lane],
+            When::After => used[lane] + asked[lane],
+        };
+        out[lane] = match wanted {
+            Measure::Total => total[lane],
+            Measure::Used => used,
+            Measure::Free => (total[lane] - used).max(0.0),
+            Measure::Load => load(used, total[lane]),
+        };
+    }
+    out
+}
+
+/// The share that is used; of nothing, nothing is used.
+fn load(used: f64, total: f64) -> f64 {
+    if used == 0.0 { 0.0 } else { used / total }
+}

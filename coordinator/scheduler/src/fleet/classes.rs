@@ -1,0 +1,358 @@
+//! Owns request classes: requests that no host can tell apart share one, and its scores are kept until a host changes.
+//!
+//! ```text
+//!   Request ─▶ ClassKey ─▶ (group, lane)      a group holds 16 classes and their scores for every host
+//!   host changed ─▶ ChangeLog ─▶ each group catches up when one of its classes is asked for
+//! ```
+//!
+//! A request seen for the first time gets no class: scoring every host once is cheaper than keeping its scores. Classes
+//! not asked for the longest make room for others.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+
+use reeve_common::ids::DeviceClass;
+
+use super::asked::Asked;
+use super::columns::Columns;
+use super::function_table::{SharedUse, Workspaces};
+use super::scoring::{Belonging, Ground, LANES};
+use super::tournament::{Tournament, bytes_per_host};
+use crate::request::Request;
+
+/// How much memory the kept scores of one realm may take: 240 classes at 100,000 hosts, 4,800 at 5,000.
+const SCORES_BYTES_MAX: usize = 256 << 20;
+/// How many requests without a class are remembered, so that the second of a kind gets one.
+const REMEMBERED_MAX: usize = 256;
+/// How many changes are kept at least for groups to catch up with; one that is further behind is scored anew.
+const CHANGES_MIN: usize = 4096;
+
+/// What makes two requests of a realm the same for every host of it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct ClassKey {
+    cores: u64,
+    memory: u64,
+    devices: Vec<(DeviceClass, u32)>,
+    owner: Option<String>,
+    team: Option<String>,
+    labels: Vec<(String, String)>,
+}
+
+impl ClassKey {
+    /// The class of `request`, where the cost functions ask about what `uses` says.
+    pub(super) fn of(request: &Request, uses: &SharedUse) -> Self {
+        let devices = request.devices.iter().filter(|(_, count)| **count > 0);
+        let label = |key: &String| request.labels.get(key).map(|value| (key.clone(), value.clone()));
+        Self {
+            cores: request.cores.0,
+            memory: request.memory.0,
+            devices: devices.map(|(class, count)| (class.clone(), *count)).collect(),
+            owner: uses.owner.then(|| request.owner.clone()),
+            team: uses.team.then(|| request.team.clone()),
+            labels: uses.label_keys.iter().filter_map(label).collect(),
+        }
+    }
+}
+
+/// One class.
+#[derive(Debug)]
+struct Class {
+    key: ClassKey,
+    /// A request of it; any other would do as well.
+    request: Request,
+    last_used: u64,
+}
+
+/// Sixteen classes side by side.
+#[derive(Debug)]
+struct Group {
+    classes: [Option<Class>; LANES],
+    asks: Asks,
+    tournament: Tournament<LANES>,
+    /// Up to which change it has caught up; none before it was ever scored whole.
+    caught_up: Option<u64>,
+}
+
+/// What sixteen classes ask for, one lane each.
+#[derive(Debug)]
+pub(super) struct Asks {
+    cores: [u64; LANES],
+    memory: [u64; LANES],
+    devices: Vec<(usize, [u64; LANES])>,
+    /// Millicores asked, as floats.
+    pub(super) cores_asked: [f64; LANES],
+    /// MiB asked.
+    pub(super) memory_asked: [f64; LANES],
+    /// Devices asked.
+    pub(super) devices_asked: [f64; LANES],
+}
+
+/// What a lane without a class asks for: more than there is.
+const NEVER: u64 = u64::MAX;
+
+impl Group {
+    fn new() -> Self {
+        Self {
+            classes: [const { None }; LANES],
+            asks: Asks::none(),
+            tournament: Tournament::default(),
+            caught_up: None,
+        }
+    }
+
+    fn set(&mut self, lane: usize, class: Class, asked: &Asked) {
+        self.asks.set(lane, asked);
+        self.classes[lane] = Some(class);
+    }
+}
+
+impl Asks {
+    fn none() -> Self {
+        Self {
+            cores: [NEVER; LANES],
+            memory: [NEVER; LANES],
+            devices: Vec::new(),
+            cores_asked: [0.0; LANES],
+            memory_asked: [0.0; LANES],
+            devices_asked: [0.0; LANES],
+        }
+    }
+
+    /// Which classes have room on a host. The same questions as [`Asked::fits`] asks, lane by lane.
+    pub(super) fn fits(&self, columns: &Columns, slot: usize) -> [bool; LANES] {
+        let mut fits = [columns.open[slot]; LANES];
+        let (cores, memory) = (columns.cores.get(slot), columns.memory.get(slot));
+        for ((fits, asked_cores), asked_memory) in fits.iter_mut().zip(self.cores).zip(self.memory) {
+            *fits &= cores.fits(asked_cores) & memory.fits(asked_memory);
+        }
+        for (class, asked) in &self.devices {
+            let amount = columns.devices_of(*class, slot);
+            for (fits, asked) in fits.iter_mut().zip(asked) {
+                *fits &= amount.fits(*asked);
+            }
+        }
+        fits
+    }
+
+    /// Devices of one class asked, as floats.
+    pub(super) fn devices_of_asked(&self, class: usize) -> [f64; LANES] {
+        let asked = self.devices.iter().find(|(number, _)| *number == class);
+        asked.map_or([0.0; LANES], |(_, asked)| asked.map(super::asked::float))
+    }
+
+    fn set(&mut self, lane: usize, asked: &Asked) {
+        let is_possible = !asked.is_impossible;
+        self.cores[lane] = if is_possible { asked.cores } else { NEVER };
+        self.memory[lane] = asked.memory;
+        self.cores_asked[lane] = asked.cores_float();
+        self.memory_asked[lane] = asked.memory_float();
+        self.devices_asked[lane] = asked.devices_float();
+        for (_, counts) in &mut self.devices {
+            counts[lane] = 0;
+        }
+        for (number, count) in &asked.devices {
+            let known = self.devices.iter().position(|(known, _)| known == number);
+            let place = known.unwrap_or_else(|| {
+                self.devices.push((*number, [0; LANES]));
+                self.devices.len() - 1
+            });
+            self.devices[place].1[lane] = *count;
+        }
+    }
+}
+
+/// Which hosts changed, in order; numbered from the beginning of time.
+#[derive(Debug, Default)]
+pub(super) struct ChangeLog {
+    slots: Vec<usize>,
+    first: u64,
+}
+
+impl ChangeLog {
+    /// Notes a change; forgets the older half when there are more than hosts, since scoring all is cheaper then.
+    pub(super) fn note(&mut self, slot: usize, host_count: usize) {
+        if self.slots.len() >= CHANGES_MIN.max(2 * host_count) {
+            let forgotten = self.slots.len() / 2;
+            self.slots.drain(..forgotten);
+            self.first += forgotten as u64;
+        }
+        self.slots.push(slot);
+    }
+
+    /// Forgets all changes; whoever had not caught up with them must start anew.
+    pub(super) fn forget(&mut self) {
+        self.first = self.end();
+        self.slots.clear();
+    }
+
+    fn end(&self) -> u64 {
+        self.first + self.slots.len() as u64
+    }
+
+    /// The changes since `position`; none if they are forgotten.
+    fn since(&self, position: u64) -> Option<&[usize]> {
+        let start = usize::try_from(position.checked_sub(self.first)?).ok()?;
+        self.slots.get(start..)
+    }
+}
+
+/// The classes of one realm.
+#[derive(Debug, Default)]
+pub(super) struct ClassCache {
+    groups: Vec<Group>,
+    places: HashMap<ClassKey, (usize, usize)>,
+    remembered: Vec<u64>,
+    remembered_next: usize,
+    hasher: BuildHasherDefault<DefaultHasher>,
+    clock: u64,
+    workspaces: Workspaces<LANES>,
+    /// For each slot the number of the round in which it was last met; spares scoring a host twice in one round.
+    met: Vec<u64>,
+    round: u64,
+}
+
+impl ClassCache {
+    /// Forgets all classes, as when what makes a class has changed.
+    pub(super) fn clear(&mut self) {
+        self.groups.clear();
+        self.places.clear();
+    }
+
+    /// Has every score made anew before it is used, as when hosts moved to other slots.
+    pub(super) fn distrust(&mut self) {
+        for group in &mut self.groups {
+            group.caught_up = None;
+            group.tournament = Tournament::default();
+        }
+    }
+
+    /// The slot of the host with the lowest score for `request`, the first among equals.
+    pub(super) fn decide(
+        &mut self,
+        key: ClassKey,
+        request: &Request,
+        asked: &Asked,
+        ground: &Ground<'_>,
+        log: &ChangeLog,
+    ) -> Option<usize> {
+        self.clock += 1;
+        if let Some((group, lane)) = self.places.get(&key).copied() {
+            self.catch_up(group, ground, log);
+            let group = self.groups.get_mut(group)?;
+            if let Some(class) = group.classes[lane].as_mut() {
+                class.last_used = self.clock;
+            }
+            return group.tournament.winner(lane);
+        }
+        if self.is_remembered(&key) {
+            let (group, lane) = self.admit(key, request, asked, ground, log);
+            return self.groups.get(group)?.tournament.winner(lane);
+        }
+        let mut best: Option<(f64, usize)> = None;
+        ground.scan(request, asked, &mut self.workspaces, |slot, score| {
+            if best.is_none_or(|(lowest, first)| score < lowest || (score == lowest && slot < first)) {
+                best = Some((score, slot));
+            }
+        });
+        best.map(|(_, slot)| slot)
+    }
+
+    /// Whether a request of this class was met a short while ago; from now on it was.
+    fn is_remembered(&mut self, key: &ClassKey) -> bool {
+        let hash = self.hasher.hash_one(key);
+        if self.remembered.contains(&hash) {
+            return true;
+        }
+        if self.remembered.len() < REMEMBERED_MAX {
+            self.remembered.push(hash);
+        } else {
+            self.remembered[self.remembered_next] = hash;
+            self.remembered_next = (self.remembered_next + 1) % REMEMBERED_MAX;
+        }
+        false
+    }
+
+    /// Scores again, for the classes of a group, the hosts that changed since it last did.
+    fn catch_up(&mut self, number: usize, ground: &Ground<'_>, log: &ChangeLog) {
+        let Self { groups, workspaces, met, round, .. } = self;
+        let Some(group) = groups.get_mut(number) else { return };
+        let end = log.end();
+        let changes = group.caught_up.and_then(|position| log.since(position));
+        if changes.is_some_and(<[usize]>::is_empty) {
+            return;
+        }
+        let Group { classes, asks, tournament, caught_up } = group;
+        let belongings = ground.asks_whose_it_is.then(|| {
+            classes
+                .each_ref()
+                .map(|class| class.as_ref().map(|class| Belonging::of(&class.request, ground.book)))
+        });
+        let mut row = |slot| ground.row(asks, belongings.as_ref(), slot, workspaces);
+        let slot_count = ground.columns.len();
+        if let Some(changes) = changes {
+            *round += 1;
+            met.resize(slot_count, 0);
+            for slot in changes.iter().rev().copied() {
+                if std::mem::replace(&mut met[slot], *round) != *round {
+                    tournament.update(slot, &row(slot));
+                }
+            }
+        } else {
+            for slot in 0..slot_count {
+                tournament.put(slot, row(slot));
+            }
+            tournament.rebuild();
+        }
+        *caught_up = Some(end);
+    }
+
+    /// Gives a request's class a lane and scores it on every host.
+    fn admit(
+        &mut self,
+        key: ClassKey,
+        request: &Request,
+        asked: &Asked,
+        ground: &Ground<'_>,
+        log: &ChangeLog,
+    ) -> (usize, usize) {
+        let (number, lane) = self.make_room(ground.columns.len());
+        self.catch_up(number, ground, log);
+        let class = Class { key: key.clone(), request: request.clone(), last_used: self.clock };
+        let group = &mut self.groups[number];
+        group.set(lane, class, asked);
+        for slot in 0..ground.columns.len() {
+            group.tournament.put_lane(slot, lane, super::tournament::INFEASIBLE);
+        }
+        let tournament = &mut group.tournament;
+        ground
+            .scan(request, asked, &mut self.workspaces, |slot, score| tournament.put_lane(slot, lane, score));
+        tournament.rebuild();
+        self.places.insert(key, (number, lane));
+        (number, lane)
+    }
+
+    /// A lane without a class: a vacant one, one of a new group, or that of the class not asked for the longest.
+    fn make_room(&mut self, host_count: usize) -> (usize, usize) {
+        let lanes = || {
+            self.groups.iter().enumerate().flat_map(|(number, group)| {
+                group.classes.iter().enumerate().map(move |(lane, class)| (number, lane, class))
+            })
+        };
+        if let Some((number, lane, _)) = lanes().find(|(_, _, class)| class.is_none()) {
+            return (number, lane);
+        }
+        let groups_max = SCORES_BYTES_MAX / (host_count.max(1) * bytes_per_host::<LANES>());
+        let oldest = lanes().min_by_key(|(_, _, class)| class.as_ref().map(|class| class.last_used));
+        match oldest {
+            Some((number, lane, Some(class))) if self.groups.len() >= groups_max => {
+                let key = class.key.clone();
+                self.places.remove(&key);
+                (number, lane)
+            }
+            _ => {
+                self.groups.push(Group::new());
+                (self.groups.len() - 1, 0)
+            }
+        }
+    }
+}

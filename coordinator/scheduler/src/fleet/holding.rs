@@ -1,0 +1,158 @@
+//! Owns what a VM holds of its host: the amounts, and whom it belongs to, in a few bytes each.
+
+use std::collections::BTreeMap;
+
+use reeve_common::ids::{DeviceClass, VmId};
+
+use super::interning::{Interner, Number};
+use crate::request::Request;
+
+/// The largest amount of one thing that is counted: 2^40 MiB are an exbibyte, 2^40 millicores a billion cores. What is
+/// larger is counted as this much, and no host has more, so sums never overflow and stay exact as floats.
+pub(super) const AMOUNT_MAX: u64 = 1 << 40;
+
+/// What a VM takes.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Shape {
+    /// Millicores.
+    pub(super) cores: u64,
+    /// MiB.
+    pub(super) memory: u64,
+    /// Devices, none of them zero.
+    pub(super) devices: Vec<(DeviceClass, u32)>,
+}
+
+impl Shape {
+    /// What `request` asks for.
+    pub(super) fn of(request: &Request) -> Self {
+        let asked = request.devices.iter().filter(|(_, count)| **count > 0);
+        Self {
+            cores: request.cores.0.min(AMOUNT_MAX),
+            memory: request.memory.0.min(AMOUNT_MAX),
+            devices: asked.map(|(class, count)| (class.clone(), *count)).collect(),
+        }
+    }
+}
+
+/// What a VM takes and whose it is, by number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Holding {
+    /// In [`Book::shapes`].
+    pub(super) shape: Number,
+    /// In [`Book::words`].
+    pub(super) owner: Number,
+    /// In [`Book::words`].
+    pub(super) team: Number,
+    /// In [`Book::labels`].
+    pub(super) labels: Number,
+}
+
+/// The values behind holdings.
+#[derive(Debug, Default)]
+pub(super) struct Book {
+    /// Amounts.
+    pub(super) shapes: Interner<Shape>,
+    /// Owners and teams.
+    pub(super) words: Interner<String>,
+    /// Labels, all of a VM together.
+    pub(super) labels: Interner<BTreeMap<String, String>>,
+}
+
+impl Book {
+    /// Enters what `request` takes.
+    pub(super) fn enter(&mut self, request: &Request) -> Holding {
+        Holding {
+            shape: self.shapes.acquire(&Shape::of(request)),
+            owner: self.words.acquire(&request.owner),
+            team: self.words.acquire(&request.team),
+            labels: self.labels.acquire(&request.labels),
+        }
+    }
+
+    /// Whether a holding is what `request` takes.
+    pub(super) fn is_of(&self, holding: Holding, request: &Request) -> bool {
+        self.shapes.get(holding.shape) == Some(&Shape::of(request))
+            && self.words.get(holding.owner) == Some(&request.owner)
+            && self.words.get(holding.team) == Some(&request.team)
+            && self.labels.get(holding.labels) == Some(&request.labels)
+    }
+
+    /// Takes a holding out again.
+    pub(super) fn strike(&mut self, holding: Holding) {
+        self.shapes.release(holding.shape);
+        self.words.release(holding.owner);
+        self.words.release(holding.team);
+        self.labels.release(holding.labels);
+    }
+}
+
+/// The VMs of one host, by id.
+#[derive(Debug, Default)]
+pub(super) struct Tenants {
+    vms: Vec<(VmId, Holding)>,
+}
+
+impl Tenants {
+    /// Adds a VM.
+    pub(super) fn insert(&mut self, vm: VmId, holding: Holding) {
+        match self.vms.binary_search_by_key(&vm, |(id, _)| *id) {
+            Ok(place) => self.vms[place].1 = holding,
+            Err(place) => self.vms.insert(place, (vm, holding)),
+        }
+    }
+
+    /// Takes a VM out.
+    pub(super) fn remove(&mut self, vm: VmId) {
+        if let Ok(place) = self.vms.binary_search_by_key(&vm, |(id, _)| *id) {
+            self.vms.remove(place);
+        }
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.vms.len()
+    }
+
+    /// Their ids, in order.
+    pub(super) fn ids(&self) -> impl Iterator<Item = VmId> {
+        self.vms.iter().map(|(vm, _)| *vm)
+    }
+
+    /// What they hold.
+    pub(super) fn holdings(&self) -> impl Iterator<Item = Holding> {
+        self.vms.iter().map(|(_, holding)| *holding)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use reeve_common::ids::RealmName;
+    use reeve_common::units::{Mebibytes, Millicores};
+
+    use super::*;
+
+    #[test]
+    fn nothing_is_left_of_what_was_struck() {
+        let request = Request {
+            realm: RealmName::new("r").unwrap(),
+            cores: Millicores(1),
+            memory: Mebibytes(2),
+            devices: BTreeMap::from([(DeviceClass::new("a100").unwrap(), 1)]),
+            owner: "ann".to_owned(),
+            team: "blue".to_owned(),
+            labels: BTreeMap::from([("app".to_owned(), "web".to_owned())]),
+        };
+        let mut book = Book::default();
+        let holding = book.enter(&request);
+        assert_eq!(book.enter(&request), holding);
+        assert!(book.is_of(holding, &request));
+        assert!(!book.is_of(holding, &Request { owner: "bob".to_owned(), ..request.clone() }));
+        book.strike(holding);
+        assert!(book.is_of(holding, &request), "it is still held once");
+        book.strike(holding);
+        assert_eq!(book.shapes.get(holding.shape), None);
+        assert_eq!(book.words.get(holding.owner), None);
+        assert_eq!(book.words.get(holding.team), None);
+        assert_eq!(book.labels.get(holding.labels), None);
+    }
+}

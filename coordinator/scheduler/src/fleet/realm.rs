@@ -1,0 +1,371 @@
+//! Owns the hosts of one realm: their columns, their VMs, and the choice among them. Realms never mix, so nothing here
+//! ever looks beyond its own.
+
+use reeve_common::hardware_profile::Capacity;
+use reeve_common::ids::{DeviceClass, HostId, VmId};
+use reeve_common::units::{Mebibytes, Millicores};
+
+use super::asked::Asked;
+use super::classes::{ChangeLog, ClassCache, ClassKey};
+use super::columns::{Columns, Row};
+use super::function_table::{FunctionTable, SharedUse, Workspaces};
+use super::holding::{AMOUNT_MAX, Book, Holding, Shape, Tenants};
+use super::scoring::Ground;
+use crate::constraint::{self, Amount, Standing};
+use crate::explanation::{HostExplanation, TermExplanation};
+use crate::host::{HostDescription, HostUsage, Measured};
+use crate::reason::Reason;
+use crate::request::Request;
+
+/// How many more vacant slots than hosts there may be before the hosts move together.
+const VACANT_MAX: usize = 64;
+
+/// The hosts of one realm, by slot: in the order of their ids, as far as they came in that order. A slot is vacant after
+/// its host was removed, and stays so until [`Realm::settle`].
+#[derive(Debug, Default)]
+pub(super) struct Realm {
+    columns: Columns,
+    hosts: Vec<Option<HostDescription>>,
+    tenants: Vec<Tenants>,
+    vacant: usize,
+    is_out_of_order: bool,
+    device_classes: Vec<DeviceClass>,
+    functions: FunctionTable,
+    shared_use: SharedUse,
+    log: ChangeLog,
+    cache: ClassCache,
+    workspaces: Workspaces<1>,
+}
+
+impl Realm {
+    /// Adds a host with the VMs it has, and says in which slot.
+    pub(super) fn insert(&mut self, host: HostDescription, tenants: Tenants, book: &Book) -> usize {
+        self.is_out_of_order |= self.columns.ids.last().is_some_and(|last| *last >= host.id.0);
+        self.hosts.push(None);
+        self.tenants.push(Tenants::default());
+        let slot = self.columns.push_vacant();
+        self.tenants[slot] = tenants;
+        let function = self.acquire_function(&host);
+        self.columns.functions[slot] = function;
+        self.hosts[slot] = Some(host);
+        self.count(slot, book);
+        slot
+    }
+
+    /// Replaces what is known of a host.
+    pub(super) fn replace(&mut self, slot: usize, host: HostDescription, book: &Book) {
+        let old = self.columns.functions[slot];
+        let function = self.acquire_function(&host);
+        self.columns.functions[slot] = function;
+        self.release_function(old);
+        self.hosts[slot] = Some(host);
+        self.count(slot, book);
+    }
+
+    /// Takes a host out and returns its VMs.
+    pub(super) fn remove(&mut self, slot: usize) -> Tenants {
+        let tenants = std::mem::take(&mut self.tenants[slot]);
+        self.release_function(self.columns.functions[slot]);
+        self.hosts[slot] = None;
+        self.columns.measured[slot] = None;
+        let id = self.columns.ids[slot];
+        self.columns.set(slot, &Row { id, ..Row::default() });
+        self.log.note(slot, self.columns.len());
+        self.vacant += 1;
+        tenants
+    }
+
+    /// The hosts' ids by slot.
+    pub(super) fn ids(&self) -> impl Iterator<Item = HostId> {
+        self.columns.ids.iter().map(|id| HostId(*id))
+    }
+
+    /// Puts the hosts in the order of their ids, without gaps, if they are not, and says whether slots changed: kept scores
+    /// rely on the order, and gaps cost time. Hosts are numbered as they are added, so this happens after they were loaded
+    /// and then seldom.
+    pub(super) fn settle(&mut self) -> bool {
+        let occupied = self.columns.len() - self.vacant;
+        if !self.is_out_of_order && self.vacant <= occupied + VACANT_MAX {
+            return false;
+        }
+        let mut order: Vec<usize> =
+            (0..self.hosts.len()).filter(|slot| self.hosts[*slot].is_some()).collect();
+        order.sort_unstable_by_key(|slot| self.columns.ids[*slot]);
+        self.columns.reorder(&order);
+        self.hosts = order.iter().map(|slot| self.hosts[*slot].take()).collect();
+        self.tenants = order.iter().map(|slot| std::mem::take(&mut self.tenants[*slot])).collect();
+        self.vacant = 0;
+        self.is_out_of_order = false;
+        self.log.forget();
+        self.cache.distrust();
+        true
+    }
+
+    fn acquire_function(&mut self, host: &HostDescription) -> usize {
+        let Self { functions, device_classes, columns, .. } = self;
+        let before = device_classes.len();
+        let number = functions.acquire(&host.cost_function, |class| {
+            // A text that is no name of a class names no device; it gets a column that stays empty.
+            DeviceClass::new(class).map_or(usize::MAX, |class| class_number(device_classes, columns, &class))
+        });
+        for class in host.capacity.devices.keys() {
+            class_number(device_classes, columns, class);
+        }
+        self.check_classes(before);
+        number
+    }
+
+    fn release_function(&mut self, number: usize) {
+        self.functions.release(number);
+        self.check_classes(self.device_classes.len());
+    }
+
+    /// Forgets request classes when what makes a class has changed: device classes or what cost functions ask about.
+    fn check_classes(&mut self, device_classes_before: usize) {
+        let uses = self.functions.shared_use();
+        if uses != self.shared_use || device_classes_before != self.device_classes.len() {
+            self.shared_use = uses;
+            self.cache.clear();
+        }
+    }
+
+    /// Replaces what was measured on a host.
+    pub(super) fn set_measured(&mut self, slot: usize, measured: Option<Measured>, book: &Book) {
+        self.columns.measured[slot] = measured;
+        let function = self.functions.get(self.columns.functions[slot]);
+        if function.is_some_and(|function| function.is_measured) {
+            self.note(slot, book);
+        }
+    }
+
+    /// What was last measured on a host.
+    pub(super) fn measured(&self, slot: usize) -> Option<Measured> {
+        self.columns.measured.get(slot).copied().flatten()
+    }
+
+    /// Counts a VM on a host.
+    pub(super) fn admit(&mut self, slot: usize, vm: VmId, holding: Holding, book: &Book) {
+        self.tenants[slot].insert(vm, holding);
+        let Some(shape) = book.shapes.get(holding.shape) else { return };
+        let Self { columns, device_classes, .. } = self;
+        let before = device_classes.len();
+        columns.add(slot, shape.cores, shape.memory);
+        for (class, count) in &shape.devices {
+            let number = class_number(device_classes, columns, class);
+            columns.add_devices(slot, number, u64::from(*count));
+        }
+        if before != device_classes.len() {
+            self.check_classes(before);
+        }
+        self.note(slot, book);
+    }
+
+    /// Counts a VM no longer.
+    pub(super) fn dismiss(&mut self, slot: usize, vm: VmId, holding: Holding, book: &Book) {
+        self.tenants[slot].remove(vm);
+        let Some(shape) = book.shapes.get(holding.shape) else { return };
+        self.columns.subtract(slot, shape.cores, shape.memory);
+        for (class, count) in &shape.devices {
+            if let Some(number) = self.device_classes.iter().position(|known| known == class) {
+                self.columns.subtract_devices(slot, number, u64::from(*count));
+            }
+        }
+        self.note(slot, book);
+    }
+
+    /// Makes a host's numbers anew from what it is and whom it has, and has it scored again.
+    fn count(&mut self, slot: usize, book: &Book) {
+        let before = self.device_classes.len();
+        for shape in self.tenants[slot].holdings().filter_map(|holding| book.shapes.get(holding.shape)) {
+            for (class, _) in &shape.devices {
+                class_number(&mut self.device_classes, &mut self.columns, class);
+            }
+        }
+        if before != self.device_classes.len() {
+            self.check_classes(before);
+        }
+        let Some(host) = self.hosts.get(slot).and_then(Option::as_ref) else { return };
+        let mut row = Row {
+            id: host.id.0,
+            is_open: constraint::is_open(host),
+            function: self.columns.functions[slot],
+            vms: self.tenants[slot].len() as u64,
+            cores: Amount { total: cap(host.capacity.cores.0), used: cap(host.foreign.cores.0) },
+            memory: Amount { total: cap(host.capacity.memory.0), used: cap(host.foreign.memory.0) },
+            devices: Vec::new(),
+        };
+        for (number, class) in self.device_classes.iter().enumerate() {
+            if let Some(count) = host.capacity.devices.get(class) {
+                row.devices.push((number, Amount { total: u64::from(*count), used: 0 }));
+            }
+        }
+        for shape in self.tenants[slot].holdings().filter_map(|holding| book.shapes.get(holding.shape)) {
+            row.cores.used += shape.cores;
+            row.memory.used += shape.memory;
+            self.count_devices(shape, &mut row.devices);
+        }
+        self.columns.set(slot, &row);
+        self.note(slot, book);
+    }
+
+    fn count_devices(&self, shape: &Shape, devices: &mut Vec<(usize, Amount)>) {
+        for (class, count) in &shape.devices {
+            let Some(number) = self.device_classes.iter().position(|known| known == class) else { continue };
+            let place = devices.iter().position(|(known, _)| *known == number).unwrap_or_else(|| {
+                devices.push((number, Amount::default()));
+                devices.len() - 1
+            });
+            devices[place].1.used += u64::from(*count);
+        }
+    }
+
+    /// Has a host scored again before the next decision.
+    fn note(&mut self, slot: usize, book: &Book) {
+        let Self { columns, functions, tenants, workspaces, .. } = self;
+        let ground = Ground { columns, functions, tenants, book, asks_whose_it_is: false };
+        let before = ground.cost_before(slot, workspaces);
+        columns.before[slot] = before;
+        self.log.note(slot, self.columns.len());
+    }
+
+    fn ground<'a>(&'a self, book: &'a Book) -> Ground<'a> {
+        Ground {
+            columns: &self.columns,
+            functions: &self.functions,
+            tenants: &self.tenants,
+            book,
+            asks_whose_it_is: !self.shared_use.is_nothing(),
+        }
+    }
+
+    /// What is known of a host.
+    pub(super) fn host(&self, slot: usize) -> Option<&HostDescription> {
+        self.hosts.get(slot).and_then(Option::as_ref)
+    }
+
+    /// The VMs of a host.
+    pub(super) fn tenants(&self, slot: usize) -> Option<&Tenants> {
+        self.tenants.get(slot)
+    }
+
+    fn asked(&self, request: &Request) -> Asked {
+        Asked::of(request, |class| self.device_classes.iter().position(|known| known.as_str() == class))
+    }
+
+    /// Whether the host can take the VM as far as cost has no say.
+    fn check(&self, slot: usize, request: &Request) -> Result<(), Reason> {
+        let id = HostId(self.columns.ids.get(slot).copied().unwrap_or_default());
+        let host = self.host(slot).ok_or(Reason::UnknownHost { host: id })?;
+        let devices = |class: &DeviceClass| {
+            let number = self.device_classes.iter().position(|known| known == class);
+            number.map_or_else(Amount::default, |number| self.columns.devices_of(number, slot))
+        };
+        let standing = Standing {
+            host,
+            cores: self.columns.cores.get(slot),
+            memory: self.columns.memory.get(slot),
+            devices: &devices,
+        };
+        constraint::check(&standing, request)
+    }
+
+    /// Whether the host can take the VM.
+    pub(super) fn fits(
+        &self,
+        slot: usize,
+        request: &Request,
+        book: &Book,
+        workspaces: &mut Workspaces<1>,
+    ) -> Result<(), Reason> {
+        self.check(slot, request)?;
+        let cost = self.ground(book).cost(request, &self.asked(request), slot, workspaces);
+        if cost.is_none_or(|cost| cost.score().is_finite()) {
+            return Ok(());
+        }
+        let explained = self.explain(slot, request, book, workspaces);
+        explained.and_then(|(_, reason)| reason).map_or(Ok(()), Err)
+    }
+
+    /// The host with the lowest score.
+    pub(super) fn decide(&mut self, request: &Request, book: &Book) -> Option<HostId> {
+        let asked = self.asked(request);
+        let key = ClassKey::of(request, &self.shared_use);
+        let Self { columns, functions, tenants, shared_use, log, cache, .. } = self;
+        let asks_whose_it_is = !shared_use.is_nothing();
+        let ground = Ground { columns, functions, tenants, book, asks_whose_it_is };
+        let slot = cache.decide(key, request, &asked, &ground, log)?;
+        Some(HostId(columns.ids[slot]))
+    }
+
+    /// Everything about one host that bears on the request, and why it cannot take it.
+    pub(super) fn explain(
+        &self,
+        slot: usize,
+        request: &Request,
+        book: &Book,
+        workspaces: &mut Workspaces<1>,
+    ) -> Option<(HostExplanation, Option<Reason>)> {
+        let host = self.host(slot)?;
+        let asked = self.asked(request);
+        let (cost, values) = self.ground(book).cost_by_term(request, &asked, slot, workspaces)?;
+        let function = &host.cost_function;
+        let terms = function.terms().zip(values.iter().copied());
+        let veto = || cost.veto(&terms.clone().map(|((name, _), (before, after))| (name, before, after)));
+        let reason = self.check(slot, request).err().or_else(veto);
+        let explanation = HostExplanation {
+            host: host.id,
+            name: host.name.clone(),
+            feasible: reason.is_none(),
+            reason: reason.as_ref().map(Reason::to_string),
+            cost_function: function.name().clone(),
+            rule: function.rule(),
+            terms: terms
+                .clone()
+                .map(|((name, expression), (before, after))| TermExplanation {
+                    name: name.to_owned(),
+                    expression: expression.to_owned(),
+                    before,
+                    after,
+                })
+                .collect(),
+            before: cost.before,
+            after: cost.after,
+            increase: cost.after - cost.before,
+        };
+        Some((explanation, reason))
+    }
+
+    /// What of a host is promised.
+    pub(super) fn usage(&self, slot: usize, book: &Book) -> Option<HostUsage> {
+        let host = self.host(slot)?;
+        let tenants = self.tenants.get(slot)?;
+        let mut usage = HostUsage {
+            capacity: host.capacity.clone(),
+            used: Capacity::default(),
+            foreign: host.foreign,
+            vms: tenants.len(),
+        };
+        for shape in tenants.holdings().filter_map(|holding| book.shapes.get(holding.shape)) {
+            usage.used.cores = Millicores(usage.used.cores.0 + shape.cores);
+            usage.used.memory = Mebibytes(usage.used.memory.0 + shape.memory);
+            for (class, count) in &shape.devices {
+                let sum = usage.used.devices.entry(class.clone()).or_default();
+                *sum = sum.saturating_add(*count);
+            }
+        }
+        Some(usage)
+    }
+}
+
+fn cap(amount: u64) -> u64 {
+    amount.min(AMOUNT_MAX)
+}
+
+/// The number of a device class, which gets a column when it is new.
+fn class_number(classes: &mut Vec<DeviceClass>, columns: &mut Columns, class: &DeviceClass) -> usize {
+    classes.iter().position(|known| known == class).unwrap_or_else(|| {
+        classes.push(class.clone());
+        columns.devices_of.push(super::columns::AmountColumn::default());
+        classes.len() - 1
+    })
+}

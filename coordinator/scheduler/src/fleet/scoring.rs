@@ -1,0 +1,373 @@
+//! Owns the score of a request on a host: infeasible, or the number of its cost that is compared.
+//!
+//! ```text
+//!   rows    one host, the W classes of a group     after one host changed
+//!   picks   one request, W hosts                   for a request without a class, and for a single host
+//! ```
+//!
+//! Both go through the same lanes, so a score does not depend on how it came about.
+
+use std::collections::BTreeMap;
+
+use super::asked::{Asked, float};
+use super::binding::{Amounts, BoundFunction, Lanes, Shared};
+use super::classes::Asks;
+use super::columns::Columns;
+use super::function_table::{FunctionTable, Workspaces};
+use super::holding::{Book, Tenants};
+use super::interning::Number;
+use super::tournament::INFEASIBLE;
+use crate::constraint::Amount;
+use crate::cost::{ChoiceRule, Reading};
+use crate::reason::{CostPart, Reason};
+use crate::request::Request;
+
+/// How many hosts or classes are scored at once. A row of sixteen floats is two cache lines.
+pub(super) const LANES: usize = 16;
+
+/// The number that is compared; not finite means "never here".
+pub(super) fn compared(rule: ChoiceRule, before: f64, after: f64) -> f64 {
+    match rule {
+        ChoiceRule::Increase => after - before,
+        ChoiceRule::Total => after,
+    }
+}
+
+/// Whose a VM is, by the numbers in the book. Who has no owner, no team or no such label shares it with nobody.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Belonging<'a> {
+    owner: Option<Number>,
+    team: Option<Number>,
+    labels: Option<&'a BTreeMap<String, String>>,
+}
+
+impl<'a> Belonging<'a> {
+    /// Nobody's.
+    const NOBODY: Self = Self { owner: None, team: None, labels: None };
+
+    /// Looks `request` up.
+    pub(super) fn of(request: &'a Request, book: &Book) -> Self {
+        let find = |word: &String| if word.is_empty() { None } else { book.words.find(word) };
+        Self { owner: find(&request.owner), team: find(&request.team), labels: Some(&request.labels) }
+    }
+
+    /// How many of `tenants` share it.
+    fn count(&self, tenants: Option<&Tenants>, shared: Shared<'_>, book: &Book) -> f64 {
+        let Some(tenants) = tenants else { return 0.0 };
+        let count = match shared {
+            Shared::Owner => {
+                let Some(owner) = self.owner else { return 0.0 };
+                tenants.holdings().filter(|holding| holding.owner == owner).count()
+            }
+            Shared::Team => {
+                let Some(team) = self.team else { return 0.0 };
+                tenants.holdings().filter(|holding| holding.team == team).count()
+            }
+            Shared::Label(key) => {
+                let Some(value) = self.labels.and_then(|labels| labels.get(key)) else { return 0.0 };
+                let has_it = |labels: Number| {
+                    book.labels.get(labels).and_then(|labels| labels.get(key)) == Some(value)
+                };
+                tenants.holdings().filter(|holding| has_it(holding.labels)).count()
+            }
+        };
+        float(count as u64)
+    }
+}
+
+/// What scores are made from.
+#[derive(Clone, Copy)]
+pub(super) struct Ground<'a> {
+    /// The numbers.
+    pub(super) columns: &'a Columns,
+    /// The cost functions.
+    pub(super) functions: &'a FunctionTable,
+    /// The VMs of each slot.
+    pub(super) tenants: &'a [Tenants],
+    /// What they hold.
+    pub(super) book: &'a Book,
+    /// Whether any cost function asks whose a VM is.
+    pub(super) asks_whose_it_is: bool,
+}
+
+/// Whose the VMs of a group's classes are.
+pub(super) type Belongings<'a> = [Option<Belonging<'a>>; LANES];
+
+/// One host, the classes of a group.
+struct RowLanes<'a> {
+    ground: Ground<'a>,
+    slot: usize,
+    asks: &'a Asks,
+    belongings: Option<&'a Belongings<'a>>,
+}
+
+fn row_amounts(amount: Amount, asked: [f64; LANES]) -> Amounts<LANES> {
+    Amounts { total: [float(amount.total); LANES], used: [float(amount.used); LANES], asked }
+}
+
+impl Lanes<LANES> for RowLanes<'_> {
+    fn cores(&self) -> Amounts<LANES> {
+        row_amounts(self.ground.columns.cores.get(self.slot), self.asks.cores_asked)
+    }
+
+    fn memory(&self) -> Amounts<LANES> {
+        row_amounts(self.ground.columns.memory.get(self.slot), self.asks.memory_asked)
+    }
+
+    fn devices(&self) -> Amounts<LANES> {
+        row_amounts(self.ground.columns.devices.get(self.slot), self.asks.devices_asked)
+    }
+
+    fn devices_of(&self, class: usize) -> Amounts<LANES> {
+        row_amounts(self.ground.columns.devices_of(class, self.slot), self.asks.devices_of_asked(class))
+    }
+
+    fn vms(&self) -> [f64; LANES] {
+        [float(self.ground.columns.vms[self.slot]); LANES]
+    }
+
+    fn same(&self, shared: Shared<'_>) -> [f64; LANES] {
+        let tenants = self.ground.tenants.get(self.slot);
+        let count = |belonging: Belonging<'_>| belonging.count(tenants, shared, self.ground.book);
+        self.belongings.map_or([0.0; LANES], |all| all.map(|belonging| belonging.map_or(0.0, count)))
+    }
+
+    fn measured(&self, reading: Reading) -> [f64; LANES] {
+        [self.ground.columns.measured(self.slot, reading); LANES]
+    }
+}
+
+/// One request, any hosts.
+struct PickLanes<'a, const W: usize> {
+    ground: Ground<'a>,
+    slots: [usize; W],
+    asked: &'a Asked,
+    belonging: Belonging<'a>,
+}
+
+impl<const W: usize> PickLanes<'_, W> {
+    fn amounts(&self, get: impl Fn(usize) -> Amount, asked: f64) -> Amounts<W> {
+        let amounts = self.slots.map(get);
+        Amounts {
+            total: amounts.map(|amount| float(amount.total)),
+            used: amounts.map(|amount| float(amount.used)),
+            asked: [asked; W],
+        }
+    }
+}
+
+impl<const W: usize> Lanes<W> for PickLanes<'_, W> {
+    fn cores(&self) -> Amounts<W> {
+        self.amounts(|slot| self.ground.columns.cores.get(slot), self.asked.cores_float())
+    }
+
+    fn memory(&self) -> Amounts<W> {
+        self.amounts(|slot| self.ground.columns.memory.get(slot), self.asked.memory_float())
+    }
+
+    fn devices(&self) -> Amounts<W> {
+        self.amounts(|slot| self.ground.columns.devices.get(slot), self.asked.devices_float())
+    }
+
+    fn devices_of(&self, class: usize) -> Amounts<W> {
+        let asked = self.asked.devices_of_float(class);
+        self.amounts(|slot| self.ground.columns.devices_of(class, slot), asked)
+    }
+
+    fn vms(&self) -> [f64; W] {
+        self.slots.map(|slot| float(self.ground.columns.vms[slot]))
+    }
+
+    fn same(&self, shared: Shared<'_>) -> [f64; W] {
+        let Ground { tenants, book, .. } = self.ground;
+        self.slots.map(|slot| self.belonging.count(tenants.get(slot), shared, book))
+    }
+
+    fn measured(&self, reading: Reading) -> [f64; W] {
+        self.slots.map(|slot| self.ground.columns.measured(slot, reading))
+    }
+}
+
+impl<'a> Ground<'a> {
+    /// Whose the VM is, if anybody asks.
+    fn belonging<'r>(&self, request: &'r Request) -> Belonging<'r> {
+        if self.asks_whose_it_is { Belonging::of(request, self.book) } else { Belonging::NOBODY }
+    }
+
+    fn bound(&self, slot: usize) -> Option<(usize, &'a BoundFunction)> {
+        let number = self.columns.functions[slot];
+        self.functions.get(number).map(|bound| (number, bound))
+    }
+
+    /// The scores of a group's classes on one host.
+    pub(super) fn row(
+        &self,
+        asks: &Asks,
+        belongings: Option<&Belongings<'_>>,
+        slot: usize,
+        workspaces: &mut Workspaces<LANES>,
+    ) -> [f64; LANES] {
+        let mut scores = [INFEASIBLE; LANES];
+        let fits = asks.fits(self.columns, slot);
+        let Some((number, bound)) = self.bound(slot).filter(|_| fits.contains(&true)) else { return scores };
+        let lanes = RowLanes { ground: *self, slot, asks, belongings };
+        let (after, before) = workspaces.get(number, bound);
+        let after = bound.after(&lanes, after);
+        let uniform = [self.columns.before[slot]; LANES];
+        let before = if bound.is_before_of_host { &uniform } else { bound.before(&lanes, before) };
+        let rule = bound.function.rule();
+        for lane in 0..LANES {
+            let score = compared(rule, before[lane], after[lane]);
+            scores[lane] = if fits[lane] && score.is_finite() { score } else { INFEASIBLE };
+        }
+        scores
+    }
+
+    /// Calls `found` with every host that can take the request, and its score.
+    pub(super) fn scan(
+        &self,
+        request: &Request,
+        asked: &Asked,
+        workspaces: &mut Workspaces<LANES>,
+        mut found: impl FnMut(usize, f64),
+    ) {
+        let belonging = self.belonging(request);
+        // Hosts wait, by cost function, until there are enough to be scored at once.
+        let mut waiting: Vec<(usize, Vec<usize>)> = Vec::new();
+        for slot in 0..self.columns.len() {
+            if !asked.fits(self.columns, slot) {
+                continue;
+            }
+            let number = self.columns.functions[slot];
+            let place = waiting.iter().position(|(known, _)| *known == number).unwrap_or_else(|| {
+                waiting.push((number, Vec::with_capacity(LANES)));
+                waiting.len() - 1
+            });
+            let slots = &mut waiting[place].1;
+            slots.push(slot);
+            if slots.len() == LANES {
+                self.pick(slots, asked, belonging, workspaces, &mut found);
+                slots.clear();
+            }
+        }
+        for (_, slots) in &waiting {
+            self.pick(slots, asked, belonging, workspaces, &mut found);
+        }
+    }
+
+    /// Scores up to `LANES` hosts of one cost function.
+    fn pick(
+        &self,
+        slots: &[usize],
+        asked: &Asked,
+        belonging: Belonging<'_>,
+        workspaces: &mut Workspaces<LANES>,
+        found: &mut impl FnMut(usize, f64),
+    ) {
+        let Some(first) = slots.first().copied() else { return };
+        let Some((number, bound)) = self.bound(first) else { return };
+        let mut all = [first; LANES];
+        all[..slots.len()].copy_from_slice(slots);
+        let lanes = PickLanes { ground: *self, slots: all, asked, belonging };
+        let (after, before) = workspaces.get(number, bound);
+        let after = bound.after(&lanes, after);
+        let uniform =
+            if bound.is_before_of_host { all.map(|slot| self.columns.before[slot]) } else { [0.0; LANES] };
+        let before = if bound.is_before_of_host { &uniform } else { bound.before(&lanes, before) };
+        let rule = bound.function.rule();
+        for (lane, slot) in slots.iter().enumerate() {
+            let score = compared(rule, before[lane], after[lane]);
+            if score.is_finite() {
+                found(*slot, score);
+            }
+        }
+    }
+
+    /// The cost of one host, whether it can take the request or not.
+    pub(super) fn cost(
+        &self,
+        request: &Request,
+        asked: &Asked,
+        slot: usize,
+        workspaces: &mut Workspaces<1>,
+    ) -> Option<HostCost> {
+        let (number, bound) = self.bound(slot)?;
+        let belonging = self.belonging(request);
+        let lanes = PickLanes { ground: *self, slots: [slot], asked, belonging };
+        let (after, before) = workspaces.get(number, bound);
+        let [after_sum] = *bound.after(&lanes, after);
+        let [before_sum] = *bound.before(&lanes, before);
+        Some(HostCost { rule: bound.function.rule(), before: before_sum, after: after_sum })
+    }
+
+    /// The same with each term: its value before and after.
+    pub(super) fn cost_by_term(
+        &self,
+        request: &Request,
+        asked: &Asked,
+        slot: usize,
+        workspaces: &mut Workspaces<1>,
+    ) -> Option<(HostCost, Vec<(f64, f64)>)> {
+        let cost = self.cost(request, asked, slot, workspaces)?;
+        let (number, bound) = self.bound(slot)?;
+        let (after, before) = workspaces.get(number, bound);
+        let mut values_before = bound.function.before().terms(before).map(|[value]| value);
+        let values_after = bound.function.after().terms(after).map(|[value]| value);
+        let terms = bound.function.charges().zip(values_after).map(|(is_charge, after)| {
+            let before = if is_charge { None } else { values_before.next() };
+            (before.unwrap_or(0.0), after)
+        });
+        Some((cost, terms.collect()))
+    }
+
+    /// The cost of a host as it is, for a function whose cost before does not depend on the VM.
+    pub(super) fn cost_before(&self, slot: usize, workspaces: &mut Workspaces<1>) -> f64 {
+        let Some((number, bound)) = self.bound(slot).filter(|(_, bound)| bound.is_before_of_host) else {
+            return f64::NAN;
+        };
+        let nothing = Asked::default();
+        let lanes = PickLanes { ground: *self, slots: [slot], asked: &nothing, belonging: Belonging::NOBODY };
+        let (_, before) = workspaces.get(number, bound);
+        let [sum] = *bound.before(&lanes, before);
+        sum
+    }
+}
+
+/// A host's cost in numbers.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct HostCost {
+    /// Which of them is compared.
+    rule: ChoiceRule,
+    /// As it is.
+    pub(super) before: f64,
+    /// With the VM.
+    pub(super) after: f64,
+}
+
+impl HostCost {
+    /// The number that is compared.
+    pub(super) fn score(&self) -> f64 {
+        compared(self.rule, self.before, self.after)
+    }
+
+    /// Why it means "never here", if it does. `terms` gives their names with their values before and after.
+    pub(super) fn veto<'a>(
+        &self,
+        terms: &(impl Iterator<Item = (&'a str, f64, f64)> + Clone),
+    ) -> Option<Reason> {
+        let score = self.score();
+        if score.is_finite() {
+            return None;
+        }
+        let after = || {
+            let mut terms = terms.clone().filter(|(_, _, after)| !after.is_finite());
+            terms.next().map(|(name, _, value)| (CostPart::Term(name.to_owned()), value))
+        };
+        let before = || {
+            let mut terms = terms.clone().filter(|(_, before, _)| !before.is_finite());
+            terms.next().map(|(name, value, _)| (CostPart::TermBefore(name.to_owned()), value))
+        };
+        let (part, value) = after().or_else(before).unwrap_or((CostPart::Sum, score));
+        Some(Reason::Cost { part, value })
+    }
+}

@@ -1,0 +1,495 @@
+//! Decisions: always those of the naive full scan, whatever happened before; never more promised than there is.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use reeve_common::hardware_profile::Capacity;
+use reeve_common::ids::{CostFunctionName, DeviceClass, HostId, HostName, RealmName, VmId};
+use reeve_common::units::{Mebibytes, Millicores};
+use reeve_scheduler::{
+    ChoiceRule, CostFunction, Fleet, ForeignUse, HostDescription, HostState, Measured, Request,
+};
+
+use crate::fixture::{host as plain_host, preset, vm};
+use crate::naive::{Cost, Host, Naive, expression};
+
+/// Something that happens to a fleet.
+#[derive(Debug, Clone)]
+enum Event {
+    Upsert { host: u32, seed: HostSeed },
+    Remove { host: u32 },
+    Measure { host: u32, cpu: Option<u8> },
+    Reserve { vm: u128, host: u32, shape: usize },
+    Place { vm: u128, shape: usize },
+    Restore { vm: u128, host: u32, shape: usize },
+    Release { vm: u128 },
+}
+
+/// What a host is made of.
+#[derive(Debug, Clone)]
+struct HostSeed {
+    realm: bool,
+    out: u8,
+    cores: u8,
+    memory: u8,
+    a100: u8,
+    h100: u8,
+    foreign: u8,
+    cost: usize,
+}
+
+const VMS: u128 = 60;
+
+fn seed() -> impl Strategy<Value = HostSeed> {
+    let numbers = (0_u8..20, 0_u8..40, 0_u8..4, 0_u8..3, 0_u8..12);
+    (any::<bool>(), 0_u8..30, numbers, 0_usize..3).prop_map(
+        |(realm, out, (cores, memory, a100, h100, foreign), cost)| HostSeed {
+            realm,
+            out,
+            cores,
+            memory,
+            a100,
+            h100,
+            foreign,
+            cost,
+        },
+    )
+}
+
+fn event(hosts: u32, shapes: usize) -> impl Strategy<Value = Event> {
+    prop_oneof![
+        2 => (0..hosts, seed()).prop_map(|(host, seed)| Event::Upsert { host, seed }),
+        1 => (0..hosts).prop_map(|host| Event::Remove { host }),
+        2 => (0..hosts, proptest::option::of(0_u8..8)).prop_map(|(host, cpu)| Event::Measure { host, cpu }),
+        2 => (0..VMS, 0..hosts, 0..shapes).prop_map(|(vm, host, shape)| Event::Reserve { vm, host, shape }),
+        6 => (0..VMS, 0..shapes).prop_map(|(vm, shape)| Event::Place { vm, shape }),
+        1 => (0..VMS, 0..hosts, 0..shapes).prop_map(|(vm, host, shape)| Event::Restore { vm, host, shape }),
+        3 => (0..VMS).prop_map(|vm| Event::Release { vm }),
+    ]
+}
+
+/// More shapes than a group of classes has lanes, so that several groups are at work.
+fn shape() -> impl Strategy<Value = Request> {
+    (any::<bool>(), 0_u64..6, 0_u64..10, 0_u32..2, 0_u32..2, (0_u8..3, 0_u8..3, 0_u8..3)).prop_map(
+        |(realm, cores, memory, a100, h100, (owner, team, label))| Request {
+            realm: realm_name(realm),
+            cores: Millicores(cores * 500),
+            memory: Mebibytes(memory * 256),
+            devices: device_map(a100, h100),
+            owner: word("owner", owner),
+            team: word("team", team),
+            labels: if label == 0 {
+                BTreeMap::new()
+            } else {
+                [("app".to_owned(), word("app", label))].into()
+            },
+        },
+    )
+}
+
+fn word(kind: &str, number: u8) -> String {
+    if number == 0 { String::new() } else { format!("{kind}-{number}") }
+}
+
+fn realm_name(second: bool) -> RealmName {
+    RealmName::new(if second { "b" } else { "a" }).unwrap()
+}
+
+fn device_map(a100: u32, h100: u32) -> BTreeMap<DeviceClass, u32> {
+    let class = |name: &str| DeviceClass::new(name).unwrap();
+    [(class("a100"), a100), (class("h100"), h100)].into_iter().filter(|(_, count)| *count > 0).collect()
+}
+
+/// A cost function in both forms; none when some term has no finite value at all.
+fn both(cost: &Cost) -> Option<Arc<CostFunction>> {
+    let terms: Vec<_> =
+        cost.terms.iter().enumerate().map(|(number, term)| (format!("t{number}"), term.text())).collect();
+    match CostFunction::compile(&CostFunctionName::new("random").unwrap(), &terms, cost.rule) {
+        Ok(function) => Some(Arc::new(function)),
+        Err(errors) => {
+            assert!(errors[0].message.contains("never a finite number"), "{}", errors[0].render());
+            None
+        }
+    }
+}
+
+fn cost() -> impl Strategy<Value = Cost> {
+    let rule = prop_oneof![2 => Just(ChoiceRule::Increase), 1 => Just(ChoiceRule::Total)];
+    (proptest::collection::vec(expression(), 0..4), rule).prop_map(|(terms, rule)| Cost { terms, rule })
+}
+
+fn describe(id: u32, seed: &HostSeed, function: &Arc<CostFunction>) -> HostDescription {
+    HostDescription {
+        id: HostId(id),
+        name: HostName::new(format!("h{id}")).unwrap(),
+        realm: realm_name(seed.realm && seed.out.is_multiple_of(2)),
+        state: match seed.out {
+            0 => HostState::Disabled,
+            1 => HostState::NoScheduler,
+            _ => HostState::Enabled,
+        },
+        connected: seed.out != 2,
+        draining: seed.out == 3,
+        capacity: Capacity {
+            cores: Millicores(u64::from(seed.cores) * 1000),
+            memory: Mebibytes(u64::from(seed.memory) * 256),
+            devices: device_map(u32::from(seed.a100), u32::from(seed.h100)),
+        },
+        foreign: ForeignUse {
+            cores: Millicores(u64::from(seed.foreign / 4) * 500),
+            memory: Mebibytes(u64::from(seed.foreign / 3) * 128),
+        },
+        storage_problem: (seed.out == 4).then(|| "no pool".to_owned()),
+        labels: BTreeMap::new(),
+        cost_function: Arc::clone(function),
+    }
+}
+
+/// The real fleet and the naive one, side by side.
+struct Pair {
+    fleet: Fleet,
+    naive: Naive,
+    costs: Vec<(Cost, Arc<CostFunction>)>,
+    shapes: Vec<Request>,
+}
+
+impl Pair {
+    fn apply(&mut self, event: &Event) {
+        match event {
+            Event::Upsert { host, seed } => {
+                let (cost, function) = &self.costs[seed.cost % self.costs.len()];
+                let description = describe(*host, seed, function);
+                let id = HostId(*host);
+                let measured = self.naive.hosts.get(&id).and_then(|host| host.measured);
+                self.fleet.upsert_host(description.clone());
+                self.naive.hosts.insert(id, Host { description, cost: cost.clone(), measured });
+            }
+            Event::Remove { host } => {
+                self.fleet.remove_host(HostId(*host));
+                self.naive.hosts.remove(&HostId(*host));
+            }
+            Event::Measure { host, cpu } => {
+                let measured = cpu.map(|cpu| Measured {
+                    cpu_load: f64::from(cpu) / 8.0,
+                    disk_rate: f64::from(cpu) * 10.0,
+                    ..Measured::default()
+                });
+                self.fleet.set_measured(HostId(*host), measured);
+                if let Some(host) = self.naive.hosts.get_mut(&HostId(*host)) {
+                    host.measured = measured;
+                }
+            }
+            Event::Reserve { vm: number, host, shape } => self.reserve(vm(*number), HostId(*host), *shape),
+            Event::Place { vm: number, shape } => {
+                let place = self.fleet.decide(&self.shapes[*shape]);
+                assert_eq!(place, self.naive.decide(&self.shapes[*shape]));
+                if let Some(host) = place {
+                    self.reserve(vm(*number), host, *shape);
+                }
+            }
+            Event::Restore { vm: number, host, shape } => {
+                self.fleet.restore(vm(*number), HostId(*host), &self.shapes[*shape]);
+                self.naive.vms.insert(vm(*number), (HostId(*host), self.shapes[*shape].clone()));
+            }
+            Event::Release { vm: number } => {
+                let released = self.fleet.release(vm(*number));
+                assert_eq!(released, self.naive.vms.remove(&vm(*number)).map(|(host, _)| host));
+            }
+        }
+    }
+
+    /// Reserves in both, and checks that a promise made is a promise that can be kept.
+    fn reserve(&mut self, vm: VmId, host: HostId, shape: usize) {
+        let request = self.shapes[shape].clone();
+        let result = self.fleet.reserve(vm, host, &request);
+        let mut naive = self.naive.clone();
+        let is_elsewhere = naive.vms.get(&vm).is_some_and(|(held, _)| *held != host);
+        let is_same = naive.vms.get(&vm).is_some_and(|(held, known)| *held == host && *known == request);
+        naive.vms.remove(&vm);
+        let fits = naive.hosts.get(&host).is_some_and(|there| naive.score(there, &request).is_some());
+        let expected = is_same || (!is_elsewhere && fits);
+        assert_eq!(result.is_ok(), expected, "{result:?}");
+        if expected && !is_same {
+            naive.vms.insert(vm, (host, request.clone()));
+            let asked = [request.cores.0, request.memory.0];
+            for (number, (used, total, name)) in naive.amounts(&naive.hosts[&host]).into_iter().enumerate() {
+                let is_asked = asked.get(number).map_or_else(
+                    || request.devices.keys().any(|class| class.as_str() == name),
+                    |asked| *asked > 0,
+                );
+                assert!(!is_asked || used <= total, "{name} of {host}: {used} of {total}");
+            }
+            self.naive = naive;
+        }
+    }
+
+    /// Compares everything that can be asked.
+    fn compare(&mut self) {
+        for request in &self.shapes {
+            let expected = self.naive.decide(request);
+            let explanation = self.fleet.explain(request);
+            assert_eq!(explanation.chosen, expected, "explain {request:?}");
+            // Twice: the first time may scan, the second time may give the request a class.
+            assert_eq!(self.fleet.decide(request), expected, "decide {request:?}");
+            assert_eq!(self.fleet.decide(request), expected, "decide again {request:?}");
+            assert_eq!(explanation.hosts.len(), self.naive.hosts.len());
+            for (host, naive) in explanation.hosts.iter().zip(self.naive.hosts.values()) {
+                assert_eq!(host.host, naive.description.id);
+                assert_eq!(host.feasible, self.naive.score(naive, request).is_some(), "{host:?}");
+                assert_eq!(
+                    self.fleet.fits(host.host, request).map_err(|found| found.to_string()).err(),
+                    host.reason
+                );
+                let (before, after) = self.naive.cost(naive, request);
+                let same = |a: f64, b: f64| a == b || (a.is_nan() && b.is_nan());
+                assert!(same(host.before, before) && same(host.after, after), "{host:?}: {before} {after}");
+            }
+        }
+        for (id, host) in &self.naive.hosts {
+            let usage = self.fleet.usage(*id).unwrap();
+            let amounts = self.naive.amounts(host);
+            assert_eq!(usage.used.cores.0 + usage.foreign.cores.0, amounts[0].0);
+            assert_eq!(usage.used.memory.0 + usage.foreign.memory.0, amounts[1].0);
+            let there = self.naive.vms.iter().filter(|(_, (place, _))| place == id).map(|(vm, _)| *vm);
+            assert!(self.fleet.vms_on(*id).eq(there));
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Everything together, against the naive scan, after each event.
+    #[test]
+    fn decisions_are_those_of_a_naive_full_scan(
+        costs in proptest::collection::vec(cost(), 1..4),
+        shapes in proptest::collection::vec(shape(), 18..24),
+        hosts in proptest::collection::vec(seed(), 1..25),
+        events in proptest::collection::vec(event(25, 18), 1..60),
+    ) {
+        let costs: Vec<_> = costs.iter().filter_map(|cost| both(cost).map(|function| (cost.clone(), function))).collect();
+        prop_assume!(!costs.is_empty());
+        let mut pair = Pair { fleet: Fleet::new(), naive: Naive::default(), costs, shapes };
+        for (host, seed) in hosts.iter().enumerate() {
+            pair.apply(&Event::Upsert { host: u32::try_from(host).unwrap(), seed: seed.clone() });
+        }
+        for (number, event) in events.iter().enumerate() {
+            pair.apply(event);
+            // Asking after every event would hide that groups must catch up with several at once.
+            if number % 5 == 4 {
+                pair.compare();
+            }
+        }
+        pair.compare();
+    }
+
+    /// In which order hosts became known is of no matter.
+    #[test]
+    fn permuting_hosts_changes_nothing(
+        cost in cost(),
+        shapes in proptest::collection::vec(shape(), 1..4),
+        hosts in proptest::collection::vec(seed(), 1..40),
+        keys in proptest::collection::vec(any::<u32>(), 40),
+    ) {
+        let Some(function) = both(&cost) else { return Ok(()) };
+        let mut described: Vec<_> =
+            hosts.iter().enumerate().map(|(id, seed)| describe(u32::try_from(id).unwrap(), seed, &function)).collect();
+        let mut fleet = Fleet::new();
+        described.iter().cloned().for_each(|host| fleet.upsert_host(host));
+        described.sort_by_key(|host| keys[host.id.0 as usize]);
+        let mut permuted = Fleet::new();
+        described.iter().cloned().for_each(|host| permuted.upsert_host(host));
+        for round in 0..3_u128 {
+            for (number, request) in shapes.iter().enumerate() {
+                let place = fleet.decide(request);
+                prop_assert_eq!(place, permuted.decide(request));
+                // Compared as text, since a cost that is not a number is not equal to itself.
+                prop_assert_eq!(format!("{:?}", fleet.explain(request)), format!("{:?}", permuted.explain(request)));
+                if let Some(host) = place {
+                    let vm = vm(round * 100 + number as u128);
+                    prop_assert_eq!(fleet.reserve(vm, host, request), Ok(()));
+                    prop_assert_eq!(permuted.reserve(vm, host, request), Ok(()));
+                }
+            }
+        }
+    }
+
+    /// A host that cannot be chosen is as good as absent.
+    #[test]
+    fn an_infeasible_host_changes_nothing(
+        cost in cost(),
+        request in shape(),
+        hosts in proptest::collection::vec(seed(), 1..20),
+        added in seed(),
+    ) {
+        let Some(function) = both(&cost) else { return Ok(()) };
+        let mut fleet = Fleet::new();
+        for (id, seed) in hosts.iter().enumerate() {
+            fleet.upsert_host(describe(1 + u32::try_from(id).unwrap(), seed, &function));
+        }
+        let before = fleet.decide(&request);
+        let mut infeasible = describe(0, &added, &function);
+        infeasible.state = HostState::NoScheduler;
+        fleet.upsert_host(infeasible);
+        prop_assert_eq!(fleet.decide(&request), before);
+        prop_assert_eq!(fleet.decide(&request), before);
+        prop_assert_eq!(fleet.explain(&request).chosen, before);
+    }
+}
+
+/// Measured load moves a decision at once, also one that was made before and is kept.
+#[test]
+fn measurements_are_never_served_from_yesterday() {
+    let cost = crate::fixture::function(&[("heat", "10 * measured.cpu.load"), ("cpu", "cores.load")]);
+    let mut fleet = Fleet::new();
+    for id in 1..=20 {
+        fleet.upsert_host(plain_host(id, 8, 8, &cost));
+    }
+    let wanted = crate::fixture::request(1, 1);
+    assert_eq!(fleet.decide(&wanted), None, "nothing is known of any host");
+    for round in 0..100_u32 {
+        let cool = 1 + round * 7 % 20;
+        for id in 1..=20 {
+            let cpu_load = if id == cool { 0.1 } else { 0.5 };
+            fleet.set_measured(HostId(id), Some(Measured { cpu_load, ..Measured::default() }));
+        }
+        assert_eq!(fleet.decide(&wanted), Some(HostId(cool)), "round {round}");
+    }
+    fleet.set_measured(HostId(1 + 99 * 7 % 20), None);
+    assert_ne!(fleet.decide(&wanted), Some(HostId(1 + 99 * 7 % 20)));
+}
+
+/// A request for devices that nobody had is asked again when somebody has them, however they became known.
+#[test]
+fn devices_that_appear_are_found() {
+    let balanced = preset("balanced");
+    let mut fleet = Fleet::new();
+    fleet.upsert_host(plain_host(1, 8, 8, &balanced));
+    let mut wanted = crate::fixture::request(1, 1);
+    wanted.devices = device_map(0, 1);
+    for _ in 0..3 {
+        assert_eq!(fleet.decide(&wanted), None);
+    }
+    // First known by a VM that is said to run on a host which is not there yet, and which has none itself.
+    fleet.restore(vm(1), HostId(2), &wanted);
+    fleet.upsert_host(plain_host(2, 8, 8, &balanced));
+    for _ in 0..3 {
+        assert_eq!(fleet.decide(&wanted), None);
+    }
+    let mut with_devices = plain_host(3, 8, 8, &balanced);
+    with_devices.capacity.devices = device_map(0, 1);
+    fleet.upsert_host(with_devices);
+    for _ in 0..3 {
+        assert_eq!(fleet.decide(&wanted), Some(HostId(3)));
+    }
+}
+
+/// Requests that differ in nothing but whose they are have their own scores where a cost function asks.
+#[test]
+fn whose_a_vm_is_counts_where_it_is_asked() {
+    for (term, differ) in [
+        ("power(same.owner, 2)", (|request, name| request.owner = name) as fn(&mut Request, String)),
+        ("power(same.team, 2)", |request, name| request.team = name),
+        ("power(same.label.app, 2)", |request, name| {
+            request.labels.insert("app".to_owned(), name);
+        }),
+    ] {
+        let cost = crate::fixture::function(&[("alike", term)]);
+        let mut fleet = Fleet::new();
+        fleet.upsert_host(plain_host(1, 8, 8, &cost));
+        fleet.upsert_host(plain_host(2, 8, 8, &cost));
+        let [mut ann, mut bob] = [crate::fixture::request(1, 1), crate::fixture::request(1, 1)];
+        differ(&mut ann, "ann".to_owned());
+        differ(&mut bob, "bob".to_owned());
+        fleet.reserve(vm(1), HostId(1), &ann).unwrap();
+        fleet.reserve(vm(2), HostId(2), &bob).unwrap();
+        for _ in 0..3 {
+            assert_eq!(
+                (fleet.decide(&ann), fleet.decide(&bob)),
+                (Some(HostId(2)), Some(HostId(1))),
+                "{term}"
+            );
+        }
+        let nobody = crate::fixture::request(1, 1);
+        assert!((fleet.explain(&nobody).hosts[0].increase - 1.0).abs() < 1e-12, "nobody shares with nobody");
+    }
+}
+
+/// More classes than are kept, more changes than are remembered: still the same choices.
+#[test]
+fn decisions_hold_when_classes_and_changes_overflow() {
+    let balanced = preset("balanced");
+    let mut fleet = Fleet::new();
+    for id in 0..300 {
+        fleet.upsert_host(plain_host(id, 32 + id % 7, u64::from(64 + id % 11), &balanced));
+    }
+    let shapes: Vec<_> = (0..40_u64)
+        .map(|number| {
+            let mut request = crate::fixture::request(1, 1);
+            request.cores = Millicores(250 + 50 * (number % 8));
+            request.memory = Mebibytes(512 + 128 * (number / 8));
+            request
+        })
+        .collect();
+    for step in 0..12_000_usize {
+        // Long stretches ask for few shapes, so that the groups of the others fall far behind.
+        let shape = &shapes[if step / 1000 % 2 == 0 { step % 40 } else { step % 3 }];
+        let place = fleet.decide(shape);
+        if step % 97 == 0 {
+            assert_eq!(place, fleet.explain(shape).chosen, "step {step}");
+        }
+        if let Some(host) = place {
+            fleet.reserve(vm(step as u128), host, shape).unwrap();
+        }
+        if step > 5_000 {
+            fleet.release(vm((step - 5_000) as u128));
+        }
+    }
+    for shape in &shapes {
+        assert_eq!(fleet.decide(shape), fleet.explain(shape).chosen);
+    }
+}
+
+/// Each preset compiles and decides as its name says.
+#[test]
+fn presets_do_what_they_are_called() {
+    let place_ten = |name: &str| {
+        let cost = preset(name);
+        let mut fleet = Fleet::new();
+        for id in 0..5 {
+            fleet.upsert_host(plain_host(id, 16, 64, &cost));
+        }
+        let wanted = crate::fixture::request(1, 4);
+        let mut hosts = BTreeMap::new();
+        for number in 0..10 {
+            let host = fleet.decide(&wanted).unwrap();
+            fleet.reserve(vm(number), host, &wanted).unwrap();
+            *hosts.entry(host).or_insert(0) += 1;
+        }
+        hosts.into_values().collect::<Vec<_>>()
+    };
+    assert_eq!(place_ten("pack"), [10]);
+    assert_eq!(place_ten("unfragmented"), [10]);
+    assert_eq!(place_ten("spread"), [2, 2, 2, 2, 2]);
+    assert_eq!(place_ten("balanced"), [2, 2, 2, 2, 2]);
+    assert_eq!(place_ten("opportunity"), [2, 2, 2, 2, 2]);
+    assert_eq!(reeve_scheduler::presets().len(), 5);
+}
+
+/// Hosts with devices are kept for who needs them, under every preset that says so.
+#[test]
+fn a_vm_without_devices_stays_off_hosts_with_them() {
+    for name in ["balanced", "pack", "spread", "unfragmented"] {
+        let cost = preset(name);
+        let mut fleet = Fleet::new();
+        let mut with_devices = plain_host(1, 16, 64, &cost);
+        with_devices.capacity.devices = device_map(4, 0);
+        fleet.upsert_host(with_devices);
+        fleet.upsert_host(plain_host(2, 16, 64, &cost));
+        let mut wanted = crate::fixture::request(2, 8);
+        assert_eq!(fleet.decide(&wanted), Some(HostId(2)), "{name}");
+        wanted.devices = device_map(1, 0);
+        assert_eq!(fleet.decide(&wanted), Some(HostId(1)), "{name}");
+    }
+}

@@ -1,0 +1,11 @@
+//! The scheduler seen from outside: the language, decisions against a naive full scan, reservations, explanations.
+
+// The lints that keep input from ending the program do not bind tests, which end when they fail.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod decisions;
+mod explanations;
+mod fixture;
+mod language;
+mod naive;
+mod reservations;

@@ -1,0 +1,67 @@
+//! Owns the port that agents dial: takes in handshakes, a bounded number at a time, and gives each connection a task.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use reeve_common::clock::Clock;
+use reeve_common::quic::{HandshakeGate, lasting_server_endpoint};
+use reeve_common::tls::{Credentials, TlsError, coordinator_server_config};
+use reeve_common::wire::coordinator_end::accept;
+
+use super::session;
+use crate::service::Service;
+
+/// Why the port cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// Our certificate cannot be used.
+    #[error("the coordinator's certificate cannot be used")]
+    Tls(#[from] TlsError),
+    /// The port cannot be opened.
+    #[error(
+        "UDP {address} cannot be opened: choose another address in the configuration, or end what uses it"
+    )]
+    Bind {
+        /// Which.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+static CONNECTIONS: AtomicU64 = AtomicU64::new(1);
+
+/// Opens the port; the endpoint is given to [`serve`]. `lasting_secret` is the same after each restart.
+///
+/// # Errors
+/// [`ListenError`] when it cannot be opened.
+pub fn listen(
+    address: SocketAddr,
+    credentials: &Credentials,
+    lasting_secret: &[u8],
+    clock: Arc<dyn Clock>,
+) -> Result<quinn::Endpoint, ListenError> {
+    let config = coordinator_server_config(credentials, clock)?;
+    lasting_server_endpoint(address, config, lasting_secret)
+        .map_err(|source| ListenError::Bind { address, source })
+}
+
+/// Serves agents until the endpoint is closed.
+pub async fn serve(service: Service, endpoint: quinn::Endpoint) {
+    let gate = HandshakeGate::default();
+    while let Some(incoming) = endpoint.accept().await {
+        let Some((incoming, permit)) = gate.admit(incoming) else { continue };
+        let service = service.clone();
+        let connection = CONNECTIONS.fetch_add(1, Ordering::Relaxed);
+        tokio::spawn(async move {
+            let accepted = accept(incoming).await;
+            drop(permit);
+            // Whoever was not let in has been told, and it has been logged.
+            if let Ok(pending) = accepted {
+                session::serve(service, pending, connection).await;
+            }
+        });
+    }
+}

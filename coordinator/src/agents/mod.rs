@@ -1,0 +1,75 @@
+//! Owns the coordinator's side of its agents' connections: who may connect, what they are told, what they tell.
+//!
+//! ```text
+//!   listener ── one task per connection ──▶ session ── events, samples ──▶ Service
+//!                                              │
+//!                                           teller ◀── queue ◀── Service (wishes to send)
+//! ```
+//!
+//! Must not: decide anything about VMs. That is the service's, by the rules in `model`.
+
+mod listener;
+mod queue;
+mod session;
+mod teller;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use reeve_common::ids::OperationId;
+use reeve_common::protocol::{Command, CommandBody, ReplyBody};
+use reeve_common::wire::RefusalCode;
+use reeve_common::wire::coordinator_end::CoordinatorEnd;
+
+pub use self::listener::{ListenError, listen, serve};
+pub(crate) use self::queue::TaskQueue;
+use crate::service::{Service, ServiceError};
+
+/// A connected agent, for whoever has something to say to it.
+#[derive(Debug, Clone)]
+pub(crate) struct AgentHandle {
+    /// Tells this connection from those before and after it.
+    connection: u64,
+    end: CoordinatorEnd,
+    queue: Arc<TaskQueue>,
+}
+
+impl AgentHandle {
+    /// Tells this connection from those before and after it.
+    pub(crate) const fn connection(&self) -> u64 {
+        self.connection
+    }
+
+    /// What it is still to be told.
+    pub(crate) fn queue(&self) -> &TaskQueue {
+        &self.queue
+    }
+
+    /// Ends the connection for good.
+    pub(crate) fn cut_off(&self, why: &str) {
+        self.end.close(RefusalCode::RemovedHost, why);
+    }
+
+    /// Asks one thing and waits for the answer.
+    pub(crate) async fn ask(
+        &self,
+        service: &Service,
+        body: CommandBody,
+        patience: Duration,
+    ) -> Result<ReplyBody, ServiceError> {
+        let command = Command { epoch: service.epoch(), operation: OperationId::random(), body };
+        match self.end.request(command, patience).await {
+            Ok(reply) => reply.outcome.map_err(|refusal| {
+                if refusal.is_retryable() {
+                    ServiceError::conflict(refusal.to_string())
+                } else {
+                    ServiceError::invalid(refusal.to_string())
+                }
+            }),
+            Err(error) => {
+                Err(ServiceError::unavailable(format!("its agent does not answer: {}", crate::chain(&error)))
+                    .advise("`reeve host list` shows whether it is connected"))
+            }
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! Owns what one connected agent is still to be told. Pushing never waits; what is pushed twice before it is sent is
+//! sent once, and always as it is at the moment of sending, so the queue is bounded by the number of VMs.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use reeve_common::ids::{Generation, VmId};
+use reeve_common::realm::RealmSettings;
+use tokio::sync::Notify;
+
+/// One thing to tell.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Task {
+    /// The realm's settings.
+    Settings(RealmSettings),
+    /// A certificate, PEM.
+    Certificate(String),
+    /// What is wished for a VM, as it is when it is sent.
+    Wish(VmId),
+    /// A VM that is over may be forgotten.
+    Forget(VmId, Generation),
+}
+
+#[derive(Debug, Default)]
+struct Pending {
+    settings: Option<RealmSettings>,
+    certificate: Option<String>,
+    wishes: BTreeSet<VmId>,
+    forgets: BTreeMap<VmId, Generation>,
+}
+
+/// What one agent is still to be told.
+#[derive(Debug, Default)]
+pub(crate) struct TaskQueue {
+    pending: Mutex<Pending>,
+    pushed: Notify,
+}
+
+impl TaskQueue {
+    fn pending(&self) -> MutexGuard<'_, Pending> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn push(&self, add: impl FnOnce(&mut Pending)) {
+        add(&mut self.pending());
+        self.pushed.notify_one();
+    }
+
+    /// The realm's settings changed.
+    pub(crate) fn push_settings(&self, settings: RealmSettings) {
+        self.push(|pending| pending.settings = Some(settings));
+    }
+
+    /// A certificate was issued.
+    pub(crate) fn push_certificate(&self, certificate: String) {
+        self.push(|pending| pending.certificate = Some(certificate));
+    }
+
+    /// The wish for a VM changed, or must be repeated.
+    pub(crate) fn push_wish(&self, vm: VmId) {
+        self.push(|pending| {
+            pending.wishes.insert(vm);
+        });
+    }
+
+    /// A VM that is over may be forgotten.
+    pub(crate) fn push_forget(&self, vm: VmId, generation: Generation) {
+        self.push(|pending| {
+            pending.wishes.remove(&vm);
+            pending.forgets.insert(vm, generation);
+        });
+    }
+
+    /// The next thing to tell; waits until there is one.
+    pub(crate) async fn next(&self) -> Task {
+        loop {
+            let pushed = self.pushed.notified();
+            if let Some(task) = self.take() {
+                return task;
+            }
+            pushed.await;
+        }
+    }
+
+    fn take(&self) -> Option<Task> {
+        let mut pending = self.pending();
+        if let Some(settings) = pending.settings.take() {
+            return Some(Task::Settings(settings));
+        }
+        if let Some(certificate) = pending.certificate.take() {
+            return Some(Task::Certificate(certificate));
+        }
+        if let Some(vm) = pending.wishes.pop_first() {
+            return Some(Task::Wish(vm));
+        }
+        pending.forgets.pop_first().map(|(vm, generation)| Task::Forget(vm, generation))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_pushed_twice_is_told_once() {
+        let queue = TaskQueue::default();
+        let vm = VmId::random();
+        queue.push_wish(vm);
+        queue.push_wish(vm);
+        assert_eq!(queue.next().await, Task::Wish(vm));
+        assert_eq!(queue.take(), None);
+    }
+
+    #[tokio::test]
+    async fn a_vm_that_may_be_forgotten_is_wished_nothing_more() {
+        let queue = TaskQueue::default();
+        let vm = VmId::random();
+        queue.push_wish(vm);
+        queue.push_forget(vm, Generation(2));
+        assert_eq!(queue.next().await, Task::Forget(vm, Generation(2)));
+        assert_eq!(queue.take(), None);
+    }
+
+    #[tokio::test]
+    async fn a_waiter_is_woken_by_a_push() {
+        let queue = std::sync::Arc::new(TaskQueue::default());
+        let waiter = tokio::spawn({
+            let queue = std::sync::Arc::clone(&queue);
+            async move { queue.next().await }
+        });
+        tokio::task::yield_now().await;
+        let vm = VmId::random();
+        queue.push_wish(vm);
+        assert_eq!(waiter.await.unwrap(), Task::Wish(vm));
+    }
+}

@@ -1,0 +1,137 @@
+//! Owns one agent's connection from its greeting to its end.
+//!
+//! ```text
+//!   accepted ──▶ greeted ──▶ alone? ──▶ welcomed ──▶ events, samples, wishes ──▶ closed
+//!                  │            │
+//!                  └─▶ refused ◀┘ (removed, wrong realm, old epoch, a twin is connected)
+//! ```
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use reeve_common::clock::{Clock, SystemClock};
+use reeve_common::ids::{HostId, OperationId};
+use reeve_common::protocol::{AgentRequest, Command, CommandBody, Event};
+use reeve_common::quic::IDLE_TIMEOUT;
+use reeve_common::tls::Identity;
+use reeve_common::wire::coordinator_end::{CoordinatorEnd, PendingAgent};
+use reeve_common::wire::{CloseReason, RefusalCode};
+
+use tokio::sync::mpsc;
+
+use super::{AgentHandle, TaskQueue, teller};
+use crate::service::Service;
+
+/// How long an older connection of the same host has to show that it is alive. On a live link an answer takes
+/// milliseconds; an agent that was killed never answers, and its successor should not wait for the idle timeout.
+const TWIN_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Serves one agent that has said hello.
+pub(super) async fn serve(service: Service, pending: PendingAgent, connection: u64) {
+    let Identity::Host { host, .. } = pending.identity.clone() else {
+        pending.refuse(RefusalCode::WrongHost, "this port is for agents");
+        return;
+    };
+    let hello = pending.hello.clone();
+    let welcome = match service.greet(host, &hello) {
+        Ok(welcome) => welcome,
+        Err((code, why)) => {
+            log::warn!(REEVE_HOST:% = service.host_label_of(host); "the agent at {} was turned away: {why}", pending.remote);
+            service.agent_refused(host, &why);
+            pending.refuse(code, &why);
+            return;
+        }
+    };
+    if let Some(twin) = service.agent_of(host)
+        && answers(&service, &twin).await
+    {
+        let why = "another agent with this host's identity is connected and answers: was a disk cloned?";
+        log::error!(REEVE_HOST:% = service.host_label_of(host); "the agent at {} was turned away: {why}", pending.remote);
+        service.agent_refused(host, why);
+        pending.refuse(RefusalCode::DuplicateAgent, why);
+        return;
+    }
+    let mut end = match pending.welcome(welcome, SystemClock.now()).await {
+        Ok(end) => end,
+        Err(error) => {
+            log::warn!(
+                "host {} went away before it was welcomed: {}",
+                service.host_label_of(host),
+                crate::chain(&error)
+            );
+            return;
+        }
+    };
+    let Some(events) = end.take_events() else { return };
+    let agent = AgentHandle { connection, end: end.clone(), queue: Arc::new(TaskQueue::default()) };
+    if let Some(before) = service.agent_connected(host, agent.clone(), hello) {
+        before.end.close(RefusalCode::Replaced, "the agent has connected anew");
+    }
+    let telling = tokio::spawn(teller::tell(service.clone(), host, agent.clone()));
+    listen(&service, host, &agent, &end, events).await;
+    telling.abort();
+    let reason = end.closed().await;
+    let silent_for = if reason == CloseReason::Silent { IDLE_TIMEOUT } else { Duration::ZERO };
+    service.agent_disconnected(host, connection, silent_for, &reason.to_string());
+}
+
+/// Whether the agent at the other end of an older connection is alive.
+async fn answers(service: &Service, twin: &AgentHandle) -> bool {
+    let command =
+        Command { epoch: service.epoch(), operation: OperationId::random(), body: CommandBody::Report };
+    twin.end.request(command, TWIN_PATIENCE).await.is_ok()
+}
+
+async fn listen(
+    service: &Service,
+    host: HostId,
+    agent: &AgentHandle,
+    end: &CoordinatorEnd,
+    mut events: mpsc::Receiver<Event>,
+) {
+    let mut samples = end.samples();
+    loop {
+        tokio::select! {
+            event = events.recv() => match event {
+                Some(event) => follow(service, host, agent, event).await,
+                None => return,
+            },
+            changed = samples.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+                let sample = samples.borrow_and_update().clone();
+                if let Some(sample) = sample {
+                    service.follow_sample(host, Arc::new(sample));
+                }
+            }
+        }
+    }
+}
+
+async fn follow(service: &Service, host: HostId, agent: &AgentHandle, event: Event) {
+    match event {
+        Event::Report(report) => service.follow_report(host, report).await,
+        Event::Vm(observation) => service.follow_vm(host, &observation).await,
+        Event::Hypervisor { reachable } => service.follow_hypervisor(host, reachable),
+        Event::Request(AgentRequest::RenewCertificate { signing_request }) => {
+            renew(service, host, agent, &signing_request);
+        }
+    }
+}
+
+fn renew(service: &Service, host: HostId, agent: &AgentHandle, signing_request: &str) {
+    let Some(realm) = service.realm_of(host) else { return };
+    let identity = Identity::Host { realm, host };
+    match service.authority().issue_host(signing_request, &identity, SystemClock.now()) {
+        Ok(issued) => {
+            log::info!(REEVE_HOST:% = service.host_label_of(host);
+                "the certificate of host {} is renewed until {}", service.host_label_of(host), issued.not_after);
+            agent.queue().push_certificate(issued.pem);
+        }
+        Err(error) => {
+            log::error!(REEVE_HOST:% = service.host_label_of(host);
+                "the certificate of host {} could not be renewed: {}", service.host_label_of(host), crate::chain(&error));
+        }
+    }
+}

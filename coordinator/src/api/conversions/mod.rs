@@ -1,0 +1,48 @@
+//! Owns the boundary between the API's documents and the coordinator's own types, in both directions.
+//!
+//! Must not: decide anything but whether a document's amounts and words can be read. What contradicts the state of
+//! things is refused by the service.
+
+mod catalogue;
+mod explanation;
+mod host;
+mod realm;
+mod vm;
+
+use std::time::Duration;
+
+use reeve_common::hardware_profile::Capacity;
+use reeve_common::units::{Bytes, InvalidAmount, parse_duration};
+
+use super::types::Amounts;
+use crate::service::ServiceError;
+
+pub(super) use self::catalogue::{
+    configuration_of, configuration_to_make, drive_of, drive_to_make, image_of, image_to_make, setup_of,
+    setup_to_make,
+};
+pub(super) use self::explanation::explanation_of;
+pub(super) use self::host::{host_of, host_state, host_to_add, join_token_of};
+pub(super) use self::realm::{cost_function_of, profile_of, realm_of, volume_of};
+pub(super) use self::vm::{status_of, vm_detail_of, vm_log_of, vm_of};
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn amounts_of(capacity: &Capacity) -> Amounts {
+    Amounts { millicores: capacity.cores.0, memory_mib: capacity.memory.0, devices: capacity.devices.clone() }
+}
+
+fn unreadable(key: &str, error: &InvalidAmount) -> ServiceError {
+    ServiceError::invalid(format!("`{key}`: {error}"))
+}
+
+fn size(key: &str, text: &str) -> Result<Bytes, ServiceError> {
+    text.parse().map_err(|error| unreadable(key, &error))
+}
+
+/// A duration as it stands in a question.
+pub(super) fn duration(key: &str, text: &str) -> Result<Duration, ServiceError> {
+    parse_duration(text).map_err(|error| unreadable(key, &error))
+}

@@ -1,0 +1,120 @@
+//! Owns how VMs, and the coordinator itself, become documents.
+
+use reeve_common::units::Mebibytes;
+
+use super::explanation::explanation_of;
+use super::host::connection_of;
+use crate::api::types::{
+    ConnectionState, Decision, HostCounts, Status, Transition, Vm, VmDetail, VmLog, VmState, Wish,
+};
+use crate::model;
+use crate::service::{self, HostView, VmView};
+
+/// How many warnings the status carries; the hosts' own documents have them all.
+const WARNINGS_MAX: usize = 20;
+
+const fn state_of(state: model::vm_state::VmState) -> VmState {
+    use model::vm_state::VmState as Kept;
+    match state {
+        Kept::Requested => VmState::Requested,
+        Kept::Unplaceable => VmState::Unplaceable,
+        Kept::Placed => VmState::Placed,
+        Kept::Defining => VmState::Defining,
+        Kept::Starting => VmState::Starting,
+        Kept::Registering => VmState::Registering,
+        Kept::Running => VmState::Running,
+        Kept::Paused => VmState::Paused,
+        Kept::Stopping => VmState::Stopping,
+        Kept::Stopped => VmState::Stopped,
+        Kept::Failed => VmState::Failed,
+        Kept::Unknown => VmState::Unknown,
+    }
+}
+
+pub(in crate::api) fn vm_of(view: &VmView) -> Vm {
+    let vm = &view.vm;
+    let Mebibytes(memory_mib) = vm.spec.memory;
+    Vm {
+        id: vm.id,
+        name: vm.name.clone(),
+        title: vm.spec.title.clone(),
+        configuration: vm.configuration.clone(),
+        setup: vm.setup.clone(),
+        realm: vm.realm.clone(),
+        owner: vm.owner.clone(),
+        team: vm.team.clone(),
+        project: vm.project.clone(),
+        cores: vm.spec.vcpus,
+        memory_mib,
+        state: state_of(view.state),
+        reason: vm.reason.clone(),
+        state_since: vm.history.last().map_or(vm.requested_at, |last| last.at).into(),
+        wish: match vm.wish {
+            model::vm::Wish::Run => Wish::Run,
+            model::vm::Wish::Stop { .. } => Wish::Stop,
+        },
+        host: view.host.as_ref().map(|(_, name)| name.clone()),
+        requested_at: vm.requested_at.into(),
+        registered_at: vm.registered_at.map(Into::into),
+        ended_at: vm.ended_at.map(Into::into),
+        version: view.version,
+    }
+}
+
+fn history_of(vm: &model::vm::Vm) -> Vec<Transition> {
+    vm.history
+        .iter()
+        .map(|change| Transition {
+            at: change.at.into(),
+            state: state_of(change.state),
+            reason: change.reason.clone(),
+        })
+        .collect()
+}
+
+pub(in crate::api) fn vm_detail_of(detail: &service::VmDetail) -> VmDetail {
+    VmDetail {
+        vm: vm_of(&detail.view),
+        history: history_of(&detail.view.vm),
+        decision: detail.decision.as_ref().map(|decision| Decision {
+            at: decision.at.into(),
+            explanation: explanation_of(&decision.explanation),
+        }),
+    }
+}
+
+pub(in crate::api) fn vm_log_of(log: service::VmLog) -> VmLog {
+    VmLog {
+        vm: vm_of(&log.view),
+        history: history_of(&log.view.vm),
+        console: log.console,
+        console_problem: log.console_problem,
+    }
+}
+
+pub(in crate::api) fn status_of(status: &service::Status, realms: usize, hosts: &[HostView]) -> Status {
+    let mut counts = HostCounts { total: hosts.len(), ..HostCounts::default() };
+    for host in hosts {
+        match connection_of(host.connection).0 {
+            ConnectionState::Connected => counts.connected += 1,
+            ConnectionState::Silent => counts.silent += 1,
+            ConnectionState::Lost => counts.lost += 1,
+            ConnectionState::NeverJoined => counts.never_joined += 1,
+        }
+    }
+    Status {
+        version: status.version.to_owned(),
+        epoch: status.epoch.0,
+        started_at: status.started_at.into(),
+        realms,
+        hosts: counts,
+        vms: status.vms.iter().map(|(state, count)| (state.as_str().to_owned(), *count)).collect(),
+        warnings: hosts
+            .iter()
+            .flat_map(|view| {
+                view.warnings.iter().map(|warning| format!("host {}: {warning}", view.host.name))
+            })
+            .take(WARNINGS_MAX)
+            .collect(),
+    }
+}

@@ -1,0 +1,322 @@
+//! Owns the documents of what administrators describe: images, hardware setups, VM configurations and drives.
+
+use std::collections::BTreeMap;
+
+use clap::ValueEnum;
+use reeve_common::ids::{
+    ConfigurationName, DriveName, ImageName, NetworkName, RealmName, SetupName, VolumeName,
+};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::moment::Moment;
+use super::realm::Devices;
+
+/// How a disk's bytes are laid out in its volume.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum DiskFormat {
+    /// The bytes as they are.
+    Raw,
+    /// QEMU's copy-on-write format.
+    #[default]
+    Qcow2,
+}
+
+impl DiskFormat {
+    /// Its name in JSON and tables.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Raw => "raw",
+            Self::Qcow2 => "qcow2",
+        }
+    }
+}
+
+/// An image (brick).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct Image {
+    /// Its name.
+    #[schema(value_type = String)]
+    pub name: ImageName,
+    /// Its realm.
+    #[schema(value_type = String)]
+    pub realm: RealmName,
+    /// Its volume in the realm's bricks pool.
+    #[schema(value_type = String)]
+    pub volume: VolumeName,
+    /// The volume's format.
+    pub format: DiskFormat,
+    /// What is installed in it.
+    pub operating_system: String,
+    /// When it was made known.
+    pub created_at: Moment,
+}
+
+/// An image to be made known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct NewImage {
+    /// Its name.
+    #[schema(value_type = String)]
+    pub name: ImageName,
+    /// Its realm.
+    #[schema(value_type = String)]
+    pub realm: RealmName,
+    /// Its volume in the realm's bricks pool: a name, never a path.
+    #[schema(value_type = String)]
+    pub volume: VolumeName,
+    /// The volume's format; `qcow2` when left out.
+    #[serde(default)]
+    pub format: DiskFormat,
+    /// What is installed in it.
+    pub operating_system: String,
+}
+
+/// The accelerator of a VM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum VirtType {
+    /// KVM where a guest makes progress under it, otherwise software emulation.
+    Auto,
+    /// Hardware virtualisation or nothing.
+    Kvm,
+    /// Software emulation.
+    Qemu,
+}
+
+impl VirtType {
+    /// Its name in JSON and tables.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Kvm => "kvm",
+            Self::Qemu => "qemu",
+        }
+    }
+}
+
+/// The board of a VM.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Machine {
+    /// PCI Express.
+    #[default]
+    Q35,
+    /// The older i440fx board.
+    Pc,
+}
+
+impl Machine {
+    /// Its name in JSON and tables.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Q35 => "q35",
+            Self::Pc => "pc",
+        }
+    }
+}
+
+/// Debug options of a setup.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct DebugOptions {
+    /// Keep the serial console's output.
+    pub console: bool,
+    /// A VNC display on a UNIX socket of the host.
+    pub vnc: bool,
+}
+
+/// A hardware setup.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct Setup {
+    /// Its name.
+    #[schema(value_type = String)]
+    pub name: SetupName,
+    /// Its realm.
+    #[schema(value_type = String)]
+    pub realm: RealmName,
+    /// What its VMs boot from.
+    #[schema(value_type = String)]
+    pub image: ImageName,
+    /// Virtual processors.
+    pub cores: u32,
+    /// Memory.
+    pub memory_mib: u64,
+    /// Devices by class.
+    #[schema(value_type = BTreeMap<String, u32>)]
+    pub devices: Devices,
+    /// The accelerator; none means the realm's.
+    pub virt_type: Option<VirtType>,
+    /// The board.
+    pub machine: Machine,
+    /// `default`, `host-passthrough`, `host-model` or a model's name.
+    pub cpu_model: String,
+    /// The networks its VMs are plugged into; none means the realm's.
+    #[schema(value_type = Option<Vec<String>>)]
+    pub networks: Option<Vec<NetworkName>>,
+    /// Debug options.
+    pub debug: DebugOptions,
+    /// Labels of its VMs.
+    pub labels: BTreeMap<String, String>,
+    /// When it was made.
+    pub created_at: Moment,
+}
+
+/// A hardware setup to be made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct NewSetup {
+    /// Its name.
+    #[schema(value_type = String)]
+    pub name: SetupName,
+    /// Its realm.
+    #[schema(value_type = String)]
+    pub realm: RealmName,
+    /// What its VMs boot from.
+    #[schema(value_type = String)]
+    pub image: ImageName,
+    /// Virtual processors.
+    pub cores: u32,
+    /// Memory, with a unit.
+    #[schema(example = "2 GiB")]
+    pub memory: String,
+    /// Devices by class.
+    #[serde(default)]
+    #[schema(value_type = BTreeMap<String, u32>)]
+    pub devices: Devices,
+    /// The accelerator; the realm's when left out.
+    #[serde(default)]
+    pub virt_type: Option<VirtType>,
+    /// The board; `q35` when left out.
+    #[serde(default)]
+    pub machine: Machine,
+    /// `default`, `host-passthrough`, `host-model` or a model's name.
+    #[serde(default)]
+    pub cpu_model: Option<String>,
+    /// The networks its VMs are plugged into; the realm's when left out, none when empty.
+    #[serde(default)]
+    #[schema(value_type = Option<Vec<String>>)]
+    pub networks: Option<Vec<NetworkName>>,
+    /// Debug options.
+    #[serde(default)]
+    pub debug: DebugOptions,
+    /// Labels of its VMs.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+}
+
+/// How a configuration uses a drive.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct DriveUse {
+    /// Which.
+    #[schema(value_type = String)]
+    pub drive: DriveName,
+    /// Never written by this configuration's VMs.
+    #[serde(default)]
+    pub read_only: bool,
+}
+
+/// A VM configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct Configuration {
+    /// Its name.
+    #[schema(value_type = String)]
+    pub name: ConfigurationName,
+    /// Its title for people.
+    pub title: String,
+    /// The hardware setup its VMs are made from.
+    #[schema(value_type = String)]
+    pub setup: SetupName,
+    /// Whose it is.
+    pub owner: String,
+    /// The owner's team.
+    pub team: String,
+    /// The project it is tagged with.
+    pub project: Option<String>,
+    /// The drives its VMs get, in order.
+    pub drives: Vec<DriveUse>,
+    /// When it was made.
+    pub created_at: Moment,
+}
+
+/// A VM configuration to be made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct NewConfiguration {
+    /// Its name.
+    #[schema(value_type = String)]
+    pub name: ConfigurationName,
+    /// Its title for people; the name when left out.
+    #[serde(default)]
+    pub title: Option<String>,
+    /// The hardware setup its VMs are made from.
+    #[schema(value_type = String)]
+    pub setup: SetupName,
+    /// Whose it is.
+    pub owner: String,
+    /// The owner's team.
+    pub team: String,
+    /// The project it is tagged with.
+    #[serde(default)]
+    pub project: Option<String>,
+    /// The drives its VMs get, in order.
+    #[serde(default)]
+    pub drives: Vec<DriveUse>,
+}
+
+/// A drive.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct Drive {
+    /// Its name.
+    #[schema(value_type = String)]
+    pub name: DriveName,
+    /// Its realm.
+    #[schema(value_type = String)]
+    pub realm: RealmName,
+    /// Whose it is.
+    pub owner: String,
+    /// The owner's team.
+    pub team: String,
+    /// The size its user sees.
+    pub size_bytes: u64,
+    /// Its volume's format.
+    pub format: DiskFormat,
+    /// Its volume in the realm's drives pool.
+    #[schema(value_type = String)]
+    pub volume: VolumeName,
+    /// When it was made.
+    pub created_at: Moment,
+    /// Whether its volume is known to be there.
+    pub ready: bool,
+}
+
+/// A drive to be made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct NewDrive {
+    /// Its name.
+    #[schema(value_type = String)]
+    pub name: DriveName,
+    /// Its realm.
+    #[schema(value_type = String)]
+    pub realm: RealmName,
+    /// Whose it is.
+    pub owner: String,
+    /// The owner's team.
+    pub team: String,
+    /// The size its user sees, with a unit.
+    #[schema(example = "20 GiB")]
+    pub size: String,
+    /// Its volume's format; `qcow2` when left out.
+    #[serde(default)]
+    pub format: DiskFormat,
+}

@@ -1,0 +1,73 @@
+//! Owns the document of a placement decision: host by host and term by term.
+
+use reeve_common::ids::{CostFunctionName, HostId, HostName};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::moment::Moment;
+
+/// Why a VM is, or would be, where it is; or nowhere. Costs that are not finite, which mean "never here", are null.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct Explanation {
+    /// The host chosen; none when no host fits.
+    #[schema(value_type = Option<String>)]
+    pub chosen: Option<HostName>,
+    /// What was compared: `increase` (whose total cost rises least) or `total` (whose total cost is lowest).
+    pub by: String,
+    /// Every host that was considered, by id.
+    pub hosts: Vec<HostVerdict>,
+}
+
+/// What was found about one host.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct HostVerdict {
+    /// Its name.
+    #[schema(value_type = String)]
+    pub host: HostName,
+    /// Its id; ties go to the lowest.
+    #[schema(value_type = u32)]
+    pub id: HostId,
+    /// Whether the VM can be there.
+    pub feasible: bool,
+    /// Why not, with the numbers.
+    pub reason: Option<String>,
+    /// Whether it is the one chosen.
+    pub chosen: bool,
+    /// What it was judged by.
+    #[schema(value_type = String)]
+    pub cost_function: CostFunctionName,
+    /// Its total cost as it is.
+    pub before: Option<f64>,
+    /// Its total cost with the VM.
+    pub after: Option<f64>,
+    /// The difference.
+    pub increase: Option<f64>,
+    /// Each term of the cost function.
+    pub terms: Vec<TermCost>,
+}
+
+/// One term of a host's cost.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct TermCost {
+    /// Its name.
+    pub term: String,
+    /// What was written.
+    pub expression: String,
+    /// Its value as the host is.
+    pub before: Option<f64>,
+    /// Its value with the VM.
+    pub after: Option<f64>,
+}
+
+/// An explanation, and when it was asked.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct Decision {
+    /// When it was taken.
+    pub at: Moment,
+    /// What was considered.
+    pub explanation: Explanation,
+}

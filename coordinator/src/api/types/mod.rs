@@ -1,0 +1,29 @@
+//! Owns the documents of the API: what goes over the socket as JSON, in both directions. The command line knows the
+//! coordinator by these alone.
+//!
+//! Must not: know records, the service or HTTP. Keys are kebab-case; moments are RFC 3339; an amount carries its unit
+//! at the end of its key (`memory-mib`) in answers and in its value (`"2 GiB"`) in questions, where people write it.
+
+mod catalogue;
+mod explanation;
+mod host;
+mod moment;
+mod problem;
+mod realm;
+mod status;
+mod vm;
+
+pub use catalogue::{
+    Configuration, DebugOptions, DiskFormat, Drive, DriveUse, Image, Machine, NewConfiguration, NewDrive,
+    NewImage, NewSetup, Setup, VirtType,
+};
+pub use explanation::{Decision, Explanation, HostVerdict, TermCost};
+pub use host::{
+    Amounts, ConnectionState, ForeignDomain, Host, HostState, Inventory, JoinToken, JoinTokenRequest,
+    NewHost, Pool, PoolState, Sample, StateChange,
+};
+pub use moment::Moment;
+pub use problem::{Problem, ProblemKind, ProblemReport};
+pub use realm::{CostFunction, CostTerm, PoolKind, Profile, Realm, RealmDrives, Volume, Volumes};
+pub use status::{HostCounts, Status};
+pub use vm::{ShutdownRequest, StartRequest, Transition, Vm, VmDetail, VmLog, VmState, Wish};

@@ -1,0 +1,73 @@
+//! Owns how the amounts in the API's documents are told to people.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::time::Duration;
+
+use reeve_common::ids::DeviceClass;
+use reeve_common::units::{Bytes, Mebibytes, Millicores, format_duration};
+
+pub(super) fn cores(millicores: u64) -> String {
+    Millicores(millicores).to_string()
+}
+
+pub(super) fn memory(mebibytes: u64) -> String {
+    Mebibytes(mebibytes).to_string()
+}
+
+pub(super) fn size(bytes: u64) -> String {
+    Bytes(bytes).to_string()
+}
+
+pub(super) fn duration(milliseconds: u64) -> String {
+    format_duration(Duration::from_millis(milliseconds))
+}
+
+/// `3 of 64`.
+pub(super) fn part(used: impl Display, whole: impl Display) -> String {
+    format!("{used} of {whole}")
+}
+
+/// `12.5%`.
+pub(super) fn percent(permille: u32) -> String {
+    format!("{}.{}%", permille / 10, permille % 10)
+}
+
+/// `nvidia-a100 4, mi300 2`; nothing when there are none.
+pub(super) fn devices(devices: &BTreeMap<DeviceClass, u32>) -> String {
+    devices.iter().map(|(class, count)| format!("{class} {count}")).collect::<Vec<_>>().join(", ")
+}
+
+/// `rack=r3, tier=web`; nothing when there are none.
+pub(super) fn labels(labels: &BTreeMap<String, String>) -> String {
+    labels.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(", ")
+}
+
+/// A cost: `0.4125`; `never` when it is not finite.
+pub(super) fn cost(value: Option<f64>) -> String {
+    value.map_or_else(|| "never".to_owned(), |value| format!("{:.4}", no_negative_zero(value)))
+}
+
+/// A difference of costs, with its sign.
+pub(super) fn cost_increase(value: Option<f64>) -> String {
+    value.map_or_else(|| "never".to_owned(), |value| format!("{:+.4}", no_negative_zero(value)))
+}
+
+/// What rounds to zero is shown without a sign of its own.
+fn no_negative_zero(value: f64) -> f64 {
+    if value.abs() < 0.000_05 { 0.0 } else { value }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn costs_are_told_with_four_digits() {
+        assert_eq!(cost(Some(0.412_49)), "0.4125");
+        assert_eq!(cost_increase(Some(-0.000_01)), "+0.0000");
+        assert_eq!(cost_increase(Some(1.5)), "+1.5000");
+        assert_eq!(cost(None), "never");
+        assert_eq!(percent(125), "12.5%");
+    }
+}

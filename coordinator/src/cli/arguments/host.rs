@@ -1,0 +1,78 @@
+//! Owns the commands about hosts.
+
+use std::time::Duration;
+
+use clap::Subcommand;
+use reeve_common::ids::{HostName, ProfileName, RealmName};
+
+use super::{duration, label};
+use crate::api::types::{HostState, NewHost};
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum HostCommand {
+    /// Lists the hosts, whether they are connected, and what of them is promised to VMs.
+    #[command(after_help = "Examples:\n  reeve host list\n  reeve host list -o json\n  reeve host list -q")]
+    List,
+    /// Shows all that is known of one host.
+    #[command(after_help = "Example:\n  reeve host show node-1")]
+    Show {
+        /// The host.
+        #[arg(value_name = "HOST")]
+        name: HostName,
+    },
+    /// Adds a host; `join-token` then lets its agent in.
+    #[command(
+        after_help = "Examples:\n  reeve host add node-1 --realm primary --profile r750\n  reeve host add node-2 --realm primary --profile r750 --state no-scheduler --label rack=r3"
+    )]
+    Add {
+        /// Its name.
+        #[arg(value_name = "HOST")]
+        name: HostName,
+        /// Its realm.
+        #[arg(long)]
+        realm: RealmName,
+        /// Its hardware profile.
+        #[arg(long)]
+        profile: ProfileName,
+        /// How its agent reaches libvirt.
+        #[arg(long, default_value = NewHost::URI_DEFAULT)]
+        uri: String,
+        /// Its first state.
+        #[arg(long, value_enum, default_value_t)]
+        state: HostState,
+        /// A label, for affinity and cost functions; may be given several times.
+        #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label)]
+        labels: Vec<(String, String)>,
+    },
+    /// Changes whether a host may be used.
+    #[command(
+        after_help = "Examples:\n  reeve host set-state node-1 no-scheduler\n  reeve host set-state node-1 enabled"
+    )]
+    SetState {
+        /// The host.
+        #[arg(value_name = "HOST")]
+        name: HostName,
+        /// Its new state.
+        #[arg(value_enum)]
+        state: HostState,
+    },
+    /// Makes the line with which a host's agent joins. It holds a secret, works once, and expires.
+    #[command(
+        after_help = "Examples:\n  reeve host join-token node-1\n  reeve host join-token node-1 --lifetime \"15 minutes\"\n  reeve host join-token node-1 | ssh node-1 sudo -u reeve-agent reeve-agent join -"
+    )]
+    JoinToken {
+        /// The host.
+        #[arg(value_name = "HOST")]
+        name: HostName,
+        /// How long it can be used; an hour when left out.
+        #[arg(long, value_name = "DURATION", value_parser = duration)]
+        lifetime: Option<Duration>,
+    },
+    /// Removes a host that runs no VMs. Its certificate is refused from then on.
+    #[command(after_help = "Example:\n  reeve host delete node-1")]
+    Delete {
+        /// The host.
+        #[arg(value_name = "HOST")]
+        name: HostName,
+    },
+}

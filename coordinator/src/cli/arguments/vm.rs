@@ -1,0 +1,85 @@
+//! Owns the commands about VMs.
+
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use reeve_common::ids::ConfigurationName;
+
+use super::duration;
+use crate::cli::selector::VmSelector;
+
+/// Whether and how long to wait.
+#[derive(Debug, Clone, Copy, Args)]
+pub(in crate::cli) struct Waiting {
+    /// Return as soon as the coordinator has taken note.
+    #[arg(long)]
+    pub(in crate::cli) no_wait: bool,
+    /// How long to wait; after that the exit code is 7, and things go on by themselves.
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "15 minutes", conflicts_with = "no_wait")]
+    pub(in crate::cli) timeout: Duration,
+}
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum VmCommand {
+    /// Starts a VM of each configuration, and waits until their guests have registered.
+    #[command(
+        after_help = "Examples:\n  reeve vm start web-1\n  reeve vm start web-1 web-2 web-3 --timeout 10m\n  reeve vm start web-1 --no-wait\n  reeve vm start web-1 -o json\n\nThe exit code is 1 when a VM failed, 6 when no host can take one, 7 when the time was up.\nA VM that no host can take is kept and tried again when the fleet changes; `reeve vm destroy` gives it up.\nWith -o json the answer is always a list."
+    )]
+    Start {
+        /// The VM configurations.
+        #[arg(value_name = "CONFIGURATION", required = true)]
+        configurations: Vec<ConfigurationName>,
+        #[command(flatten)]
+        waiting: Waiting,
+    },
+    /// Lists the VMs that are not over.
+    #[command(after_help = "Examples:\n  reeve vm list\n  reeve vm list -o json\n  reeve vm list -q")]
+    List,
+    /// Shows one VM: its life so far, and why it is where it is.
+    #[command(
+        after_help = "Examples:\n  reeve vm show web-1\n  reeve vm show 0f8fad5b -o json\n\nA VM is named by its id, the unique start of its id, its name, or a configuration with one VM."
+    )]
+    Show {
+        /// The VM.
+        #[arg(value_name = "VM")]
+        vm: VmSelector,
+    },
+    /// Asks guests to shut down, and waits until their VMs are gone.
+    #[command(
+        after_help = "Examples:\n  reeve vm shutdown web-1\n  reeve vm shutdown web-1 web-2 --grace \"30 seconds\"\n  reeve vm shutdown web-1 --no-wait\n\nA guest that has not shut down when its grace is over is destroyed."
+    )]
+    Shutdown {
+        /// The VMs.
+        #[arg(value_name = "VM", required = true)]
+        vms: Vec<VmSelector>,
+        /// How long the guest has; the coordinator's default when left out.
+        #[arg(long, value_name = "DURATION", value_parser = duration)]
+        grace: Option<Duration>,
+        #[command(flatten)]
+        waiting: Waiting,
+    },
+    /// Pulls VMs' plugs, and waits until they are gone. What their guests had not written is lost.
+    #[command(after_help = "Examples:\n  reeve vm destroy web-1\n  reeve vm destroy web-1 web-2 --no-wait")]
+    Destroy {
+        /// The VMs.
+        #[arg(value_name = "VM", required = true)]
+        vms: Vec<VmSelector>,
+        #[command(flatten)]
+        waiting: Waiting,
+    },
+    /// Shows what happened to a VM, and the end of its serial console's output.
+    #[command(
+        after_help = "Examples:\n  reeve vm logs web-1\n  reeve vm logs web-1 --console\n\nThe console is kept for setups with `debug { console = on }`."
+    )]
+    Logs {
+        /// The VM, which may be over.
+        #[arg(value_name = "VM")]
+        vm: VmSelector,
+        /// The console's output alone.
+        #[arg(long)]
+        console: bool,
+    },
+    /// Lists the hundred most recent VMs that are over, and how they ended.
+    #[command(after_help = "Examples:\n  reeve vm past\n  reeve vm past -o json")]
+    Past,
+}

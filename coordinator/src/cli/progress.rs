@@ -1,0 +1,88 @@
+//! Owns what is shown while VMs are waited for: spinners where somebody watches a terminal, a line for each change
+//! where output is kept, nothing with `-q`. Always on standard error.
+
+use std::io::Write;
+use std::time::Duration;
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use reeve_common::text::{TEXT_LENGTH_MAX, printable};
+
+use crate::api::types::Vm;
+
+/// How often a spinner turns.
+const TICK: Duration = Duration::from_millis(120);
+
+/// Where progress goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Style {
+    /// A person watches.
+    Spinner,
+    /// It is kept.
+    Lines,
+    /// Nobody wants it.
+    Silent,
+}
+
+/// The progress of several VMs, numbered in the order they were asked for.
+pub(super) struct Progress {
+    style: Style,
+    screen: MultiProgress,
+    bars: Vec<ProgressBar>,
+    said: Vec<String>,
+}
+
+impl Progress {
+    pub(super) fn new(style: Style, count: usize) -> Self {
+        let screen = MultiProgress::new();
+        let bars = if style == Style::Spinner {
+            (0..count).map(|_| screen.add(ProgressBar::new_spinner().with_style(spinner_style()))).collect()
+        } else {
+            Vec::new()
+        };
+        Self { style, screen, bars, said: vec![String::new(); count] }
+    }
+
+    /// The VM numbered `index` has changed.
+    pub(super) fn changed(&mut self, index: usize, vm: &Vm, err: &mut dyn Write) {
+        self.say(index, &describe(vm), err);
+    }
+
+    /// Something else happened to the wait for it.
+    pub(super) fn say(&mut self, index: usize, text: &str, err: &mut dyn Write) {
+        let text = printable(text, TEXT_LENGTH_MAX);
+        match self.said.get_mut(index) {
+            Some(said) if *said != text => said.clone_from(&text),
+            _ => return,
+        }
+        match self.style {
+            Style::Spinner => {
+                if let Some(bar) = self.bars.get(index) {
+                    bar.set_message(text);
+                    bar.enable_steady_tick(TICK);
+                }
+            }
+            // Progress that cannot be written is no reason to stop.
+            Style::Lines => drop(writeln!(err, "{text}")),
+            Style::Silent => {}
+        }
+    }
+
+    /// It is over; the screen is left as it was.
+    pub(super) fn finish(self) {
+        self.bars.iter().for_each(ProgressBar::finish_and_clear);
+        // The screen is the terminal; one that is gone needs no tidying.
+        let _ = self.screen.clear();
+    }
+}
+
+fn spinner_style() -> ProgressStyle {
+    ProgressStyle::with_template("{spinner} {msg} ({elapsed})")
+        .unwrap_or_else(|_| ProgressStyle::default_spinner())
+}
+
+/// `web-1-0f8fad5b: registering on node-2`.
+fn describe(vm: &Vm) -> String {
+    let host = vm.host.as_ref().map_or_else(String::new, |host| format!(" on {host}"));
+    let reason = vm.reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
+    format!("{}: {}{host}{reason}", vm.name, vm.state.as_str())
+}

@@ -1,0 +1,12 @@
+//! Owns how each document is shown to people: which columns, which keys, in which order. Pure: a document and the
+//! moment in, text out.
+
+pub(super) mod catalogue;
+pub(super) mod explanation;
+pub(super) mod host;
+pub(super) mod realm;
+pub(super) mod status;
+pub(super) mod vm;
+
+#[cfg(test)]
+mod tests;

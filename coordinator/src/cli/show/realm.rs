@@ -1,0 +1,151 @@
+//! Owns how realms, hardware profiles, cost functions and volumes are shown.
+
+use serde::Serialize;
+
+use crate::api::types::{CostFunction, Profile, Realm, Volume, Volumes};
+use crate::cli::amounts;
+use crate::cli::arguments::Format;
+use crate::cli::screen::{Screen, Sheet, json, number, words, yes_or_no};
+
+pub(in crate::cli) fn realms(screen: &Screen, realms: &[Realm]) -> String {
+    let columns =
+        [words("NAME"), words("TITLE"), words("STATE"), number("HOSTS"), number("CONNECTED"), number("VMS")];
+    screen.list(
+        realms,
+        |realm| realm.name.to_string(),
+        &columns,
+        |realm| {
+            vec![
+                realm.name.to_string(),
+                realm.title.clone(),
+                state(realm).to_owned(),
+                realm.hosts.to_string(),
+                realm.connected_hosts.to_string(),
+                realm.vms.to_string(),
+            ]
+        },
+    )
+}
+
+const fn state(realm: &Realm) -> &'static str {
+    if realm.disabled { "disabled" } else { "enabled" }
+}
+
+pub(in crate::cli) fn realm(screen: &Screen, realm: &Realm) -> String {
+    screen.one(
+        realm,
+        |realm| realm.name.to_string(),
+        |realm| {
+            Sheet::new()
+                .line("Name", realm.name.as_str())
+                .line("Title", &*realm.title)
+                .line("State", state(realm))
+                .line("Driver", &*realm.driver)
+                .line("Hosts", format!("{}, {} connected", realm.hosts, realm.connected_hosts))
+                .line("VMs", realm.vms.to_string())
+                .line("Volumes pool", realm.volumes_pool.as_str())
+                .line("Drives pool", realm.drives_pool.as_str())
+                .line("Bricks pool", realm.bricks_pool.as_str())
+                .line("Registration timeout", amounts::duration(realm.registration_timeout_ms))
+                .line("Poll frequency", amounts::duration(realm.poll_frequency_ms))
+                .line("Shutdown timeout", amounts::duration(realm.shutdown_timeout_ms))
+                .line("Accelerator", realm.virt_type.as_str())
+                .optional("Network", realm.network.as_ref().map(|network| network.as_str()))
+                .optional("Network filter", realm.network_filter.as_ref().map(|filter| filter.as_str()))
+                .line("Log scheduling", yes_or_no(realm.log_scheduling))
+                .line(
+                    "Drives",
+                    if realm.drives.lazy_allocation { "allocated lazily" } else { "allocated in full" },
+                )
+                .line("Drive cache", &*realm.drives.cache)
+                .optional("Smallest drive", realm.drives.min_size_bytes.map(amounts::size))
+                .optional("Largest drive", realm.drives.max_size_bytes.map(amounts::size))
+                .render()
+        },
+    )
+}
+
+pub(in crate::cli) fn profiles(screen: &Screen, profiles: &[Profile]) -> String {
+    let columns = [
+        words("NAME"),
+        number("CORES"),
+        number("MEMORY"),
+        words("DEVICES"),
+        number("PROMISED CORES"),
+        number("PROMISED MEMORY"),
+        words("COST FUNCTION"),
+        number("HOSTS"),
+    ];
+    screen.list(
+        profiles,
+        |profile| profile.name.to_string(),
+        &columns,
+        |profile| {
+            vec![
+                profile.name.to_string(),
+                amounts::cores(profile.whole.millicores),
+                amounts::memory(profile.whole.memory_mib),
+                amounts::devices(&profile.whole.devices),
+                amounts::cores(profile.capacity.millicores),
+                amounts::memory(profile.capacity.memory_mib),
+                profile.cost_function.to_string(),
+                profile.hosts.len().to_string(),
+            ]
+        },
+    )
+}
+
+pub(in crate::cli) fn cost_functions(screen: &Screen, functions: &[CostFunction]) -> String {
+    let columns = [words("NAME"), words("BY"), words("TERM"), words("EXPRESSION")];
+    if screen.format == Format::Json || screen.quiet {
+        return screen.list(functions, |function| function.name.to_string(), &columns, |_| Vec::new());
+    }
+    // One line for each term; the function's name stands on the first.
+    let lines: Vec<Vec<String>> = functions
+        .iter()
+        .flat_map(|function| {
+            function.terms.iter().enumerate().map(|(index, term)| {
+                let once = |text: String| if index == 0 { text } else { " ".to_owned() };
+                vec![
+                    once(function.name.to_string()),
+                    once(function.by.clone()),
+                    term.name.clone(),
+                    term.expression.clone(),
+                ]
+            })
+        })
+        .collect();
+    screen.list(&lines, |_| String::new(), &columns, Clone::clone)
+}
+
+/// A volume beside the pool it is in, so that a list over several pools stays one table.
+#[derive(Serialize)]
+struct Line<'a> {
+    pool: &'a Volumes,
+    volume: &'a Volume,
+}
+
+pub(in crate::cli) fn volumes(screen: &Screen, pools: &[Volumes]) -> String {
+    if screen.format == Format::Json {
+        return json(&pools);
+    }
+    let lines: Vec<Line<'_>> =
+        pools.iter().flat_map(|pool| pool.volumes.iter().map(move |volume| Line { pool, volume })).collect();
+    let columns =
+        [words("POOL"), words("VOLUME"), number("SIZE"), number("TAKES"), words("FORMAT"), words("SEEN BY")];
+    screen.list(
+        &lines,
+        |line| line.volume.name.to_string(),
+        &columns,
+        |line| {
+            vec![
+                line.pool.kind.as_str().to_owned(),
+                line.volume.name.to_string(),
+                amounts::size(line.volume.capacity_bytes),
+                amounts::size(line.volume.allocation_bytes),
+                line.volume.format.clone(),
+                line.pool.host.to_string(),
+            ]
+        },
+    )
+}

@@ -1,0 +1,166 @@
+//! Owns the running coordinator: opens what it needs in order, serves until it is told to stop, and stops in order.
+//! A reload takes all of a changed configuration or nothing of it.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use reeve_common::clock::{Clock, SystemClock};
+use reeve_common::quic::server_endpoint;
+use reeve_common::tls::{Credentials, join_server_config};
+use reeve_common::wire::RefusalCode;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::agents::{self, ListenError};
+use crate::api::{self, ServeError};
+use crate::config::{self, CoordinatorConfig};
+use crate::enrolment::Enrolment;
+use crate::pki::{Authority, AuthorityError, IssueError, ServedPort, ServerCertificate};
+use crate::service::{OpenError, Service, StoredTokens, agent_address};
+use crate::store::SqliteStore;
+
+/// How long the coordinator waits for its peers to hear that it goes down.
+const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Why the coordinator does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// The configuration is wrong.
+    #[error("the configuration cannot be used:\n{0}")]
+    Config(String),
+    /// It was never initialised, or its authority cannot be read.
+    #[error("the certificate authority cannot be used")]
+    Authority(#[from] AuthorityError),
+    /// The store cannot be opened.
+    #[error("the store cannot be opened")]
+    Store(#[from] crate::store::OpenError),
+    /// What is in the store cannot be used.
+    #[error("the coordinator cannot take up its work")]
+    Open(#[from] OpenError),
+    /// A port cannot be served.
+    #[error("a port cannot be served")]
+    Listen(#[from] ListenError),
+    /// The coordinator cannot certify itself.
+    #[error("the coordinator's own certificate cannot be made")]
+    Certificate(#[from] IssueError),
+    /// The API cannot be served.
+    #[error("the API cannot be served")]
+    Api(#[from] ServeError),
+    /// Signals cannot be received.
+    #[error("signals cannot be received")]
+    Signals(#[source] std::io::Error),
+}
+
+/// Runs the coordinator until SIGTERM or SIGINT.
+///
+/// # Errors
+/// [`DaemonError`] says what is missing or wrong, and what to do.
+pub async fn run(path: &Path) -> Result<(), DaemonError> {
+    let config = read(path)?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let store = Arc::new(SqliteStore::open(&config.store_path())?);
+    let authority = Arc::new(Authority::open(&config.pki_directory(), clock.now())?);
+    let credentials = authority.server_credentials(clock.now())?;
+    let (agent_listen, join_listen) = (config.agent_listen, config.join_listen);
+    let api_socket = config.api_socket.clone();
+    let agent_address = agent_address(&config).unwrap_or_else(|problem| {
+        log::warn!("no host can join: {problem}");
+        String::new()
+    });
+    let service = Service::open(config, store, Arc::clone(&clock), Arc::clone(&authority)).await?;
+
+    let agents_endpoint =
+        agents::listen(agent_listen, &credentials, &authority.lasting_secret(), Arc::clone(&clock))?;
+    let join_endpoint = open_join_port(join_listen, &credentials, &clock)?;
+    let (stop, stopping) = watch::channel(false);
+    let ports = vec![ServedPort::Agents(agents_endpoint.clone()), ServedPort::Joining(join_endpoint.clone())];
+    let book = Arc::new(StoredTokens(service.clone()));
+    let enrolment = Arc::new(Enrolment::new(Arc::clone(&authority), book, Arc::clone(&clock), agent_address));
+    let mut tasks = JoinSet::new();
+    tasks.spawn(agents::serve(service.clone(), agents_endpoint.clone()));
+    tasks.spawn(service.clone().keep_placing());
+    tasks.spawn(enrolment.serve(join_endpoint.clone()));
+    tasks.spawn(ServerCertificate::new(authority, ports, credentials, clock).keep_fresh());
+    let mut api_task = tokio::spawn(api::serve(service.clone(), api_socket.clone(), stopping));
+    log::info!(
+        "reeve-coordinator {} is ready: epoch {}, agents on UDP {agent_listen}, joining on UDP {join_listen}, API at {}",
+        env!("CARGO_PKG_VERSION"),
+        service.epoch(),
+        api_socket.display()
+    );
+
+    let ended = wait_for_end(path, &service, &mut api_task).await;
+    log::info!("going down; VMs and agents are not touched");
+    stop.send_replace(true);
+    for endpoint in [&agents_endpoint, &join_endpoint] {
+        endpoint.close(RefusalCode::ShuttingDown.number(), b"the coordinator is going down");
+    }
+    tasks.shutdown().await;
+    // Peers are told; whoever does not acknowledge it in time will notice by itself.
+    let _ = tokio::time::timeout(FAREWELL_TIMEOUT, agents_endpoint.wait_idle()).await;
+    ended
+}
+
+fn open_join_port(
+    address: SocketAddr,
+    credentials: &Credentials,
+    clock: &Arc<dyn Clock>,
+) -> Result<quinn::Endpoint, ListenError> {
+    let config = join_server_config(credentials, Arc::clone(clock))?;
+    server_endpoint(address, config).map_err(|source| ListenError::Bind { address, source })
+}
+
+/// Serves reloads until it is time to stop, or the API has failed.
+async fn wait_for_end(
+    path: &Path,
+    service: &Service,
+    api_task: &mut tokio::task::JoinHandle<Result<(), ServeError>>,
+) -> Result<(), DaemonError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(DaemonError::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(DaemonError::Signals)?;
+    let mut hangup = signal(SignalKind::hangup()).map_err(DaemonError::Signals)?;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+            _ = hangup.recv() => reload(path, service),
+            ended = &mut *api_task => return match ended {
+                Ok(result) => result.map_err(DaemonError::from),
+                Err(_) => Ok(()),
+            },
+        }
+    }
+}
+
+/// Reads the configuration anew: all of it or nothing.
+fn reload(path: &Path, service: &Service) {
+    match read(path) {
+        Ok(config) => {
+            let before = service.config();
+            if fixed(&before) != fixed(&config) {
+                log::warn!(
+                    "addresses, the state directory and the API's socket change only when the coordinator is restarted"
+                );
+            }
+            service.reconfigure(config);
+            log::info!("the configuration was read anew from {}", path.display());
+        }
+        Err(error) => log::error!("the configuration stays as it was: {error}"),
+    }
+}
+
+/// What a running coordinator cannot change.
+fn fixed(config: &CoordinatorConfig) -> (SocketAddr, SocketAddr, PathBuf, PathBuf) {
+    (config.agent_listen, config.join_listen, config.state_directory.clone(), config.api_socket.clone())
+}
+
+fn read(path: &Path) -> Result<CoordinatorConfig, DaemonError> {
+    let (config, warnings) = config::check(path).map_err(|errors| DaemonError::Config(errors.to_string()))?;
+    for warning in warnings {
+        log::warn!("{warning}");
+    }
+    Ok(config)
+}

@@ -1,0 +1,340 @@
+//! Owns the making of a VM out of a configuration: everything looked up and checked before anything is placed. Pure.
+
+use reeve_common::clock::Timestamp;
+use reeve_common::ids::{Generation, VmId, VmName, VolumeName};
+use reeve_common::units::Millicores;
+use reeve_common::vm::{DriveAttachment, NetworkInterface, SystemDisk, VmSpec, limits};
+use reeve_scheduler::Request;
+
+use super::configuration::Configuration;
+use super::drive::Drive;
+use super::image::Image;
+use super::setup::Setup;
+use super::vm::{Transition, Vm, Wish};
+use super::vm_state::VmState;
+use crate::config::Realm;
+
+/// The end of a system disk's name.
+const DISK_SUFFIX: &str = ".qcow2";
+
+/// How much of a configuration's name goes into its VMs' names: of 63 characters, room is left for `-`, eight digits
+/// of the id, and the longest suffix that a volume of the VM gets (`.console`).
+const NAME_PREFIX_MAX: usize = 46;
+
+/// What a VM is made of.
+#[derive(Debug, Clone, Copy)]
+pub struct Parts<'a> {
+    /// The configuration that is started.
+    pub configuration: &'a Configuration,
+    /// Its setup.
+    pub setup: &'a Setup,
+    /// The setup's image.
+    pub image: &'a Image,
+    /// The configuration's drives, in its order.
+    pub drives: &'a [&'a Drive],
+    /// The setup's realm.
+    pub realm: &'a Realm,
+}
+
+/// Why a configuration cannot be started as it is.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AdmissionError {
+    /// The realm is switched off.
+    #[error("realm {0} is disabled in the configuration")]
+    RealmDisabled(String),
+    /// Parts belong to different realms.
+    #[error("{what} is in realm {found}, and the setup in realm {expected}: realms never mix")]
+    RealmsMix {
+        /// Which part.
+        what: String,
+        /// Its realm.
+        found: String,
+        /// The setup's.
+        expected: String,
+    },
+    /// The setup contradicts itself.
+    #[error("setup {setup}: {problem}")]
+    Setup {
+        /// Which.
+        setup: String,
+        /// The contradiction.
+        problem: String,
+    },
+    /// A drive's volume has not been made.
+    #[error(
+        "drive {0} has no volume yet: delete it and create it again while a host of its realm is connected"
+    )]
+    DriveNotReady(String),
+    /// More drives than fit.
+    #[error("{found} drives are more than the {most} that one VM can have")]
+    TooManyDrives {
+        /// How many.
+        found: usize,
+        /// How many fit.
+        most: usize,
+    },
+    /// A drive the owner may not use.
+    #[error("drive {drive} belongs to {owner}, and the configuration to {user}")]
+    NotTheirDrive {
+        /// Which.
+        drive: String,
+        /// Whose it is.
+        owner: String,
+        /// Who wants it.
+        user: String,
+    },
+    /// Devices are counted when placing, and cannot be handed to a guest yet.
+    #[error(
+        "setup {0} asks for devices: placements with devices can be simulated, and this version cannot attach them to a VM yet"
+    )]
+    Devices(String),
+    /// A name made from checked parts is no name; never seen.
+    #[error("no name can be made for the VM: {0}")]
+    Name(String),
+}
+
+/// What `setup` needs of a host, for whom.
+#[must_use]
+pub fn request(setup: &Setup, owner: &str, team: &str) -> Request {
+    Request {
+        realm: setup.realm.clone(),
+        cores: Millicores::from_cores(setup.cores),
+        memory: setup.memory,
+        devices: setup.devices.clone(),
+        owner: owner.to_owned(),
+        team: team.to_owned(),
+        labels: setup.labels.clone(),
+    }
+}
+
+/// Makes a VM, asked for and not yet placed, out of its parts.
+///
+/// # Errors
+/// [`AdmissionError`] when the parts do not fit together.
+pub fn admit(id: VmId, parts: Parts<'_>, now: Timestamp) -> Result<Vm, AdmissionError> {
+    check(parts)?;
+    let Parts { configuration, setup, image, drives, realm } = parts;
+    let name = vm_name(configuration, id)?;
+    let volume = VolumeName::new(format!("{name}{DISK_SUFFIX}"))
+        .map_err(|error| AdmissionError::Name(error.to_string()))?;
+    let networks = setup.networks.clone().unwrap_or_else(|| vec![realm.network.clone()]);
+    let spec = VmSpec {
+        name: name.clone(),
+        title: configuration.title.clone(),
+        realm: setup.realm.clone(),
+        vcpus: setup.cores,
+        memory: setup.memory,
+        virt_type: setup.virt_type.unwrap_or(realm.virt_type),
+        machine: setup.machine,
+        cpu_model: setup.cpu_model.clone(),
+        system_disk: SystemDisk {
+            pool: realm.volumes_pool.clone(),
+            volume,
+            image_pool: realm.bricks_pool.clone(),
+            image_volume: image.volume.clone(),
+            image_format: image.format,
+        },
+        drives: drives
+            .iter()
+            .zip(&configuration.drives)
+            .map(|(drive, wanted)| DriveAttachment {
+                pool: realm.drives_pool.clone(),
+                volume: drive.volume.clone(),
+                format: drive.format,
+                cache: realm.drives.cache,
+                read_only: wanted.read_only,
+            })
+            .collect(),
+        networks: networks
+            .into_iter()
+            .map(|network| NetworkInterface { network, filter: realm.network_filter.clone() })
+            .collect(),
+        console: setup.console,
+        vnc: setup.vnc,
+        registration_timeout: realm.registration_timeout,
+    };
+    Ok(Vm {
+        id,
+        name,
+        configuration: configuration.name.clone(),
+        setup: setup.name.clone(),
+        realm: setup.realm.clone(),
+        owner: configuration.owner.clone(),
+        team: configuration.team.clone(),
+        project: configuration.project.clone(),
+        request: request(setup, &configuration.owner, &configuration.team),
+        spec,
+        state: VmState::Requested,
+        reason: None,
+        host: None,
+        wish: Wish::Run,
+        generation: Generation(1),
+        end: None,
+        requested_at: now,
+        registered_at: None,
+        ended_at: None,
+        history: vec![Transition { at: now, state: VmState::Requested, reason: None }],
+    })
+}
+
+fn check(parts: Parts<'_>) -> Result<(), AdmissionError> {
+    let Parts { configuration, setup, image, drives, realm } = parts;
+    if realm.disabled {
+        return Err(AdmissionError::RealmDisabled(realm.key.to_string()));
+    }
+    let mixed = std::iter::once((format!("image {}", image.name), &image.realm))
+        .chain(drives.iter().map(|drive| (format!("drive {}", drive.name), &drive.realm)))
+        .find(|(_, found)| **found != setup.realm);
+    if let Some((what, found)) = mixed {
+        return Err(AdmissionError::RealmsMix {
+            what,
+            found: found.to_string(),
+            expected: setup.realm.to_string(),
+        });
+    }
+    if let Some(problem) = setup.problems().first() {
+        return Err(AdmissionError::Setup { setup: setup.name.to_string(), problem: problem.to_string() });
+    }
+    if !setup.devices.is_empty() {
+        return Err(AdmissionError::Devices(setup.name.to_string()));
+    }
+    if drives.len() > limits::DRIVES_MAX {
+        return Err(AdmissionError::TooManyDrives { found: drives.len(), most: limits::DRIVES_MAX });
+    }
+    for drive in drives {
+        if !drive.ready {
+            return Err(AdmissionError::DriveNotReady(drive.name.to_string()));
+        }
+        if drive.owner != configuration.owner {
+            return Err(AdmissionError::NotTheirDrive {
+                drive: drive.name.to_string(),
+                owner: drive.owner.clone(),
+                user: configuration.owner.clone(),
+            });
+        }
+    }
+    Ok(())
+}
+
+fn vm_name(configuration: &Configuration, id: VmId) -> Result<VmName, AdmissionError> {
+    let full = configuration.name.as_str();
+    let prefix = full.get(..NAME_PREFIX_MAX).unwrap_or(full);
+    let digits = id.to_string();
+    let start = digits.get(..8).unwrap_or(&digits);
+    VmName::new(format!("{prefix}-{start}")).map_err(|error| AdmissionError::Name(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use reeve_common::ids::{
+        ConfigurationName, DeviceClass, NetworkFilterName, NetworkName, PoolName, RealmName,
+    };
+    use reeve_common::storage::DiskCache;
+    use reeve_common::units::Mebibytes;
+    use reeve_common::vm::VirtType;
+
+    use super::super::fixture;
+    use super::*;
+    use crate::config::DriveRules;
+
+    fn realm() -> Realm {
+        let pool = |name: &str| PoolName::new(name).unwrap();
+        Realm {
+            key: RealmName::new("primary").unwrap(),
+            disabled: false,
+            name: "Primary".to_owned(),
+            volumes_pool: pool("ticrypt-vm"),
+            drives_pool: pool("ticrypt-vm-drives"),
+            bricks_pool: pool("ticrypt-bricks"),
+            log_scheduling: false,
+            registration_timeout: Duration::from_secs(300),
+            poll_frequency: Duration::from_secs(30),
+            network_filter: Some(NetworkFilterName::new("clean-traffic").unwrap()),
+            drives: DriveRules {
+                lazy_allocation: true,
+                cache: DiskCache::Writeback,
+                min_size: None,
+                max_size: None,
+            },
+            virt_type: VirtType::Qemu,
+            network: NetworkName::new("default").unwrap(),
+            shutdown_timeout: Duration::from_secs(180),
+        }
+    }
+
+    fn drive() -> Drive {
+        Drive {
+            name: "data".parse().unwrap(),
+            realm: RealmName::new("primary").unwrap(),
+            owner: "ada".to_owned(),
+            team: "engines".to_owned(),
+            size: reeve_common::units::Bytes(1 << 30),
+            format: reeve_common::storage::DiskFormat::Qcow2,
+            volume: VolumeName::new("data").unwrap(),
+            created_at: Timestamp(1),
+            ready: true,
+        }
+    }
+
+    fn admit_with(
+        change: impl FnOnce(&mut Configuration, &mut Setup, &mut Image, &mut Drive, &mut Realm),
+    ) -> Result<Vm, AdmissionError> {
+        let (mut configuration, mut setup, mut image, mut drive, mut realm) =
+            (fixture::configuration(), fixture::setup(), fixture::image(), drive(), realm());
+        configuration.drives =
+            vec![super::super::configuration::DriveUse { drive: drive.name.clone(), read_only: true }];
+        change(&mut configuration, &mut setup, &mut image, &mut drive, &mut realm);
+        let parts = Parts {
+            configuration: &configuration,
+            setup: &setup,
+            image: &image,
+            drives: &[&drive],
+            realm: &realm,
+        };
+        admit(fixture::vm().id, parts, Timestamp(10))
+    }
+
+    #[test]
+    fn a_vm_gets_what_its_setup_and_its_realm_say() {
+        let vm = admit_with(|_, _, _, _, _| {}).unwrap();
+        assert_eq!(vm.name.as_str(), "web-5f0c0000");
+        assert_eq!(vm.spec.virt_type, VirtType::Qemu, "the realm's, as the setup says nothing");
+        assert_eq!(vm.spec.drives[0].cache, DiskCache::Writeback);
+        assert!(vm.spec.drives[0].read_only);
+        assert_eq!(vm.spec.networks[0].filter.as_ref().unwrap().as_str(), "clean-traffic");
+        assert_eq!(vm.spec.registration_timeout, Duration::from_secs(300));
+        assert_eq!((vm.request.cores, vm.request.memory), (Millicores(2000), Mebibytes(2048)));
+    }
+
+    #[test]
+    fn what_does_not_fit_together_is_refused_with_the_reason() {
+        let said = |result: Result<Vm, AdmissionError>| result.unwrap_err().to_string();
+        let other = || RealmName::new("other").unwrap();
+        assert!(
+            said(admit_with(|_, _, image, _, _| image.realm = other()))
+                .contains("image debian-12 is in realm other")
+        );
+        assert!(
+            said(admit_with(|_, _, _, drive, _| drive.realm = other()))
+                .contains("drive data is in realm other")
+        );
+        assert!(
+            said(admit_with(|_, _, _, drive, _| drive.owner = "eve".to_owned())).contains("belongs to eve")
+        );
+        assert!(said(admit_with(|_, _, _, drive, _| drive.ready = false)).contains("no volume yet"));
+        assert!(said(admit_with(|_, _, _, _, realm| realm.disabled = true)).contains("disabled"));
+        assert!(said(admit_with(|_, setup, _, _, _| setup.cores = 0)).contains("`cores` is 0"));
+        let gpu = DeviceClass::new("gpu").unwrap();
+        assert!(said(admit_with(|_, setup, _, _, _| setup.devices = [(gpu, 1)].into())).contains("devices"));
+    }
+
+    #[test]
+    fn the_longest_name_still_makes_good_names() {
+        let name = ConfigurationName::new("n".repeat(63)).unwrap();
+        let vm = admit_with(|configuration, _, _, _, _| configuration.name = name).unwrap();
+        assert!(vm.spec.system_disk.volume.as_str().len() <= 63);
+        assert!(VolumeName::new(format!("{}.console", vm.name)).is_ok());
+    }
+}

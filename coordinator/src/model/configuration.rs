@@ -1,0 +1,37 @@
+//! Owns VM configurations: a hardware setup made somebody's, which can be started again and again.
+
+use reeve_common::clock::Timestamp;
+use reeve_common::ids::{ConfigurationName, DriveName, SetupName};
+use serde::{Deserialize, Serialize};
+
+/// What can be started again and again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Configuration {
+    /// Its name.
+    pub name: ConfigurationName,
+    /// Its title for people; free printable text. The name when none is given.
+    pub title: String,
+    /// The hardware setup its VMs are made from.
+    pub setup: SetupName,
+    /// Whose it is.
+    pub owner: String,
+    /// The owner's team.
+    pub team: String,
+    /// The project it is tagged with.
+    pub project: Option<String>,
+    /// The drives its VMs get, in order.
+    pub drives: Vec<DriveUse>,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+/// How a configuration uses a drive.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct DriveUse {
+    /// Which.
+    pub drive: DriveName,
+    /// Never written by this configuration's VMs; several may read one drive.
+    pub read_only: bool,
+}

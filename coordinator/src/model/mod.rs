@@ -1,0 +1,18 @@
+//! Owns the things an administrator speaks of: hosts, images, setups, configurations, drives and VMs, and the pure
+//! rules for making and changing them.
+//!
+//! Must not: touch the store, the network or the clock; `now` is an argument. How these are stored is `records`', how
+//! they are shown is `api`'s.
+
+pub mod admission;
+pub mod configuration;
+pub mod drive;
+pub mod explanation;
+#[cfg(test)]
+pub(crate) mod fixture;
+pub mod host;
+pub mod image;
+pub mod setup;
+pub mod vm;
+pub mod vm_life;
+pub mod vm_state;

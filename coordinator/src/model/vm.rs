@@ -1,0 +1,120 @@
+//! Owns the record of one VM: one run of a configuration, from the request to the end.
+
+use std::time::Duration;
+
+use reeve_common::clock::Timestamp;
+use reeve_common::ids::{ConfigurationName, Generation, HostId, RealmName, SetupName, VmId, VmName};
+use reeve_common::vm::{DesiredVm, StopReason, VmSpec};
+use reeve_scheduler::Request;
+use serde::{Deserialize, Serialize};
+
+use super::vm_state::VmState;
+
+/// How many changes of state are kept of one VM. A life has about eight; a guest that is suspended and resumed for
+/// ever must not grow its record without end.
+pub const HISTORY_MAX: usize = 64;
+
+/// One run of a configuration.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Vm {
+    /// Its identity, and its domain's UUID.
+    pub id: VmId,
+    /// Its name, and its domain's.
+    pub name: VmName,
+    /// What it is a run of.
+    pub configuration: ConfigurationName,
+    /// The setup it was made from, as it was called then.
+    pub setup: SetupName,
+    /// Its realm.
+    pub realm: RealmName,
+    /// Whose it is.
+    pub owner: String,
+    /// The owner's team.
+    pub team: String,
+    /// The project it is tagged with.
+    pub project: Option<String>,
+    /// What it needs of a host.
+    pub request: Request,
+    /// What its agent is told to make.
+    pub spec: VmSpec,
+    /// Where it is in its life.
+    pub state: VmState,
+    /// Why it is there, where that needs words.
+    pub reason: Option<String>,
+    /// Its host, once placed.
+    pub host: Option<HostId>,
+    /// What is wished for it.
+    pub wish: Wish,
+    /// The version of the wish.
+    pub generation: Generation,
+    /// Why it ended, as far as is known before it is gone from its host.
+    pub end: Option<StopReason>,
+    /// When it was asked for.
+    pub requested_at: Timestamp,
+    /// When the guest first answered.
+    pub registered_at: Option<Timestamp>,
+    /// When it was over.
+    pub ended_at: Option<Timestamp>,
+    /// Its life so far, oldest first.
+    pub history: Vec<Transition>,
+}
+
+/// What is wished for a VM.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "wish")]
+pub enum Wish {
+    /// To run.
+    Run,
+    /// To stop.
+    Stop {
+        /// How long the guest has before it is destroyed.
+        grace: Duration,
+    },
+}
+
+/// One change of state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Transition {
+    /// When.
+    pub at: Timestamp,
+    /// To what.
+    pub state: VmState,
+    /// Why, where that needs words.
+    pub reason: Option<String>,
+}
+
+impl Vm {
+    /// The wish as the agent is told it.
+    #[must_use]
+    pub fn desired(&self) -> DesiredVm {
+        match &self.wish {
+            Wish::Run => DesiredVm::Running(Box::new(self.spec.clone())),
+            Wish::Stop { grace } => DesiredVm::Stopped { grace: *grace },
+        }
+    }
+
+    /// Whether it holds capacity on its host.
+    #[must_use]
+    pub const fn holds_capacity(&self) -> bool {
+        self.host.is_some() && !self.state.is_final()
+    }
+
+    /// Moves to `state`, noting when and why. Nothing happens if it is there already for the same reason.
+    pub fn enter(&mut self, state: VmState, reason: Option<String>, now: Timestamp) {
+        if self.state == state && self.reason == reason {
+            return;
+        }
+        self.state = state;
+        self.reason.clone_from(&reason);
+        if state.is_final() {
+            self.ended_at = Some(now);
+        }
+        if self.history.len() >= HISTORY_MAX {
+            // The beginning tells more than the middle of a long back and forth.
+            self.history.remove(HISTORY_MAX / 2);
+        }
+        self.history.push(Transition { at: now, state, reason });
+    }
+}

@@ -1,0 +1,169 @@
+//! Owns which records the coordinator keeps, under which keys, and in which version of their form.
+//!
+//! A record's form is part of the product: once released it is never changed in place. A change gets the next
+//! version, and reading the one before stays possible. The golden tests below hold every form.
+
+use reeve_common::ids::HostId;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::model::configuration::Configuration;
+use crate::model::drive::Drive;
+use crate::model::explanation::PlacementDecision;
+use crate::model::host::Host;
+use crate::model::image::Image;
+use crate::model::setup::Setup;
+use crate::model::vm::Vm;
+use crate::store::{Collection, InvalidKey, Key, RecordError, Stored, decode, encode};
+
+/// Hosts by id.
+pub const HOSTS: Collection = Collection::new("hosts");
+/// Images by name.
+pub const IMAGES: Collection = Collection::new("images");
+/// Hardware setups by name.
+pub const SETUPS: Collection = Collection::new("setups");
+/// VM configurations by name.
+pub const CONFIGURATIONS: Collection = Collection::new("configurations");
+/// Drives by name.
+pub const DRIVES: Collection = Collection::new("drives");
+/// VMs whose life is not over, by id.
+pub const VMS: Collection = Collection::new("vms");
+/// VMs whose life is over, by the time of its end and id.
+pub const PAST_VMS: Collection = Collection::new("past-vms");
+/// Join tokens, by the hash of their secret.
+pub const TOKENS: Collection = Collection::new("join-tokens");
+/// The decision that placed a VM, by the VM's id.
+pub const DECISIONS: Collection = Collection::new("decisions");
+
+/// The counter that numbers hosts.
+pub const HOST_COUNTER: &str = "host";
+
+/// Something kept in the store.
+pub trait Record: Serialize + DeserializeOwned {
+    /// What it is called inside its envelope.
+    const KIND: &'static str;
+    /// The version of its form that is written.
+    const VERSION: u32 = 1;
+
+    /// The record's text.
+    ///
+    /// # Errors
+    /// [`RecordError`] when it cannot be said in JSON.
+    fn encode(&self) -> Result<std::sync::Arc<str>, RecordError> {
+        encode(Self::KIND, Self::VERSION, self)
+    }
+
+    /// Reads it back.
+    ///
+    /// # Errors
+    /// [`RecordError`] names the record and what is wrong with it.
+    fn decode(stored: &Stored) -> Result<Self, RecordError> {
+        decode(stored, Self::KIND, Self::VERSION)
+    }
+}
+
+impl Record for Host {
+    const KIND: &'static str = "host";
+}
+impl Record for Image {
+    const KIND: &'static str = "image";
+}
+impl Record for Setup {
+    const KIND: &'static str = "setup";
+}
+impl Record for Configuration {
+    const KIND: &'static str = "configuration";
+}
+impl Record for Drive {
+    const KIND: &'static str = "drive";
+}
+impl Record for Vm {
+    const KIND: &'static str = "vm";
+}
+impl Record for PlacementDecision {
+    const KIND: &'static str = "decision";
+}
+
+/// Where a VM's record lies: among the living, or among the past in the order of their ends.
+///
+/// # Errors
+/// Never for a VM that was made here; the store's rule for keys is asked all the same.
+pub fn vm_key(vm: &Vm) -> Result<Key, InvalidKey> {
+    match vm.ended_at {
+        None => Ok(VMS.key(&vm.id)),
+        Some(ended_at) => Key::new(format!("{}/{:020}-{}", PAST_VMS.prefix(), ended_at.0, vm.id)),
+    }
+}
+
+/// Where a host's record lies.
+#[must_use]
+pub fn host_key(host: HostId) -> Key {
+    HOSTS.key(&host)
+}
+
+#[cfg(test)]
+mod tests {
+    use reeve_common::clock::Timestamp;
+    use reeve_common::ids::{HostName, ProfileName, RealmName};
+    use reeve_scheduler::HostState;
+
+    use super::*;
+    use crate::model::fixture;
+    use crate::model::vm_state::VmState;
+    use crate::store::Version;
+
+    fn stored(key: Key, value: std::sync::Arc<str>) -> Stored {
+        Stored { key, version: Version(1), value }
+    }
+
+    /// Writes a record, reads it back, and shows its form.
+    fn form<T: Record + PartialEq + std::fmt::Debug>(key: Key, record: &T) -> serde_json::Value {
+        let text = record.encode().unwrap();
+        assert_eq!(T::decode(&stored(key, std::sync::Arc::clone(&text))).unwrap(), *record);
+        serde_json::from_str(&text).unwrap()
+    }
+
+    #[test]
+    fn the_form_of_a_host() {
+        let host = Host {
+            id: HostId(7),
+            name: HostName::new("node-7").unwrap(),
+            realm: RealmName::new("primary").unwrap(),
+            uri: "qemu:///system".to_owned(),
+            profile: ProfileName::new("r750").unwrap(),
+            state: HostState::NoScheduler,
+            labels: [("rack".to_owned(), "3".to_owned())].into(),
+            added_at: Timestamp(1),
+            joined_at: Some(Timestamp(2)),
+        };
+        insta::assert_json_snapshot!(form(host_key(host.id), &host));
+    }
+
+    #[test]
+    fn the_form_of_the_catalogue() {
+        let image = fixture::image();
+        insta::assert_json_snapshot!(form(IMAGES.key(&image.name), &image));
+        let setup = fixture::setup();
+        insta::assert_json_snapshot!(form(SETUPS.key(&setup.name), &setup));
+        let configuration = fixture::configuration();
+        insta::assert_json_snapshot!(form(CONFIGURATIONS.key(&configuration.name), &configuration));
+    }
+
+    #[test]
+    fn the_form_of_a_vm() {
+        let mut vm = fixture::vm();
+        vm.enter(VmState::Unplaceable, Some("no host can take it".to_owned()), Timestamp(11));
+        insta::assert_json_snapshot!(form(vm_key(&vm).unwrap(), &vm));
+    }
+
+    #[test]
+    fn past_vms_lie_in_the_order_of_their_ends() {
+        let ended = |at| {
+            let mut vm = fixture::vm();
+            vm.enter(VmState::Stopped, None, Timestamp(at));
+            vm_key(&vm).unwrap()
+        };
+        assert!(ended(9) < ended(10));
+        assert!(ended(9).is_under(PAST_VMS.prefix()) && !ended(9).is_under(VMS.prefix()));
+    }
+}

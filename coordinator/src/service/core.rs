@@ -1,0 +1,170 @@
+//! Owns what the coordinator holds in memory: the records as last stored, joined with what is never stored
+//! (connections, samples, reservations). Everything here is behind one lock that is never held across an await.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use reeve_common::clock::Timestamp;
+use reeve_common::ids::{ConfigurationName, DriveName, HostId, HostName, ImageName, SetupName, VmId};
+use reeve_common::storage::PoolReport;
+use reeve_common::utilization::{HostInventory, HostSample};
+use reeve_common::vm::ForeignDomain;
+use reeve_scheduler::Fleet;
+use tokio::sync::watch;
+
+use crate::agents::AgentHandle;
+use crate::model::configuration::Configuration;
+use crate::model::drive::Drive;
+use crate::model::host::Host;
+use crate::model::image::Image;
+use crate::model::setup::Setup;
+use crate::model::vm::Vm;
+use crate::store::Version;
+
+/// How many VMs that are over are shown, as the seed of the console says: the hundred most recent.
+pub(crate) const PAST_SHOWN: usize = 100;
+
+/// A record and the version it has in the store.
+#[derive(Debug, Clone)]
+pub(crate) struct Kept<T> {
+    pub(crate) version: Version,
+    pub(crate) value: Arc<T>,
+}
+
+/// What is heard of a host.
+#[derive(Debug, Clone, Default)]
+pub(crate) enum Heard {
+    /// Nothing since the coordinator started.
+    #[default]
+    Never,
+    /// Its agent is connected.
+    Connected { since: Timestamp },
+    /// Its agent was connected until then.
+    SilentSince(Timestamp),
+}
+
+/// What a host last said of everything but our VMs.
+#[derive(Debug, Clone)]
+pub(crate) struct LastReport {
+    pub(crate) hypervisor_reachable: bool,
+    pub(crate) foreign: Vec<ForeignDomain>,
+    pub(crate) pools: Vec<PoolReport>,
+}
+
+/// A host in memory.
+#[derive(Debug)]
+pub(crate) struct HostEntry {
+    pub(crate) kept: Kept<Host>,
+    pub(crate) heard: Heard,
+    pub(crate) agent: Option<AgentHandle>,
+    pub(crate) inventory: Option<HostInventory>,
+    pub(crate) report: Option<LastReport>,
+    pub(crate) sample: Option<Arc<HostSample>>,
+    /// VMs it runs under our name that no record knows.
+    pub(crate) unmanaged: Vec<VmId>,
+    /// What went wrong with the last attempt of an agent to connect.
+    pub(crate) refused: Option<String>,
+}
+
+impl HostEntry {
+    pub(crate) const fn new(kept: Kept<Host>) -> Self {
+        Self {
+            kept,
+            heard: Heard::Never,
+            agent: None,
+            inventory: None,
+            report: None,
+            sample: None,
+            unmanaged: Vec::new(),
+            refused: None,
+        }
+    }
+}
+
+/// A VM's record and its version, as watchers see it.
+#[derive(Debug, Clone)]
+pub(crate) struct VmVersion {
+    pub(crate) version: Version,
+    pub(crate) vm: Arc<Vm>,
+}
+
+/// A VM in memory.
+#[derive(Debug)]
+pub(crate) struct VmEntry {
+    /// The record; whoever waits for a change subscribes here.
+    pub(crate) current: watch::Sender<VmVersion>,
+    /// Held while its record is being changed: changes of one VM come one after the other.
+    pub(crate) writer: Arc<tokio::sync::Mutex<()>>,
+    /// Whether the record is in the store; before that it only holds its reservation.
+    pub(crate) durable: bool,
+}
+
+/// All of it.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) hosts: BTreeMap<HostId, HostEntry>,
+    pub(crate) images: BTreeMap<ImageName, Kept<Image>>,
+    pub(crate) setups: BTreeMap<SetupName, Kept<Setup>>,
+    pub(crate) configurations: BTreeMap<ConfigurationName, Kept<Configuration>>,
+    pub(crate) drives: BTreeMap<DriveName, Kept<Drive>>,
+    pub(crate) vms: BTreeMap<VmId, VmEntry>,
+    /// The most recent VMs that are over, oldest first.
+    pub(crate) past: VecDeque<VmVersion>,
+    pub(crate) fleet: Fleet,
+}
+
+impl Core {
+    pub(crate) fn new() -> Self {
+        Self {
+            hosts: BTreeMap::new(),
+            images: BTreeMap::new(),
+            setups: BTreeMap::new(),
+            configurations: BTreeMap::new(),
+            drives: BTreeMap::new(),
+            vms: BTreeMap::new(),
+            past: VecDeque::new(),
+            fleet: Fleet::new(),
+        }
+    }
+
+    /// The host called so.
+    pub(crate) fn host_named(&self, name: &HostName) -> Option<&HostEntry> {
+        self.hosts.values().find(|entry| entry.kept.value.name == *name)
+    }
+
+    /// The record of a VM that is not over.
+    pub(crate) fn vm(&self, id: VmId) -> Option<VmVersion> {
+        self.vms.get(&id).filter(|entry| entry.durable).map(|entry| entry.current.borrow().clone())
+    }
+
+    /// The record of a VM, over or not.
+    pub(crate) fn any_vm(&self, id: VmId) -> Option<VmVersion> {
+        self.vm(id).or_else(|| self.past.iter().rev().find(|past| past.vm.id == id).cloned())
+    }
+
+    /// The records of all VMs that are not over.
+    pub(crate) fn living(&self) -> impl Iterator<Item = VmVersion> + '_ {
+        self.vms.values().filter(|entry| entry.durable).map(|entry| entry.current.borrow().clone())
+    }
+
+    /// Every VM that holds something now, also those whose record is still being written.
+    pub(crate) fn holding(&self) -> impl Iterator<Item = Arc<Vm>> + '_ {
+        self.vms.values().map(|entry| Arc::clone(&entry.current.borrow().vm))
+    }
+
+    /// Notes that a VM is over: it holds nothing any more and joins the past.
+    pub(crate) fn retire(&mut self, ended: VmVersion) {
+        self.fleet.release(ended.vm.id);
+        self.vms.remove(&ended.vm.id);
+        self.past.push_back(ended);
+        while self.past.len() > PAST_SHOWN {
+            self.past.pop_front();
+        }
+    }
+}
+
+impl VmEntry {
+    pub(crate) fn new(current: VmVersion, durable: bool) -> Self {
+        Self { current: watch::Sender::new(current), writer: Arc::new(tokio::sync::Mutex::new(())), durable }
+    }
+}

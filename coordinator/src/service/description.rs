@@ -1,0 +1,134 @@
+//! Owns how a host is described to the scheduler: its record, its profile, and what its agent last said, in one value.
+
+use std::sync::Arc;
+
+use reeve_common::hardware_profile::Capacity;
+use reeve_common::ids::HostId;
+use reeve_common::storage::PoolState;
+use reeve_common::units::{Mebibytes, Millicores};
+use reeve_common::utilization::HostSample;
+use reeve_scheduler::{ForeignUse, HostDescription, HostState, Measured};
+
+use super::Service;
+use super::core::{Heard, HostEntry, LastReport};
+use crate::config::CoordinatorConfig;
+
+/// The host as the scheduler is to see it. A host whose profile is not configured any more keeps its VMs and gets no
+/// new ones.
+pub(super) fn describe(entry: &HostEntry, config: &CoordinatorConfig) -> Option<HostDescription> {
+    let host = &entry.kept.value;
+    let realm = config.realms.get(&host.realm);
+    let profile = config.hardware_profiles.get(&host.profile);
+    let cost_function = profile
+        .and_then(|profile| config.cost_functions.get(&profile.cost_function))
+        .or_else(|| config.cost_functions.values().next())?;
+    let problem = match (realm, profile) {
+        (None, _) => Some(format!("realm {} is not in the configuration", host.realm)),
+        (_, None) => Some(format!("hardware profile {} is not in the configuration", host.profile)),
+        _ => storage_problem(entry),
+    };
+    let disabled = realm.is_none_or(|realm| realm.disabled);
+    Some(HostDescription {
+        id: host.id,
+        name: host.name.clone(),
+        realm: host.realm.clone(),
+        state: if disabled { HostState::Disabled } else { host.state },
+        connected: matches!(entry.heard, Heard::Connected { .. }),
+        draining: false,
+        capacity: profile
+            .map_or_else(Capacity::default, reeve_common::hardware_profile::HardwareProfile::capacity),
+        foreign: entry.report.as_ref().map_or_else(no_foreign_use, foreign_use),
+        storage_problem: problem,
+        labels: host.labels.clone(),
+        cost_function: Arc::clone(cost_function),
+    })
+}
+
+/// Why nothing can be started there although its agent is connected: it has not said what it has, does not reach its
+/// libvirt, or lacks a pool.
+fn storage_problem(entry: &HostEntry) -> Option<String> {
+    let Some(report) = &entry.report else {
+        return Some("its agent has not reported what it has yet".to_owned());
+    };
+    if !report.hypervisor_reachable {
+        return Some("libvirt does not answer the host's agent".to_owned());
+    }
+    report.pools.iter().find_map(|pool| match pool.state {
+        PoolState::Active { .. } => None,
+        PoolState::Inactive => Some(format!("storage pool {} is not started", pool.name)),
+        PoolState::Missing => Some(format!("storage pool {} is not defined", pool.name)),
+    })
+}
+
+const fn no_foreign_use() -> ForeignUse {
+    ForeignUse { cores: Millicores(0), memory: Mebibytes(0) }
+}
+
+/// What somebody else's running domains take.
+fn foreign_use(report: &LastReport) -> ForeignUse {
+    let running = report.foreign.iter().filter(|domain| domain.active);
+    running.fold(no_foreign_use(), |sum, domain| ForeignUse {
+        cores: Millicores(sum.cores.0.saturating_add(Millicores::from_cores(domain.vcpus).0)),
+        memory: Mebibytes(sum.memory.0.saturating_add(domain.memory.0)),
+    })
+}
+
+/// A sample as the cost functions see it: shares as fractions from 0 to 1, rates in MiB per second since the sample
+/// before. What was not measured is NaN, so that a term that needs it says "never here" instead of guessing.
+pub(super) fn measured(sample: &HostSample, before: Option<&HostSample>, memory: Mebibytes) -> Measured {
+    let fraction = |permille: u32| f64::from(permille) / 1000.0;
+    let pressure = |permille: Option<u32>| permille.map_or(f64::NAN, fraction);
+    let rate = |now: u64, earlier: Option<u64>| match (earlier, before) {
+        (Some(earlier), Some(before)) if sample.at > before.at => {
+            mebibytes(now.saturating_sub(earlier)) / sample.at.since(before.at).as_secs_f64()
+        }
+        _ => f64::NAN,
+    };
+    let network = |sample: &HostSample| sample.network_received.0.saturating_add(sample.network_sent.0);
+    Measured {
+        cpu_load: fraction(sample.cpu_permille),
+        memory_load: if memory.0 == 0 {
+            f64::NAN
+        } else {
+            mebibytes(sample.memory_used.bytes().0) / mebibytes(memory.bytes().0)
+        },
+        cpu_pressure: pressure(sample.cpu_pressure_permille),
+        memory_pressure: pressure(sample.memory_pressure_permille),
+        io_pressure: pressure(sample.io_pressure_permille),
+        network_rate: rate(network(sample), before.map(network)),
+        disk_rate: rate(disk(sample), before.map(disk)),
+    }
+}
+
+/// Bytes read and written by all VMs.
+fn disk(sample: &HostSample) -> u64 {
+    sample
+        .vms
+        .iter()
+        .fold(0_u64, |sum, vm| sum.saturating_add(vm.disk_read.0).saturating_add(vm.disk_written.0))
+}
+
+#[allow(clippy::cast_precision_loss)] // a measurement, shown with three digits
+fn mebibytes(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
+}
+
+impl Service {
+    /// Brings the scheduler's picture of one host up to date.
+    pub(super) fn describe_host(&self, id: HostId) {
+        let config = self.config();
+        let mut core = self.core();
+        let description = core.hosts.get(&id).and_then(|entry| describe(entry, &config));
+        match description {
+            Some(description) => core.fleet.upsert_host(description),
+            None => core.fleet.remove_host(id),
+        }
+    }
+
+    pub(super) fn describe_all_hosts(&self) {
+        let hosts: Vec<HostId> = self.core().hosts.keys().copied().collect();
+        for host in hosts {
+            self.describe_host(host);
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! Owns the following of what agents report: connections, reports, observations, samples. Every report is compared with
+//! the records; what differs is brought up to date or told again.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use reeve_common::ids::{HostId, RealmName, VmId};
+use reeve_common::protocol::{CommandBody, Hello, HostReport, Refusal, Welcome};
+use reeve_common::utilization::HostSample;
+use reeve_common::vm::{ObservedVm, VmObservation};
+use reeve_common::wire::RefusalCode;
+
+use super::Service;
+use super::core::{Heard, LastReport};
+use super::description::measured;
+use crate::agents::AgentHandle;
+use crate::model::vm_life;
+
+impl Service {
+    /// Whether the agent that says `hello` is welcome, and with which words.
+    ///
+    /// # Errors
+    /// The reason, for both sides' logs.
+    pub(crate) fn greet(&self, host: HostId, hello: &Hello) -> Result<Welcome, (RefusalCode, String)> {
+        let config = self.config();
+        let core = self.core();
+        let Some(entry) = core.hosts.get(&host) else {
+            let why = format!("host {host} was deleted, or never added, at this coordinator");
+            return Err((RefusalCode::RemovedHost, why));
+        };
+        let record = &entry.kept.value;
+        if record.realm != hello.realm {
+            let why = format!("host {} is in realm {}, not in {}", record.name, record.realm, hello.realm);
+            return Err((RefusalCode::WrongRealm, why));
+        }
+        let Some(realm) = config.realms.get(&record.realm) else {
+            let why = format!("realm {} is not in the coordinator's configuration", record.realm);
+            return Err((RefusalCode::TooBusy, why));
+        };
+        if hello.highest_epoch > self.inner.epoch {
+            let why = format!(
+                "this host has obeyed epoch {}, and this coordinator is in epoch {}: it was restored from an old backup, or another one has taken over",
+                hello.highest_epoch, self.inner.epoch
+            );
+            return Err((RefusalCode::NotInOffice, why));
+        }
+        Ok(Welcome { epoch: self.inner.epoch, realm: realm.settings(config.sample_interval) })
+    }
+
+    /// An agent is connected. Answers the one it takes the place of.
+    pub(crate) fn agent_connected(
+        &self,
+        host: HostId,
+        agent: AgentHandle,
+        hello: Hello,
+    ) -> Option<AgentHandle> {
+        let now = self.now();
+        let mut core = self.core();
+        let entry = core.hosts.get_mut(&host)?;
+        let name = entry.kept.value.name.clone();
+        entry.heard = Heard::Connected { since: now };
+        entry.inventory = Some(hello.inventory);
+        entry.refused = None;
+        // What it said before it was away may have changed: it takes new VMs once it has reported.
+        entry.report = None;
+        let before = entry.agent.replace(agent);
+        drop(core);
+        self.describe_host(host);
+        log::info!(REEVE_HOST:% = name; "host {name} is connected");
+        before
+    }
+
+    /// The connection `connection` to a host's agent is over; `silent_for` is how long nothing was heard by then.
+    pub(crate) fn agent_disconnected(&self, host: HostId, connection: u64, silent_for: Duration, why: &str) {
+        let now = self.now();
+        let mut core = self.core();
+        let Some(entry) = core.hosts.get_mut(&host) else { return };
+        if entry.agent.as_ref().is_none_or(|agent| agent.connection() != connection) {
+            return; // another connection has taken its place
+        }
+        let name = entry.kept.value.name.clone();
+        entry.agent = None;
+        let silent = u64::try_from(silent_for.as_millis()).unwrap_or(u64::MAX);
+        entry.heard = Heard::SilentSince(reeve_common::clock::Timestamp(now.0.saturating_sub(silent)));
+        core.fleet.set_measured(host, None);
+        drop(core);
+        self.describe_host(host);
+        log::warn!(REEVE_HOST:% = name; "host {name} is not connected any more: {why}");
+    }
+
+    /// The agent at a host's connection, if it is still that connection's.
+    pub(crate) fn agent_of(&self, host: HostId) -> Option<AgentHandle> {
+        self.core().hosts.get(&host)?.agent.clone()
+    }
+
+    /// An agent was turned away; remembered for whoever asks why the host is not connected.
+    pub(crate) fn agent_refused(&self, host: HostId, why: &str) {
+        if let Some(entry) = self.core().hosts.get_mut(&host) {
+            entry.refused = Some(why.to_owned());
+        }
+    }
+
+    /// A host tells all it has.
+    pub(crate) async fn follow_report(&self, host: HostId, report: HostReport) {
+        let reachable = report.hypervisor_reachable;
+        let mentioned: BTreeSet<VmId> = report.vms.iter().map(|seen| seen.vm).collect();
+        {
+            let mut core = self.core();
+            let known: BTreeSet<VmId> = core.vms.keys().copied().collect();
+            let Some(entry) = core.hosts.get_mut(&host) else { return };
+            entry.unmanaged = report
+                .vms
+                .iter()
+                .filter(|seen| !known.contains(&seen.vm) && !matches!(seen.observed, ObservedVm::Gone(_)))
+                .map(|seen| seen.vm)
+                .collect();
+            entry.report = Some(LastReport {
+                hypervisor_reachable: reachable,
+                foreign: report.foreign,
+                pools: report.pools,
+            });
+        }
+        self.describe_host(host);
+        for observation in &report.vms {
+            self.follow_vm(host, observation).await;
+            if vm_life::must_hear_again(&observation.observed) {
+                self.tell(observation.vm);
+            }
+        }
+        if reachable {
+            // Only when libvirt could be asked does absence mean anything.
+            let absent: Vec<VmId> = {
+                let core = self.core();
+                let here = core.living().filter(|current| current.vm.host == Some(host));
+                here.map(|current| current.vm.id).filter(|id| !mentioned.contains(id)).collect()
+            };
+            for id in absent {
+                let changed = self.change_vm(id, vm_life::apply_absence).await;
+                log_failure(id, changed);
+            }
+        }
+        self.inner.fleet_changed.notify_one();
+    }
+
+    /// A host tells that its libvirt went away or came back.
+    pub(crate) fn follow_hypervisor(&self, host: HostId, reachable: bool) {
+        {
+            let mut core = self.core();
+            let Some(entry) = core.hosts.get_mut(&host) else { return };
+            let name = entry.kept.value.name.clone();
+            match &mut entry.report {
+                Some(report) if report.hypervisor_reachable != reachable => {
+                    report.hypervisor_reachable = reachable;
+                    let words = if reachable { "answers again" } else { "does not answer its agent" };
+                    log::warn!(REEVE_HOST:% = name; "libvirt on host {name} {words}");
+                }
+                _ => return,
+            }
+        }
+        self.describe_host(host);
+        if reachable {
+            self.inner.fleet_changed.notify_one();
+        }
+    }
+
+    /// A host tells of one VM.
+    pub(crate) async fn follow_vm(&self, host: HostId, observation: &VmObservation) {
+        let id = observation.vm;
+        let known = self.core().any_vm(id);
+        match known {
+            Some(current) if current.vm.host == Some(host) && current.vm.state.is_final() => {
+                if matches!(observation.observed, ObservedVm::Gone(_)) {
+                    self.let_forget(Some(host), id, observation.generation);
+                } else {
+                    log::error!(REEVE_VM:% = id; "VM {} is over, and host {} still reports it as {:?}",
+                        current.vm.name, self.host_label(host), observation.observed);
+                }
+            }
+            Some(current) if current.vm.host == Some(host) => {
+                let changed =
+                    self.change_vm(id, |vm, now| vm_life::apply_observation(vm, observation, now)).await;
+                log_failure(id, changed);
+            }
+            Some(current) => {
+                log::error!(REEVE_VM:% = id; "host {} reports VM {}, which belongs on another host: it is left alone, look at it",
+                    self.host_label(host), current.vm.name);
+            }
+            None if matches!(observation.observed, ObservedVm::Gone(_)) => {
+                self.let_forget(Some(host), id, observation.generation);
+            }
+            None => {
+                log::warn!(REEVE_VM:% = id; "host {} runs a VM that no record knows: it is left alone",
+                    self.host_label(host));
+            }
+        }
+    }
+
+    /// A host tells how busy it is.
+    pub(crate) fn follow_sample(&self, host: HostId, sample: Arc<HostSample>) {
+        let mut core = self.core();
+        let Some(entry) = core.hosts.get_mut(&host) else { return };
+        let memory = entry.inventory.as_ref().map(|inventory| inventory.memory).unwrap_or_default();
+        let values = measured(&sample, entry.sample.as_deref(), memory);
+        entry.sample = Some(sample);
+        core.fleet.set_measured(host, Some(values));
+    }
+
+    /// A host has refused a VM's wish for good.
+    pub(crate) async fn wish_refused(&self, id: VmId, refusal: &Refusal) {
+        if let Refusal::StaleEpoch { highest, .. } = refusal {
+            log::error!(REEVE_VM:% = id; "another coordinator has taken over (epoch {highest}): stop this one");
+            return;
+        }
+        let why = refusal.to_string();
+        let changed = self.change_vm(id, |vm, now| vm_life::give_up(vm, &why, now)).await;
+        log_failure(id, changed);
+    }
+
+    /// What is wished for a VM on this host, as a command; none when it is over or not on this host.
+    pub(crate) fn wish_for(&self, host: HostId, id: VmId) -> Option<CommandBody> {
+        let vm = self.core().vm(id)?.vm;
+        let here = vm.host == Some(host) && !vm.state.is_final();
+        here.then(|| CommandBody::EnsureVm { vm: id, generation: vm.generation, desired: vm.desired() })
+    }
+
+    /// A host's realm.
+    pub(crate) fn realm_of(&self, host: HostId) -> Option<RealmName> {
+        self.core().hosts.get(&host).map(|entry| entry.kept.value.realm.clone())
+    }
+
+    /// A host's name for logs.
+    pub(crate) fn host_label_of(&self, host: HostId) -> String {
+        self.host_label(host)
+    }
+
+    /// Sends every connected agent what it must know of its realm.
+    pub(super) fn configure_agents(&self) {
+        let config = self.config();
+        let core = self.core();
+        for entry in core.hosts.values() {
+            if let (Some(agent), Some(realm)) = (&entry.agent, config.realms.get(&entry.kept.value.realm)) {
+                agent.queue().push_settings(realm.settings(config.sample_interval));
+            }
+        }
+    }
+}
+
+/// A change that could not be made durable is tried again at the agent's next report.
+fn log_failure(id: VmId, changed: Result<(), super::ServiceError>) {
+    if let Err(error) = changed {
+        log::error!(REEVE_VM:% = id; "what its host reports of VM {id} could not be recorded: {error}");
+    }
+}

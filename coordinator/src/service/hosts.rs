@@ -1,0 +1,159 @@
+//! Owns the hosts' changes: added, given a state, deleted.
+
+use std::sync::Arc;
+
+use reeve_common::ids::{HostId, HostName, RealmName};
+use reeve_scheduler::HostState;
+
+use super::catalogue::{check_labels, check_text, in_use, taken};
+use super::core::{HostEntry, Kept};
+use super::views::HostView;
+use super::{Actor, Service, ServiceError};
+use crate::config::Realm;
+use crate::model::host::{Host, NewHost};
+use crate::records::{HOST_COUNTER, Record, host_key};
+use crate::store::{Batch, Precondition, next_id};
+
+impl Service {
+    /// Adds a host. Its agent joins with a token afterwards.
+    ///
+    /// # Errors
+    /// [`ServiceError`] when the name is taken, the realm or profile unknown, or the store fails.
+    pub async fn add_host(&self, new: NewHost, actor: &Actor) -> Result<HostView, ServiceError> {
+        check_text("uri", &new.uri)?;
+        check_labels(&new.labels)?;
+        let _writer = self.inner.catalogue_writer.lock().await;
+        self.known_realm(&new.realm)?;
+        let config = self.config();
+        if !config.hardware_profiles.contains_key(&new.profile) {
+            return Err(ServiceError::not_found("hardware profile", &new.profile, "reeve profile list"));
+        }
+        if self.core().host_named(&new.name).is_some() {
+            return Err(taken("host", &new.name));
+        }
+        let number = next_id(self.store(), HOST_COUNTER)
+            .await
+            .map_err(|error| ServiceError::internal(crate::chain(&error)))?;
+        let number =
+            u32::try_from(number).map_err(|_| ServiceError::internal("no more hosts can be numbered"))?;
+        let host = Host {
+            id: HostId(number),
+            name: new.name,
+            realm: new.realm,
+            uri: new.uri,
+            profile: new.profile,
+            state: new.state,
+            labels: new.labels,
+            added_at: self.now(),
+            joined_at: None,
+        };
+        let id = host.id;
+        let kept = self.insert(host_key(id), host, "host", actor).await?;
+        self.core().hosts.insert(id, HostEntry::new(kept));
+        self.describe_host(id);
+        self.host_by_id(id)
+    }
+
+    /// Gives a host another state.
+    ///
+    /// # Errors
+    /// [`ServiceError`] when there is no such host or the store fails.
+    pub async fn set_host_state(
+        &self,
+        name: &HostName,
+        state: HostState,
+        actor: &Actor,
+    ) -> Result<HostView, ServiceError> {
+        let id = self.host_id(name)?;
+        self.change_host(id, |host| host.state = state).await?;
+        log::info!(REEVE_HOST:% = name, REEVE_OPERATOR:% = actor.name; "host {name} is {state} now, by {}", actor.name);
+        self.describe_host(id);
+        // A host that may be spoken to again hears what was wished meanwhile.
+        self.tell_host_everything(id);
+        self.inner.fleet_changed.notify_one();
+        self.host_by_id(id)
+    }
+
+    /// Deletes a host. Its agent is cut off at once, and its certificate opens nothing any more.
+    ///
+    /// # Errors
+    /// [`ServiceError`] when there is no such host, a VM is on it, or the store fails.
+    pub async fn delete_host(&self, name: &HostName, actor: &Actor) -> Result<(), ServiceError> {
+        let _writer = self.inner.catalogue_writer.lock().await;
+        let id = self.host_id(name)?;
+        // From here on nothing new is placed there; what is being placed right now is seen below.
+        self.core().fleet.remove_host(id);
+        let found = {
+            let core = self.core();
+            let vm = core.holding().find(|vm| vm.host == Some(id) && !vm.state.is_final());
+            let version = core.hosts.get(&id).map(|entry| entry.kept.version);
+            (vm, version)
+        };
+        let (vm, Some(version)) = found else {
+            return Err(ServiceError::not_found("host", name, "reeve host list"));
+        };
+        if let Some(vm) = vm {
+            self.restore_host(id);
+            return Err(in_use("host", name, "VM", &vm.name, "reeve vm shutdown"));
+        }
+        if let Err(error) = self.remove(host_key(id), version, "host", actor).await {
+            self.restore_host(id);
+            return Err(error);
+        }
+        let entry = self.core().hosts.remove(&id);
+        if let Some(agent) = entry.and_then(|entry| entry.agent) {
+            agent.cut_off("this host was deleted");
+        }
+        Ok(())
+    }
+
+    /// Puts a host back into the scheduler's picture together with what is on it.
+    fn restore_host(&self, id: HostId) {
+        self.describe_host(id);
+        let mut core = self.core();
+        let on_it: Vec<_> = core.holding().filter(|vm| vm.host == Some(id) && vm.holds_capacity()).collect();
+        for vm in on_it {
+            core.fleet.restore(vm.id, id, &vm.request);
+        }
+    }
+
+    /// Changes a host's record and makes it durable.
+    pub(super) async fn change_host(
+        &self,
+        id: HostId,
+        change: impl FnOnce(&mut Host),
+    ) -> Result<(), ServiceError> {
+        let _writer = self.inner.catalogue_writer.lock().await;
+        let Some(kept) = self.core().hosts.get(&id).map(|entry| entry.kept.clone()) else {
+            return Err(ServiceError::not_found("host", id, "reeve host list"));
+        };
+        let mut host = Host::clone(&kept.value);
+        change(&mut host);
+        if host == *kept.value {
+            return Ok(());
+        }
+        let text = host.encode().map_err(|error| ServiceError::internal(error.to_string()))?;
+        let version =
+            self.write(Batch::new().put(host_key(id), Precondition::At(kept.version), text)).await?;
+        if let Some(entry) = self.core().hosts.get_mut(&id) {
+            entry.kept = Kept { version, value: Arc::new(host) };
+        }
+        Ok(())
+    }
+
+    pub(super) fn host_id(&self, name: &HostName) -> Result<HostId, ServiceError> {
+        let core = self.core();
+        let entry =
+            core.host_named(name).ok_or_else(|| ServiceError::not_found("host", name, "reeve host list"))?;
+        Ok(entry.kept.value.id)
+    }
+
+    /// The realm of this name in the configuration in force.
+    pub(super) fn known_realm(&self, name: &RealmName) -> Result<Realm, ServiceError> {
+        self.config()
+            .realms
+            .get(name)
+            .cloned()
+            .ok_or_else(|| ServiceError::not_found("realm", name, "reeve realm list"))
+    }
+}

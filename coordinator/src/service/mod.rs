@@ -1,0 +1,220 @@
+//! Owns the coordinator's doings: what the API asks for and what agents report end up here, one method each.
+//!
+//! ```text
+//!   API ──▶ Service ◀── agent sessions
+//!             │ 1. decide, on values, under a lock held for microseconds (`core`)
+//!             │ 2. make it durable (`store`)
+//!             │ 3. show it, and only then tell the agents
+//! ```
+//!
+//! Must not: speak HTTP or QUIC, or change a VM other than by the pure rules in `model`.
+
+mod catalogue;
+pub(crate) mod core;
+mod description;
+mod drives;
+mod error;
+mod following;
+mod hosts;
+mod placing;
+mod reading;
+mod starting;
+mod stopping;
+mod tokens;
+mod views;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use reeve_common::clock::{Clock, Timestamp};
+use reeve_common::ids::Epoch;
+use tokio::sync::Notify;
+
+use self::core::{Core, HostEntry, Kept, VmEntry, VmVersion};
+use crate::config::CoordinatorConfig;
+use crate::model::configuration::Configuration;
+use crate::model::drive::Drive;
+use crate::model::host::Host;
+use crate::model::image::Image;
+use crate::model::setup::Setup;
+use crate::model::vm::Vm;
+use crate::pki::Authority;
+use crate::records::{self, Record};
+use crate::store::{Collection, CounterError, RecordError, Store, StoreError, next_epoch};
+
+pub use self::drives::NewDrive;
+pub use self::error::{ErrorKind, ServiceError};
+pub use self::reading::Status;
+pub use self::tokens::StoredTokens;
+pub(crate) use self::tokens::agent_address;
+pub use self::views::{HostView, JoinToken, ProfileView, RealmView, VmDetail, VmLog, VmView};
+
+/// Who asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Actor {
+    /// Their user id on the coordinator's machine.
+    pub uid: u32,
+    /// Their user name, or the id as text.
+    pub name: String,
+}
+
+/// Why the coordinator could not take up its work.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The store failed.
+    #[error("the store cannot be read")]
+    Store(#[from] StoreError),
+    /// A record cannot be understood.
+    #[error("the store holds something that cannot be used")]
+    Record(#[from] RecordError),
+    /// The term of office could not be advanced.
+    #[error("the epoch cannot be advanced")]
+    Epoch(#[from] CounterError),
+}
+
+/// The coordinator. Cheap to clone; all clones are one.
+#[derive(Clone)]
+pub struct Service {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    config: RwLock<Arc<CoordinatorConfig>>,
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    authority: Arc<Authority>,
+    epoch: Epoch,
+    started_at: Timestamp,
+    core: Mutex<Core>,
+    /// Held while a record of the catalogue or a host is being changed; VMs have a lock each.
+    catalogue_writer: tokio::sync::Mutex<()>,
+    /// Something happened that may let a waiting VM be placed.
+    fleet_changed: Notify,
+}
+
+impl std::fmt::Debug for Service {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Service").field("epoch", &self.inner.epoch).finish_non_exhaustive()
+    }
+}
+
+impl Service {
+    /// Takes up the work where the store left it, in a new epoch.
+    ///
+    /// # Errors
+    /// [`OpenError`] when the store cannot be read or holds what this release does not understand. Nothing is guessed.
+    pub async fn open(
+        config: CoordinatorConfig,
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        authority: Arc<Authority>,
+    ) -> Result<Self, OpenError> {
+        let epoch = next_epoch(store.as_ref()).await?;
+        let started_at = clock.now();
+        let mut core = Core::new();
+        load(store.as_ref(), &mut core).await?;
+        let service = Self {
+            inner: Arc::new(Inner {
+                config: RwLock::new(Arc::new(config)),
+                store,
+                clock,
+                authority,
+                epoch,
+                started_at,
+                core: Mutex::new(core),
+                catalogue_writer: tokio::sync::Mutex::new(()),
+                fleet_changed: Notify::new(),
+            }),
+        };
+        service.rebuild_fleet();
+        Ok(service)
+    }
+
+    /// This coordinator's epoch.
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        self.inner.epoch
+    }
+
+    /// The configuration in force.
+    #[must_use]
+    pub fn config(&self) -> Arc<CoordinatorConfig> {
+        Arc::clone(&self.inner.config.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The certificate authority.
+    #[must_use]
+    pub fn authority(&self) -> Arc<Authority> {
+        Arc::clone(&self.inner.authority)
+    }
+
+    /// Takes a new configuration into use and tells the hosts what of it concerns them.
+    pub fn reconfigure(&self, config: CoordinatorConfig) {
+        *self.inner.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+        self.describe_all_hosts();
+        self.configure_agents();
+        self.inner.fleet_changed.notify_one();
+    }
+
+    fn now(&self) -> Timestamp {
+        self.inner.clock.now()
+    }
+
+    fn core(&self) -> MutexGuard<'_, Core> {
+        // A panic under the lock is a bug; what it protects is rebuilt from the store at the next start, and
+        // refusing all service until then would be worse than going on.
+        self.inner.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn store(&self) -> &dyn Store {
+        self.inner.store.as_ref()
+    }
+
+    /// Puts the hosts and what runs on them into the scheduler's picture.
+    fn rebuild_fleet(&self) {
+        self.describe_all_hosts();
+        let mut core = self.core();
+        let holding: Vec<Arc<Vm>> = core.holding().filter(|vm| vm.holds_capacity()).collect();
+        for vm in holding {
+            if let Some(host) = vm.host {
+                core.fleet.restore(vm.id, host, &vm.request);
+            }
+        }
+    }
+}
+
+async fn records_of<T: Record>(store: &dyn Store, collection: Collection) -> Result<Vec<Kept<T>>, OpenError> {
+    let mut records = Vec::new();
+    for stored in store.list(collection.prefix()).await? {
+        records.push(Kept { version: stored.version, value: Arc::new(T::decode(&stored)?) });
+    }
+    Ok(records)
+}
+
+async fn load(store: &dyn Store, core: &mut Core) -> Result<(), OpenError> {
+    for kept in records_of::<Host>(store, records::HOSTS).await? {
+        core.hosts.insert(kept.value.id, HostEntry::new(kept));
+    }
+    for kept in records_of::<Image>(store, records::IMAGES).await? {
+        core.images.insert(kept.value.name.clone(), kept);
+    }
+    for kept in records_of::<Setup>(store, records::SETUPS).await? {
+        core.setups.insert(kept.value.name.clone(), kept);
+    }
+    for kept in records_of::<Configuration>(store, records::CONFIGURATIONS).await? {
+        core.configurations.insert(kept.value.name.clone(), kept);
+    }
+    for kept in records_of::<Drive>(store, records::DRIVES).await? {
+        core.drives.insert(kept.value.name.clone(), kept);
+    }
+    for Kept { version, value } in records_of::<Vm>(store, records::VMS).await? {
+        core.vms.insert(value.id, VmEntry::new(VmVersion { version, vm: value }, true));
+    }
+    let past = records_of::<Vm>(store, records::PAST_VMS).await?;
+    let hidden = past.len().saturating_sub(core::PAST_SHOWN);
+    core.past = past
+        .into_iter()
+        .skip(hidden)
+        .map(|Kept { version, value }| VmVersion { version, vm: value })
+        .collect();
+    Ok(())
+}

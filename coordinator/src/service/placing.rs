@@ -1,0 +1,159 @@
+//! Owns the choosing of hosts: the decision, its explanation, and the waiting VMs that are tried again when the fleet
+//! changes. A chosen host's capacity is held from the moment of the choice, and freed if it cannot be made durable.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use reeve_common::clock::Timestamp;
+use reeve_common::ids::{SetupName, VmId};
+use reeve_scheduler::Explanation;
+
+use super::core::Core;
+use super::{Service, ServiceError};
+use crate::model::admission;
+use crate::model::explanation::PlacementDecision;
+use crate::model::vm::{Vm, Wish};
+use crate::model::vm_state::VmState;
+use crate::records::{DECISIONS, Record};
+use crate::store::{Batch, Precondition};
+
+impl Service {
+    /// Where a VM of this setup would go, and why: nothing is reserved.
+    ///
+    /// # Errors
+    /// [`ServiceError`] when there is no such setup.
+    pub fn simulate(
+        &self,
+        name: &SetupName,
+        user: Option<(String, String)>,
+    ) -> Result<Explanation, ServiceError> {
+        let setup = self.setup(name)?;
+        let (owner, team) = user.unwrap_or_default();
+        Ok(self.core().fleet.explain(&admission::request(&setup, &owner, &team)))
+    }
+
+    /// Tries every waiting VM again, the one that has waited longest first.
+    pub(crate) async fn place_waiting(&self) {
+        let waiting: BTreeMap<(Timestamp, VmId), ()> = {
+            let core = self.core();
+            let waits = |vm: &Arc<Vm>| vm.host.is_none() && vm.wish == Wish::Run && !vm.state.is_final();
+            core.living()
+                .map(|current| current.vm)
+                .filter(waits)
+                .map(|vm| ((vm.requested_at, vm.id), ()))
+                .collect()
+        };
+        for (_, id) in waiting.into_keys() {
+            if let Err(error) = self.place_again(id).await {
+                log::warn!(REEVE_VM:% = id; "VM {id} could not be placed again: {error}");
+            }
+        }
+    }
+
+    /// Waits for changes of the fleet and tries the waiting VMs again; never returns.
+    pub async fn keep_placing(self) {
+        loop {
+            self.inner.fleet_changed.notified().await;
+            self.place_waiting().await;
+        }
+    }
+
+    async fn place_again(&self, id: VmId) -> Result<(), ServiceError> {
+        let Some(writer) = self.writer(id) else { return Ok(()) };
+        let _writer = writer.lock().await;
+        let Some(current) = self.core().vm(id) else { return Ok(()) };
+        if current.vm.host.is_some() || current.vm.wish != Wish::Run || current.vm.state.is_final() {
+            return Ok(());
+        }
+        let now = self.now();
+        let Some((vm, decision)) = ({
+            let mut core = self.core();
+            choose(&mut core, &current.vm, now)
+        }) else {
+            return Ok(()); // still nowhere: its record says so already
+        };
+        self.log_decision(&vm, &decision);
+        let stored = async {
+            let text = decision.encode().map_err(|error| ServiceError::internal(error.to_string()))?;
+            let batch = Batch::new().put(DECISIONS.key(&id), Precondition::Any, text);
+            self.write_vm(batch, &vm, Precondition::At(current.version)).await
+        }
+        .await;
+        match stored {
+            Ok(version) => {
+                self.show_vm(version, vm);
+                self.tell(id);
+                Ok(())
+            }
+            Err(error) => {
+                self.core().fleet.release(id);
+                Err(error)
+            }
+        }
+    }
+
+    /// Writes a decision's explanation where the realm asks for it (`log-scheduling`).
+    pub(super) fn log_decision(&self, vm: &Vm, decision: &PlacementDecision) {
+        let config = self.config();
+        if !config.realms.get(&vm.realm).is_some_and(|realm| realm.log_scheduling) {
+            return;
+        }
+        for host in &decision.explanation.hosts {
+            let chosen = decision.explanation.chosen == Some(host.host);
+            let judgement = match &host.reason {
+                Some(reason) => format!("not feasible: {reason}"),
+                None => {
+                    let terms: Vec<String> = host
+                        .terms
+                        .iter()
+                        .map(|term| format!("{} {:.4} -> {:.4}", term.name, term.before, term.after))
+                        .collect();
+                    format!("cost {:.4} -> {:.4} ({})", host.before, host.after, terms.join(", "))
+                }
+            };
+            log::info!(REEVE_VM:% = vm.id, REEVE_HOST:% = host.name, REEVE_REALM:% = vm.realm;
+                "scheduling {}: host {}{}: {judgement}", vm.name, host.name, if chosen { " (chosen)" } else { "" });
+        }
+    }
+}
+
+/// Chooses a host for a VM that has none and holds its capacity; none when no host is feasible. The choice and the
+/// holding are one step under the lock, and the holding checks again with the same rule.
+pub(super) fn choose(core: &mut Core, vm: &Vm, now: Timestamp) -> Option<(Vm, PlacementDecision)> {
+    let host = core.fleet.decide(&vm.request)?;
+    let explanation = core.fleet.explain(&vm.request);
+    if let Err(reason) = core.fleet.reserve(vm.id, host, &vm.request) {
+        log::error!(REEVE_VM:% = vm.id; "host {host} was chosen and does not fit: {reason}");
+        return None;
+    }
+    let mut placed = vm.clone();
+    placed.host = Some(host);
+    placed.enter(VmState::Placed, None, now);
+    Some((placed, PlacementDecision::new(explanation, now)))
+}
+
+/// Why no host takes a request, in one line: how many hosts say what.
+pub(super) fn refusal_summary(explanation: &Explanation) -> String {
+    if explanation.hosts.is_empty() {
+        return "there are no hosts; `reeve host add` makes one known".to_owned();
+    }
+    let mut reasons: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for host in &explanation.hosts {
+        let reason = host.reason.as_deref().unwrap_or("feasible");
+        reasons.entry(reason).or_default().push(host.name.as_str());
+    }
+    let parts: Vec<String> = reasons
+        .iter()
+        .take(REASONS_SHOWN)
+        .map(|(reason, hosts)| match hosts.as_slice() {
+            [one] => format!("{one}: {reason}"),
+            many => format!("{} hosts: {reason}", many.len()),
+        })
+        .collect();
+    let more = reasons.len().saturating_sub(REASONS_SHOWN);
+    let rest = if more > 0 { format!("; and {more} more reasons") } else { String::new() };
+    format!("no host can take it: {}{rest}", parts.join("; "))
+}
+
+/// How many different reasons a one-line summary names.
+const REASONS_SHOWN: usize = 4;

@@ -1,0 +1,166 @@
+//! Owns the start of a VM: admitted, placed, recorded, and only then told to its host.
+
+use std::sync::Arc;
+
+use reeve_common::ids::{ConfigurationName, VmId};
+
+use super::catalogue::{find_configuration, find_setup};
+use super::core::{Core, VmEntry, VmVersion};
+use super::placing::{choose, refusal_summary};
+use super::views::VmDetail;
+use super::{Actor, Service, ServiceError};
+use crate::model::admission::{Parts, admit};
+use crate::model::drive::Drive;
+use crate::model::explanation::PlacementDecision;
+use crate::model::vm::Vm;
+use crate::model::vm_state::VmState;
+use crate::records::{DECISIONS, Record, vm_key};
+use crate::store::{Batch, Precondition, Version};
+
+/// How many VMs may wait for a place. Beyond it a start is refused at once: whoever sends so many should look.
+const WAITING_MAX: usize = 10_000;
+
+impl Service {
+    /// Starts a VM of a configuration. Returns as soon as the VM is durably placed, or durably waiting for a place.
+    ///
+    /// # Errors
+    /// [`ServiceError`] when the configuration cannot be started as it is, a drive of it is in use, or the store fails.
+    pub async fn start_vm(&self, name: &ConfigurationName, actor: &Actor) -> Result<VmDetail, ServiceError> {
+        let id = VmId::random();
+        let (vm, decision) = self.admit_and_hold(id, name)?;
+        self.log_decision(&vm, &decision);
+        match self.store_new(&vm, &decision).await {
+            Ok(version) => {
+                let mut core = self.core();
+                if let Some(entry) = core.vms.get_mut(&id) {
+                    entry.durable = true;
+                }
+                drop(core);
+                log::info!(REEVE_VM:% = id, REEVE_REALM:% = vm.realm, REEVE_OPERATOR:% = actor.name;
+                    "VM {} requested by {}: {}", vm.name, actor.name, vm.reason.as_deref().unwrap_or("placed"));
+                self.show_vm(version, vm);
+                self.tell(id);
+                self.vm_detail(id)
+            }
+            Err(error) => {
+                let mut core = self.core();
+                core.fleet.release(id);
+                core.vms.remove(&id);
+                Err(error)
+            }
+        }
+    }
+
+    /// One step under the lock: everything looked up, drives found free, a host chosen, capacity and drives held.
+    fn admit_and_hold(
+        &self,
+        id: VmId,
+        name: &ConfigurationName,
+    ) -> Result<(Vm, PlacementDecision), ServiceError> {
+        let config = self.config();
+        let now = self.now();
+        let mut core = self.core();
+        let configuration = find_configuration(&core, name)?;
+        let setup = find_setup(&core, &configuration.setup)?;
+        let image = core
+            .images
+            .get(&setup.image)
+            .map(|kept| Arc::clone(&kept.value))
+            .ok_or_else(|| ServiceError::not_found("image", &setup.image, "reeve image list"))?;
+        let drives = configuration
+            .drives
+            .iter()
+            .map(|wanted| {
+                core.drives
+                    .get(&wanted.drive)
+                    .map(|kept| Arc::clone(&kept.value))
+                    .ok_or_else(|| ServiceError::not_found("drive", &wanted.drive, "reeve drive list"))
+            })
+            .collect::<Result<Vec<Arc<Drive>>, ServiceError>>()?;
+        let realm = config
+            .realms
+            .get(&setup.realm)
+            .ok_or_else(|| ServiceError::not_found("realm", &setup.realm, "reeve realm list"))?;
+        let borrowed: Vec<&Drive> = drives.iter().map(AsRef::as_ref).collect();
+        let parts =
+            Parts { configuration: &configuration, setup: &setup, image: &image, drives: &borrowed, realm };
+        let vm = admit(id, parts, now).map_err(|error| ServiceError::conflict(error.to_string()))?;
+        check_drives(&core, &vm)?;
+        let (vm, decision) = match choose(&mut core, &vm, now) {
+            Some(placed) => placed,
+            None => {
+                check_waiting(&core)?;
+                let explanation = core.fleet.explain(&vm.request);
+                let mut waiting = vm;
+                waiting.enter(VmState::Unplaceable, Some(refusal_summary(&explanation)), now);
+                (waiting, PlacementDecision::new(explanation, now))
+            }
+        };
+        let current = VmVersion { version: Version::default(), vm: Arc::new(vm.clone()) };
+        core.vms.insert(id, VmEntry::new(current, false));
+        Ok((vm, decision))
+    }
+
+    async fn store_new(&self, vm: &Vm, decision: &PlacementDecision) -> Result<Version, ServiceError> {
+        let text = decision.encode().map_err(|error| ServiceError::internal(error.to_string()))?;
+        let batch = Batch::new().put(DECISIONS.key(&vm.id), Precondition::Any, text);
+        self.write_vm(batch, vm, Precondition::Absent).await
+    }
+
+    /// Makes a VM's record durable together with the rest of a batch.
+    pub(super) async fn write_vm(
+        &self,
+        batch: Batch,
+        vm: &Vm,
+        precondition: Precondition,
+    ) -> Result<Version, ServiceError> {
+        let internal = |error: String| ServiceError::internal(error);
+        let text = vm.encode().map_err(|error| internal(error.to_string()))?;
+        let key = vm_key(vm).map_err(|error| internal(error.to_string()))?;
+        self.write(batch.put(key, precondition, text)).await
+    }
+
+    /// Shows a VM's record after it was made durable.
+    pub(super) fn show_vm(&self, version: Version, vm: Vm) {
+        let current = VmVersion { version, vm: Arc::new(vm) };
+        let mut core = self.core();
+        let over = current.vm.state.is_final();
+        if let Some(entry) = core.vms.get(&current.vm.id) {
+            entry.current.send_replace(current.clone());
+        }
+        if over {
+            core.retire(current);
+        }
+    }
+}
+
+/// One drive is written by one VM at most, and not read by another meanwhile.
+fn check_drives(core: &Core, vm: &Vm) -> Result<(), ServiceError> {
+    for wanted in &vm.spec.drives {
+        let rival = core.holding().filter(|other| !other.state.is_final()).find(|other| {
+            other.spec.drives.iter().any(|held| {
+                held.pool == wanted.pool
+                    && held.volume == wanted.volume
+                    && other.realm == vm.realm
+                    && !(held.read_only && wanted.read_only)
+            })
+        });
+        if let Some(rival) = rival {
+            return Err(ServiceError::conflict(format!(
+                "drive {} is in use by VM {} ({})",
+                wanted.volume, rival.name, rival.state
+            ))
+            .advise(format!("a drive has one writer: `reeve vm shutdown {}` first", rival.name)));
+        }
+    }
+    Ok(())
+}
+
+fn check_waiting(core: &Core) -> Result<(), ServiceError> {
+    let waiting = core.holding().filter(|vm| vm.host.is_none()).count();
+    if waiting >= WAITING_MAX {
+        return Err(ServiceError::unavailable(format!("{waiting} VMs are waiting for a place already"))
+            .advise("`reeve vm list` shows them"));
+    }
+    Ok(())
+}

@@ -1,0 +1,110 @@
+//! Owns what the service shows: records joined with what is only known in memory (connections, samples, usage).
+
+use std::sync::Arc;
+
+use reeve_common::clock::Timestamp;
+use reeve_common::hardware_profile::{Capacity, HardwareProfile};
+use reeve_common::ids::{HostId, HostName, VmId};
+use reeve_common::storage::PoolReport;
+use reeve_common::utilization::{HostInventory, HostSample};
+use reeve_common::vm::ForeignDomain;
+use reeve_scheduler::HostUsage;
+
+use crate::config::Realm;
+use crate::model::explanation::PlacementDecision;
+use crate::model::host::{Connection, Host};
+use crate::model::vm::Vm;
+use crate::model::vm_state::VmState;
+
+/// A realm and what is in it.
+#[derive(Debug, Clone)]
+pub struct RealmView {
+    /// As configured.
+    pub realm: Realm,
+    /// Hosts in it.
+    pub hosts: usize,
+    /// Those connected now.
+    pub connected_hosts: usize,
+    /// VMs in it that are not over.
+    pub vms: usize,
+}
+
+/// A hardware profile and its use.
+#[derive(Debug, Clone)]
+pub struct ProfileView {
+    /// As configured.
+    pub profile: HardwareProfile,
+    /// What VMs may be promised on such a host.
+    pub capacity: Capacity,
+    /// The hosts that have it.
+    pub hosts: Vec<HostName>,
+}
+
+/// A host and all that is known of it.
+#[derive(Debug, Clone)]
+pub struct HostView {
+    /// Its record.
+    pub host: Host,
+    /// Whether its agent is heard.
+    pub connection: Connection,
+    /// Capacity, and what of it is promised; none while its profile is not in the configuration.
+    pub usage: Option<HostUsage>,
+    /// What it is, as its agent last said.
+    pub inventory: Option<HostInventory>,
+    /// How busy it is, as its agent last said.
+    pub sample: Option<HostSample>,
+    /// Our VMs on it.
+    pub vms: Vec<VmId>,
+    /// Somebody else's domains on it.
+    pub foreign: Vec<ForeignDomain>,
+    /// Its realm's pools there.
+    pub pools: Vec<PoolReport>,
+    /// Whether its libvirt answers its agent; none while it is not connected.
+    pub hypervisor_reachable: Option<bool>,
+    /// What an administrator should know, in words.
+    pub warnings: Vec<String>,
+}
+
+/// A VM as people see it.
+#[derive(Debug, Clone)]
+pub struct VmView {
+    /// Its record.
+    pub vm: Arc<Vm>,
+    /// Its state as far as it can be known now: *unknown* on a lost host.
+    pub state: VmState,
+    /// The name of its host.
+    pub host: Option<(HostId, HostName)>,
+    /// Grows with every change of the record: what `Service::vm_changed` waits for.
+    pub version: u64,
+}
+
+/// One VM with what led it where it is.
+#[derive(Debug, Clone)]
+pub struct VmDetail {
+    /// The VM.
+    pub view: VmView,
+    /// The decision that placed it, or did not.
+    pub decision: Option<PlacementDecision>,
+}
+
+/// What can be read of a VM's past.
+#[derive(Debug, Clone)]
+pub struct VmLog {
+    /// The VM.
+    pub view: VmView,
+    /// The end of its console's output, made printable except for line ends.
+    pub console: Option<String>,
+    /// Why there is no console output.
+    pub console_problem: Option<String>,
+}
+
+/// A join line, shown once.
+#[derive(Debug, Clone)]
+pub struct JoinToken {
+    /// The line to give to `reeve-agent join`.
+    pub line: String,
+    /// For which host.
+    pub host: HostName,
+    /// Until when it can be used.
+    pub expires_at: Timestamp,
+}

@@ -1,0 +1,13 @@
+//! The command line against the API, in one process: `reeve` as a person types it, a real coordinator over a store in
+//! memory, and the socket between them. No host is connected here; real guests are the lab's.
+
+// A test's helper fails by panicking.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod api_alone;
+mod catalogue;
+mod coordinator;
+mod refusals;
+mod scripted;
+mod typed;
+mod waiting;

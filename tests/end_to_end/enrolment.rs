@@ -1,0 +1,49 @@
+//! Hosts that join, and those that may not.
+
+use anyhow::Result;
+use nix::sys::signal::Signal;
+use reeve_tests::harness::TestLab;
+use reeve_tests::lab::{CoordinatorSettings, Daemon};
+
+#[test]
+fn a_join_line_lets_one_host_in_once() -> Result<()> {
+    let lab = TestLab::new("join", 2, &[])?;
+    lab.found_coordinator(lab.workspace(), &CoordinatorSettings::default())?;
+    let hosts = lab.description().hosts.clone();
+    for host in &hosts {
+        lab.add_host(host)?;
+    }
+    let line = lab.join_token("host1")?;
+    lab.join("host1", &line)?;
+    let reused = lab.join("host2", &line).unwrap_err().to_string();
+    assert!(reused.contains("used"), "{reused}");
+    lab.start(Daemon::Agent, &lab.host(1))?;
+    lab.wait_for_connection("host1", "connected")?;
+    assert_eq!(lab.reeve_json(&["host", "show", "host2"])?["connection"], "never-joined");
+    lab.finish()
+}
+
+/// A deleted host's session ends at once, and its certificate opens nothing any more.
+#[test]
+fn a_deleted_host_is_out() -> Result<()> {
+    let lab = TestLab::with_product("deleted", 1, &[], &CoordinatorSettings::default())?;
+    let host = lab.description().hosts[0].clone();
+    lab.reeve(&["host", "delete", "host1"])?;
+    lab.add_host(&host)?;
+    if lab.is_running(Daemon::Agent, &lab.host(1)) {
+        lab.kill(Daemon::Agent, &lab.host(1), Signal::SIGKILL)?;
+    }
+    lab.start(Daemon::Agent, &lab.host(1))?;
+    let refused = reeve_tests::harness::waiting::poll_until(
+        "the agent to be refused",
+        std::time::Duration::from_secs(30),
+        || {
+            let log = std::fs::read_to_string(lab.description().log_directory().join("host1.agent.log"))?;
+            Ok(log.lines().any(|line| line.contains("refused")).then_some(()))
+        },
+    );
+    let shown = lab.reeve_json(&["host", "show", "host1"])?;
+    assert_eq!(shown["connection"], "never-joined", "an old certificate let the host in");
+    refused?;
+    lab.finish()
+}

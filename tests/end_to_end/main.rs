@@ -1,0 +1,10 @@
+//! The whole product on several isolated hosts with real libvirt and real guests: the path from a request to a guest
+//! that has registered, and what must survive when its parts are killed, cut off or lied to.
+
+mod drives;
+mod enrolment;
+mod fleet;
+mod hostile;
+mod kills;
+mod partition;
+mod path;

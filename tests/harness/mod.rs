@@ -1,0 +1,8 @@
+//! Owns what end-to-end tests are written with, so that they read like prose.
+
+pub mod domain;
+pub mod private_libvirtd;
+mod test_lab;
+pub mod waiting;
+
+pub use test_lab::TestLab;

@@ -1,0 +1,11 @@
+//! Identity and the wire over real loopback QUIC: who is let in, who is not, and what each side is told.
+
+// The helpers beside the tests fail a test the way the tests do.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
+
+mod hostile;
+mod joining;
+mod refusals;
+mod renewal;
+mod sessions;
+mod support;
