@@ -22,6 +22,8 @@ use crate::pki::{Authority, AuthorityError, IssueError, ServedPort, ServerCertif
 use crate::service::{OpenError, Service, StoredTokens, agent_address};
 use crate::store::SqliteStore;
 
+/// How long the API may take to end.
+const API_FAREWELL_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the coordinator waits for its peers to hear that it goes down.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -99,6 +101,10 @@ pub async fn run(path: &Path) -> Result<(), DaemonError> {
         endpoint.close(RefusalCode::ShuttingDown.number(), b"the coordinator is going down");
     }
     tasks.shutdown().await;
+    if !api_task.is_finished() {
+        // Answers under way have their own time limit, which is shorter than this.
+        let _ = tokio::time::timeout(API_FAREWELL_TIMEOUT, api_task).await;
+    }
     // Peers are told; whoever does not acknowledge it in time will notice by itself.
     let _ = tokio::time::timeout(FAREWELL_TIMEOUT, agents_endpoint.wait_idle()).await;
     ended

@@ -71,13 +71,7 @@ pub(crate) fn place(hosts: usize) -> anyhow::Result<()> {
 }
 
 /// A host with room for the request, found by trying: the fleet is filled without asking the scheduler.
-fn spread(
-    fleet: &Fleet,
-    _vm: VmId,
-    choices: &mut Choices,
-    hosts: usize,
-    request: &Request,
-) -> Option<HostId> {
+fn spread(fleet: &Fleet, choices: &mut Choices, hosts: usize, request: &Request) -> Option<HostId> {
     (0..200)
         .map(|_| HostId(u32::try_from(choices.next() % hosts as u64).unwrap_or(0) + 1))
         .find(|host| fleet.fits(*host, request).is_ok())

@@ -8,6 +8,8 @@
 mod domains;
 #[path = "hypervisor/faults.rs"]
 mod faults;
+#[path = "hypervisor/libvirt_guests.rs"]
+mod libvirt_guests;
 #[path = "hypervisor/libvirt_only.rs"]
 mod libvirt_only;
 #[path = "hypervisor/storage.rs"]

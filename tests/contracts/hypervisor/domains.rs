@@ -40,6 +40,7 @@ fn assert_refused<T: std::fmt::Debug>(result: Result<T, HypervisorError>) -> Str
     }
 }
 
+#[allow(clippy::needless_pass_by_value)] // so that a call stands inside the brackets
 fn assert_not_found<T: std::fmt::Debug>(result: Result<T, HypervisorError>) {
     assert!(matches!(&result, Err(HypervisorError::NotFound { .. })), "{result:?}");
 }

@@ -17,6 +17,7 @@ fn new(name: &str, capacity: Bytes, format: DiskFormat, lazy: bool) -> NewVolume
     NewVolume { pool: pool(VMS), name: volume(name), capacity, format, lazy }
 }
 
+#[allow(clippy::needless_pass_by_value)] // so that a call stands inside the brackets
 fn assert_refused<T: std::fmt::Debug>(result: Result<T, HypervisorError>) {
     assert!(matches!(&result, Err(HypervisorError::Refused { .. })), "{result:?}");
 }
