@@ -163,7 +163,7 @@ fn path(last: &'static [&'static str]) -> impl Strategy<Value = String> {
 
 proptest! {
     #![proptest_config(proptest::test_runner::Config {
-        failure_persistence: None, cases: 2000, ..proptest::test_runner::Config::default()
+        failure_persistence: None, cases: 500, ..proptest::test_runner::Config::default()
     })]
 
     #[test]
