@@ -62,6 +62,8 @@ fn sections_are_merged_and_values_replaced() {
     check("a = 5\na { b = 1 }", r#"{"a": "{\"b\": \"Number 1\"}"}"#);
     check("a { b = 1 }\na { c = 2 }", r#"{"a": "{\"b\": \"Number 1\", \"c\": \"Number 2\"}"}"#);
     check("a { b = 1 }\na = 5\na { c = 2 }", r#"{"a": "{\"c\": \"Number 2\"}"}"#);
+    let text = "a { b { x = 1 } }\na = 5\na { b { y = 2 } }";
+    check(text, r#"{"a": "{\"b\": \"{\\\"y\\\": \\\"Number 2\\\"}\"}"}"#);
     check("a = 5 minutes", r#"{"a": "String 5 minutes"}"#);
 }
 
