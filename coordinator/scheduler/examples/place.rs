@@ -168,7 +168,7 @@ fn main() -> Result<(), Failure> {
     print_bench(&format!("place/{hosts}"), rate, "placements/s");
 
     // Each request a size that was never asked for before.
-    let cold = 2_000;
+    let cold = 2_000_u32;
     let mut busy = Duration::ZERO;
     for number in 0..cold {
         let mut request = owned(&setups[random.below(setups.len())], &mut random);
