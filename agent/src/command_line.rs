@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::configuration::{CONFIGURATION_FILE, HypervisorKind, LogLevel, Settings, checked_address};
+use crate::hypervisor::libvirt::KvmTrust;
 
 /// Everything went well.
 pub const EXIT_OK: u8 = 0;
@@ -48,7 +49,7 @@ pub enum Command {
     Join(JoinArguments),
     /// Keep this host's VMs and obey its coordinator, until told to stop; VMs run on after that
     #[command(
-        after_help = "SIGTERM and SIGINT end the agent and leave its VMs running.\nThe configuration file holds lines `key = value` with the keys state-directory, hypervisor, libvirt-uri,\ncoordinator and log-level; the command line goes before it."
+        after_help = "SIGTERM and SIGINT end the agent and leave its VMs running.\nThe configuration file holds lines `key = value` with the keys state-directory, hypervisor, libvirt-uri,\nkvm, coordinator and log-level; the command line goes before it."
     )]
     Run(RunArguments),
 }
@@ -76,6 +77,10 @@ pub struct RunArguments {
     /// Which libvirt [default: qemu:///system]
     #[arg(long, value_name = "URI")]
     pub libvirt_uri: Option<String>,
+    /// When `virt-type = auto` means KVM: after a probe has shown that guests make progress under it (probe), when
+    /// libvirt offers it (offered), or never [default: probe]
+    #[arg(long, value_name = "TRUST")]
+    pub kvm: Option<KvmTrust>,
     /// Where the coordinator takes agents, instead of where it was when this host joined
     #[arg(long, value_name = "HOST:PORT", value_parser = checked_address)]
     pub coordinator: Option<String>,
@@ -118,6 +123,7 @@ impl RunArguments {
             state_directory: self.common.state_directory.clone(),
             hypervisor: self.hypervisor,
             libvirt_uri: self.libvirt_uri.clone(),
+            kvm: self.kvm,
             coordinator: self.coordinator.clone(),
             log_level: self.common.log_level,
         }

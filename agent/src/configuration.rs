@@ -1,7 +1,7 @@
 //! Owns where the agent's few settings come from: the command line, else the configuration file, else defaults.
 //!
 //! The file (`/etc/reeve/agent.conf`) holds lines `key = value`, with `#` comments and values in quotes or not: the
-//! part of HOCON that five keys need. What is wrong in it is named with file, line and key.
+//! part of HOCON that six keys need. What is wrong in it is named with file, line and key.
 //!
 //! Must not: touch the hypervisor or the network.
 
@@ -13,6 +13,8 @@ use std::str::FromStr;
 use reeve_common::text::printable;
 use reeve_common::tls::check_address;
 
+use crate::hypervisor::libvirt::KvmTrust;
+
 /// Where the file is unless the command line says otherwise.
 pub const CONFIGURATION_FILE: &str = "/etc/reeve/agent.conf";
 
@@ -22,11 +24,11 @@ pub const STATE_DIRECTORY: &str = "/var/lib/reeve-agent";
 /// The libvirt used unless somebody says otherwise.
 pub const LIBVIRT_URI: &str = "qemu:///system";
 
-/// Five keys and their comments; what is larger is another file.
+/// Six keys and their comments; what is larger is another file.
 const FILE_LENGTH_MAX: u64 = 64 << 10;
 
 /// The keys of the file.
-const KEYS: &str = "state-directory, hypervisor, libvirt-uri, coordinator, log-level";
+const KEYS: &str = "state-directory, hypervisor, libvirt-uri, kvm, coordinator, log-level";
 
 /// Which hypervisor is used.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -83,6 +85,8 @@ pub struct Settings {
     pub hypervisor: Option<HypervisorKind>,
     /// Which libvirt.
     pub libvirt_uri: Option<String>,
+    /// When `virt-type = auto` means KVM.
+    pub kvm: Option<KvmTrust>,
     /// Where the coordinator is, instead of where it was when the host joined.
     pub coordinator: Option<String>,
     /// How much is logged.
@@ -98,6 +102,8 @@ pub struct Configuration {
     pub hypervisor: HypervisorKind,
     /// Which libvirt.
     pub libvirt_uri: String,
+    /// When `virt-type = auto` means KVM.
+    pub kvm: KvmTrust,
     /// Where the coordinator is, if not where it was when the host joined.
     pub coordinator: Option<String>,
     /// How much is logged, if anybody said.
@@ -156,6 +162,7 @@ impl Configuration {
                 .unwrap_or_else(|| STATE_DIRECTORY.into()),
             hypervisor: spoken.hypervisor.or(written.hypervisor).unwrap_or_default(),
             libvirt_uri: spoken.libvirt_uri.or(written.libvirt_uri).unwrap_or_else(|| LIBVIRT_URI.to_owned()),
+            kvm: spoken.kvm.or(written.kvm).unwrap_or_default(),
             coordinator: spoken.coordinator.or(written.coordinator),
             log_level: spoken.log_level.or(written.log_level),
         })
@@ -197,6 +204,7 @@ fn take_line(settings: &mut Settings, line: &str) -> Result<(), String> {
         "state-directory" => once(&mut settings.state_directory, key, value.into()),
         "hypervisor" => once(&mut settings.hypervisor, key, value.parse().map_err(wrong)?),
         "libvirt-uri" => once(&mut settings.libvirt_uri, key, value),
+        "kvm" => once(&mut settings.kvm, key, value.parse().map_err(wrong)?),
         "coordinator" => once(&mut settings.coordinator, key, checked_address(&value).map_err(wrong)?),
         "log-level" => once(&mut settings.log_level, key, value.parse().map_err(wrong)?),
         other => Err(format!("{:?} is no key of this file; allowed keys are {KEYS}", printable(other, 80))),

@@ -67,6 +67,8 @@ struct Inner {
     comparing: tokio::sync::Mutex<()>,
     /// Whether all domains were listed once: before that, what is not known might be there all the same.
     listed: AtomicBool,
+    /// Whether it was said that the domains cannot be listed.
+    warned: AtomicBool,
     seen: Mutex<Seen>,
     supervisors: Mutex<BTreeMap<VmId, AbortHandle>>,
     attention: Notify,
@@ -103,6 +105,7 @@ impl Host {
             judging: tokio::sync::Mutex::new(()),
             comparing: tokio::sync::Mutex::new(()),
             listed: AtomicBool::new(false),
+            warned: AtomicBool::new(false),
             seen: Mutex::new(Seen::default()),
             supervisors: Mutex::new(BTreeMap::new()),
             attention: Notify::new(),
@@ -220,6 +223,9 @@ impl Host {
             }
         };
         let reachable = now_seen.reachable;
+        if reachable && self.inner.warned.swap(false, Ordering::AcqRel) {
+            log::info!("the domains can be listed again");
+        }
         let before = std::mem::replace(&mut *self.seen(), now_seen.clone());
         let first = reachable && !self.inner.listed.swap(true, Ordering::AcqRel);
         if first || (before != now_seen && reachable) {
@@ -231,11 +237,12 @@ impl Host {
         reachable
     }
 
+    /// Said once, and again after it was reachable in between.
     fn warn_unreachable(&self, error: &HypervisorError) {
-        if self.seen().reachable || !self.inner.listed.load(Ordering::Acquire) {
+        if !self.inner.warned.swap(true, Ordering::AcqRel) {
             log::warn!(
-                "the domains cannot be listed: {}. VMs run on; check `systemctl status libvirtd` and that this user may \
-                 use it",
+                "the domains cannot be listed: {}. VMs run on; the agent goes on trying. Check that libvirtd runs and that \
+                 the agent's user may use it (group libvirt)",
                 chain(error)
             );
         }

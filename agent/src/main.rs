@@ -148,8 +148,7 @@ fn start_hypervisor(
 ) -> anyhow::Result<Arc<dyn Hypervisor>> {
     match configuration.hypervisor {
         HypervisorKind::Libvirt => {
-            let settings =
-                LibvirtSettings { uri: configuration.libvirt_uri.clone(), ..LibvirtSettings::default() };
+            let settings = LibvirtSettings { uri: configuration.libvirt_uri.clone(), kvm: configuration.kvm };
             Ok(Arc::new(LibvirtHypervisor::start(&settings, clock)?))
         }
         HypervisorKind::Simulated => {

@@ -12,7 +12,7 @@ use reeve_common::ids::VmId;
 use reeve_common::vm::ForeignDomain;
 
 use crate::hypervisor::{DomainState, Domains};
-use crate::vm::known::{Known, Preparation, Tombstone};
+use crate::vm::known::{Known, Preparation, Seen, Tombstone};
 
 /// What follows from a comparison.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -59,7 +59,12 @@ pub fn reconcile(
         if present.contains(vm) || tombstones.contains_key(vm) {
             result.settled.push(*vm);
         } else if !kept.contains_key(vm) {
-            result.adopt.push(Known::prepared(preparation.clone()));
+            let mut known = Known::prepared(preparation.clone());
+            // A domain with this id that is not recognisably ours is not nothing.
+            if !result.foreign.iter().any(|foreign| foreign.id == *vm) {
+                known.see(Seen::Absent, now);
+            }
+            result.adopt.push(known);
         }
     }
     result

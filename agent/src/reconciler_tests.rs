@@ -59,8 +59,23 @@ fn a_restarted_agent_adopts_all_it_finds() {
     let running = ObservedVm::Running { started_at: Timestamp(30_000), registered_at: Timestamp(40_000) };
     assert_eq!(told[0], (vm(1), running));
     assert_eq!(told[1], (vm(2), ObservedVm::Ended(StopReason::FoundStopped)));
-    assert_eq!(told[2], (vm(3), ObservedVm::Unknown), "until its supervisor has looked");
+    assert_eq!(told[2], (vm(3), ObservedVm::Defining), "so that the coordinator repeats its wish");
     assert_eq!(result.settled, [vm(2), vm(9)]);
+}
+
+#[test]
+fn a_preparation_beside_an_unreadable_domain_of_its_id_is_unknown() {
+    let somebody = ForeignDomain {
+        id: vm(3),
+        name: "vm-3".to_owned(),
+        active: true,
+        vcpus: 1,
+        memory: reeve_common::units::Mebibytes(1),
+    };
+    let domains = Domains { own: Vec::new(), foreign: vec![somebody] };
+    let preparations = BTreeMap::from([(vm(3), preparation(3))]);
+    let result = reconcile(domains, &BTreeMap::new(), &BTreeMap::new(), &preparations, NOW);
+    assert_eq!(result.adopt[0].observation().observed, ObservedVm::Unknown);
 }
 
 #[test]

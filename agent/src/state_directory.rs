@@ -15,7 +15,7 @@
 //!
 //! Must not: be called from an async thread, except for reading what is in memory. Decides nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
@@ -112,6 +112,8 @@ struct Memory {
     /// The oldest first.
     forgotten: Vec<(VmId, Generation)>,
     preparations: BTreeMap<VmId, Preparation>,
+    /// Those that the file still names, perhaps settled since.
+    preparations_written: BTreeSet<VmId>,
 }
 
 impl StateDirectory {
@@ -201,13 +203,11 @@ impl StateDirectory {
         let _writing = lock(&self.writing);
         let mut preparations = self.preparations();
         preparations.insert(preparation.vm, preparation);
-        self.write_preparations(&preparations)?;
-        self.memory().preparations = preparations;
-        Ok(())
+        self.write_preparations(preparations)
     }
 
     /// Drops preparations that something else has taken the place of. Only from memory: the file follows with the
-    /// next preparation, and until then an agent that reads it comes to the same conclusion.
+    /// next preparation, or when the tombstone goes; until then an agent that reads it comes to the same conclusion.
     pub fn settle_preparations(&self, vms: &[VmId]) {
         let mut memory = self.memory();
         for vm in vms {
@@ -236,6 +236,12 @@ impl StateDirectory {
     /// [`StateError::Io`]; it goes on being reported then.
     pub fn forget(&self, vm: VmId) -> Result<(), StateError> {
         let _writing = lock(&self.writing);
+        if self.memory().preparations_written.contains(&vm) {
+            // Without its tombstone, what the file says of its preparation would be taken for true.
+            let mut preparations = self.preparations();
+            preparations.remove(&vm);
+            self.write_preparations(preparations)?;
+        }
         let mut next = self.memory().clone();
         let Some(tombstone) = next.tombstones.remove(&vm) else { return Ok(()) };
         next.forgotten.push((vm, tombstone.generation));
@@ -282,9 +288,13 @@ impl StateDirectory {
         read().map(Some).map_err(io_error("reading", &path))
     }
 
-    fn write_preparations(&self, preparations: &BTreeMap<VmId, Preparation>) -> Result<(), StateError> {
+    fn write_preparations(&self, preparations: BTreeMap<VmId, Preparation>) -> Result<(), StateError> {
         let file = PreparationsFile::new(preparations.values().map(PreparationRecord::from).collect());
-        replace_json(&self.path, PREPARATIONS, &file)
+        replace_json(&self.path, PREPARATIONS, &file)?;
+        let mut memory = self.memory();
+        memory.preparations_written = preparations.keys().copied().collect();
+        memory.preparations = preparations;
+        Ok(())
     }
 
     fn write_tombstones(&self, memory: &Memory) -> Result<(), StateError> {
@@ -330,6 +340,7 @@ fn read_memory(path: &Path) -> Result<Memory, StateError> {
     if let Some(file) = read_json::<PreparationsFile>(path, PREPARATIONS)? {
         let preparations =
             file.into_parts().map_err(|error| damaged(path, PREPARATIONS, Damage::Record(error)))?;
+        memory.preparations_written = preparations.iter().map(|preparation| preparation.vm).collect();
         memory.preparations =
             preparations.into_iter().map(|preparation| (preparation.vm, preparation)).collect();
     }

@@ -98,6 +98,21 @@ fn what_cannot_be_written_is_not_remembered_either() {
 }
 
 #[test]
+fn a_preparation_does_not_outlive_the_tombstone_that_took_its_place() {
+    let directory = TempDir::new().unwrap();
+    let state = open(&directory);
+    state.prepare(preparation(1)).unwrap();
+    state.prepare(preparation(2)).unwrap();
+    state.settle_preparations(&[vm(2)]);
+    for number in 1..=2 {
+        state.bury(tombstone(number, 2)).unwrap();
+        state.forget(vm(number)).unwrap();
+    }
+    drop(state);
+    assert!(open(&directory).preparations().is_empty());
+}
+
+#[test]
 fn only_the_newest_forgotten_vms_are_remembered() {
     let directory = TempDir::new().unwrap();
     let state = open(&directory);

@@ -50,7 +50,7 @@ const INCOMING_MAX: usize = 1024;
 const INCOMING_BUFFER_SIZE: u64 = 8 << 10;
 /// The same over all such connections.
 const INCOMING_BUFFER_SIZE_TOTAL: u64 = 4 << 20;
-/// Handshakes being worked on at once on one port. Each costs a signature and a verification (about 0.3 ms) and some
+/// Handshakes being worked on at once on one port, unless it is said otherwise. Each costs a signature and a verification (about 0.3 ms) and some
 /// 20 KiB; beyond this a peer is told to try again.
 const HANDSHAKES_MAX: usize = 256;
 /// From this many handshakes on, a peer must first prove that it receives at the address it sends from.
@@ -205,6 +205,8 @@ fn bind(
 #[derive(Debug, Clone)]
 pub struct HandshakeGate {
     places: Arc<Semaphore>,
+    places_max: usize,
+    places_before_retry: usize,
 }
 
 /// A place at the gate; given back when the handshake has ended, well or not.
@@ -215,17 +217,23 @@ pub struct HandshakePermit {
 
 impl Default for HandshakeGate {
     fn default() -> Self {
-        Self { places: Arc::new(Semaphore::new(HANDSHAKES_MAX)) }
+        Self::with_places(HANDSHAKES_MAX, HANDSHAKES_BEFORE_RETRY)
     }
 }
 
 impl HandshakeGate {
+    /// A gate with so many places, that asks for a proof of address from so many taken ones on.
+    #[must_use]
+    pub fn with_places(places_max: usize, places_before_retry: usize) -> Self {
+        Self { places: Arc::new(Semaphore::new(places_max)), places_max, places_before_retry }
+    }
+
     /// Lets a connection attempt in, or answers it at once: under load a peer must prove its address first, and when
     /// all places are taken it is told to come back later.
     #[must_use]
     pub fn admit(&self, incoming: Incoming) -> Option<(Incoming, HandshakePermit)> {
-        let busy = HANDSHAKES_MAX.saturating_sub(self.places.available_permits());
-        if busy >= HANDSHAKES_BEFORE_RETRY && !incoming.remote_address_validated() && incoming.may_retry() {
+        let busy = self.places_max.saturating_sub(self.places.available_permits());
+        if busy >= self.places_before_retry && !incoming.remote_address_validated() && incoming.may_retry() {
             // The only error is "may not retry", which has been asked.
             let _ = incoming.retry();
             return None;

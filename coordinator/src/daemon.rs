@@ -18,10 +18,12 @@ use crate::agents::{self, ListenError};
 use crate::api::{self, ServeError};
 use crate::config::{self, CoordinatorConfig};
 use crate::enrolment::Enrolment;
-use crate::pki::{Authority, AuthorityError, IssueError, ServedPort, keep_server_certificates};
+use crate::pki::{Authority, AuthorityError, IssueError, ServedPort, ServerCertificate};
 use crate::service::{OpenError, Service, StoredTokens, agent_address};
 use crate::store::SqliteStore;
 
+/// How long the API may take to end.
+const API_FAREWELL_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the coordinator waits for its peers to hear that it goes down.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -83,7 +85,7 @@ pub async fn run(path: &Path) -> Result<(), DaemonError> {
     tasks.spawn(agents::serve(service.clone(), agents_endpoint.clone()));
     tasks.spawn(service.clone().keep_placing());
     tasks.spawn(enrolment.serve(join_endpoint.clone()));
-    tasks.spawn(keep_server_certificates(authority, ports, credentials, clock));
+    tasks.spawn(ServerCertificate::new(authority, ports, credentials, clock).keep_fresh());
     let mut api_task = tokio::spawn(api::serve(service.clone(), api_socket.clone(), stopping));
     log::info!(
         "reeve-coordinator {} is ready: epoch {}, agents on UDP {agent_listen}, joining on UDP {join_listen}, API at {}",
@@ -99,6 +101,10 @@ pub async fn run(path: &Path) -> Result<(), DaemonError> {
         endpoint.close(RefusalCode::ShuttingDown.number(), b"the coordinator is going down");
     }
     tasks.shutdown().await;
+    if !api_task.is_finished() {
+        // Answers under way have their own time limit, which is shorter than this.
+        let _ = tokio::time::timeout(API_FAREWELL_TIMEOUT, api_task).await;
+    }
     // Peers are told; whoever does not acknowledge it in time will notice by itself.
     let _ = tokio::time::timeout(FAREWELL_TIMEOUT, agents_endpoint.wait_idle()).await;
     ended

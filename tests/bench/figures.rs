@@ -2,7 +2,13 @@
 
 /// Prints one figure.
 pub(crate) fn print(name: &str, value: f64, unit: &str) {
-    let digits = if value >= 100.0 { 0 } else if value >= 10.0 { 1 } else { 3 };
+    let digits = if value >= 100.0 {
+        0
+    } else if value >= 10.0 {
+        1
+    } else {
+        3
+    };
     println!("bench {name} {value:.digits$} {unit}");
 }
 

@@ -37,17 +37,17 @@ pub(crate) fn place(hosts: usize) -> anyhow::Result<()> {
     while (used as f64) < capacity as f64 * FILLED {
         let request = choices.pick(&catalogue);
         let vm = VmId::random();
-        let Some(host) = spread(&fleet, vm, &mut choices, hosts, request) else { break };
+        let Some(host) = spread(&fleet, &mut choices, hosts, request) else { break };
         fleet.reserve(vm, host, request).map_err(|reason| anyhow!("{reason}"))?;
         running.push_back(vm);
         used += request.cores.0;
     }
     for request in &catalogue {
-        fleet.decide(request); // what a fleet in service has cached by then
+        // What a fleet in service knows by then.
+        fleet.decide(request).context("the fleet is full")?;
     }
     let clock = SystemClock;
     let begun = clock.monotonic();
-    let mut longest = std::time::Duration::ZERO;
     let mut each = Vec::with_capacity(PLACEMENTS);
     for _ in 0..PLACEMENTS {
         let one = clock.monotonic();
@@ -59,9 +59,7 @@ pub(crate) fn place(hosts: usize) -> anyhow::Result<()> {
         if let Some(leaving) = running.pop_front() {
             fleet.release(leaving);
         }
-        let took = clock.monotonic() - one;
-        longest = longest.max(took);
-        each.push(took);
+        each.push(clock.monotonic() - one);
     }
     let took = clock.monotonic() - begun;
     each.sort();
@@ -73,7 +71,7 @@ pub(crate) fn place(hosts: usize) -> anyhow::Result<()> {
 }
 
 /// A host with room for the request, found by trying: the fleet is filled without asking the scheduler.
-fn spread(fleet: &Fleet, _vm: VmId, choices: &mut Choices, hosts: usize, request: &Request) -> Option<HostId> {
+fn spread(fleet: &Fleet, choices: &mut Choices, hosts: usize, request: &Request) -> Option<HostId> {
     (0..200)
         .map(|_| HostId(u32::try_from(choices.next() % hosts as u64).unwrap_or(0) + 1))
         .find(|host| fleet.fits(*host, request).is_ok())
@@ -83,8 +81,9 @@ fn fleet(hosts: usize) -> anyhow::Result<Fleet> {
     let name = CostFunctionName::new("four-terms")?;
     let terms: Vec<(String, String)> =
         TERMS.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
-    let cost = CostFunction::compile(&name, &terms, ChoiceRule::Increase)
-        .map_err(|errors| anyhow!("{}", errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")))?;
+    let cost = CostFunction::compile(&name, &terms, ChoiceRule::Increase).map_err(|errors| {
+        anyhow!("{}", errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+    })?;
     let cost = Arc::new(cost);
     let mut fleet = Fleet::new();
     for number in 1..=u32::try_from(hosts)? {
@@ -117,7 +116,9 @@ fn catalogue() -> anyhow::Result<Vec<Request>> {
             Ok(Request {
                 realm: RealmName::new("primary")?,
                 cores: Millicores::from_cores(cores),
-                memory: Mebibytes(u64::from(cores) * 1024 * u64::from(1 + number % 5) + u64::from(number) * 64),
+                memory: Mebibytes(
+                    u64::from(cores) * 1024 * u64::from(1 + number % 5) + u64::from(number) * 64,
+                ),
                 devices: BTreeMap::new(),
                 owner: String::new(),
                 team: String::new(),

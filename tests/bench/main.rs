@@ -3,15 +3,17 @@
 
 #![allow(clippy::print_stdout)] // the figures are the output
 
-mod fleet;
 mod figures;
+mod fleet;
 mod hosts;
 
 use std::process::ExitCode;
 
 fn main() -> anyhow::Result<ExitCode> {
-    let chosen: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
-    let wanted = |name: &str| chosen.is_empty() || chosen.iter().any(|chosen| name.starts_with(chosen.as_str()));
+    let chosen: Vec<String> =
+        std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    let wanted =
+        |name: &str| chosen.is_empty() || chosen.iter().any(|chosen| name.starts_with(chosen.as_str()));
     if wanted("place") {
         for size in [5_000, 50_000, 100_000] {
             fleet::place(size)?;

@@ -20,6 +20,7 @@ use crate::typed::{Answer, reeve, reeve_with_input};
 const CONFIGURATION: &str = r#"
 state-directory = "STATE"
 api-socket = "STATE/api.sock"
+advertised-address = "192.0.2.1"
 realms {
   primary {
     disabled = false

@@ -122,7 +122,13 @@ async fn a_coordinator_that_is_not_there_is_told_with_what_to_do() {
 #[tokio::test]
 async fn help_is_an_answer_and_the_exit_codes_are_in_it() {
     let help = typed(vec!["reeve".into(), "--help".into()], "").await.ended(0);
-    help.says(&["Exit codes:", "no host can take the VM", "Examples:", "reeve setup simulate small"]);
+    help.says(&[
+        "Places virtual machines on KVM hosts",
+        "Exit codes:",
+        "no host can take the VM",
+        "Examples:",
+        "reeve setup simulate small",
+    ]);
     typed(vec!["reeve".into(), "--version".into()], "").await.ended(0).says(&["reeve 0"]);
     typed(vec!["reeve".into()], "").await.ended(2);
 }

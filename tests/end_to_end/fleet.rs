@@ -32,8 +32,7 @@ impl Fleet {
         settings: &CoordinatorSettings,
     ) -> Result<Self> {
         let alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-        let lab = TestLab::new(name, hosts, variants)?;
-        lab.run_product(lab.workspace(), settings)?;
+        let lab = TestLab::with_product(name, hosts, variants, settings)?;
         let fleet = Self { lab, _alone: alone };
         for host in 1..=hosts {
             fleet.wait_for_host(&format!("host{host}"))?;

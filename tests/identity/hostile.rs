@@ -6,8 +6,9 @@ use std::time::Duration;
 use quinn::{Connection, SendStream};
 use reeve_common::ids::OperationId;
 use reeve_common::protocol::{Event, Hello, Welcome};
+use reeve_common::quic::{HandshakeGate, server_endpoint};
 use reeve_common::wire::agent_end::ConnectError;
-use reeve_common::wire::coordinator_end::{AcceptError, CoordinatorEnd, HANDSHAKE_TIMEOUT};
+use reeve_common::wire::coordinator_end::{AcceptError, CoordinatorEnd, HANDSHAKE_TIMEOUT, accept};
 use reeve_common::wire::frame::{FrameReader, frame, write_frame};
 use reeve_common::wire::limits::HANDSHAKE_FRAME_MAX;
 use reeve_common::wire::message::Message;
@@ -221,7 +222,7 @@ async fn a_peer_cannot_make_the_coordinator_hold_more_than_its_window() {
 async fn answered_with(fleet: &Fleet, bytes: Vec<u8>) -> (ConnectError, quinn::ConnectionError) {
     let credentials = fleet.authority.server_credentials(now()).unwrap();
     let config = reeve_common::tls::coordinator_server_config(&credentials, clock()).unwrap();
-    let endpoint = reeve_common::quic::server_endpoint(loopback(), config).unwrap();
+    let endpoint = server_endpoint(loopback(), config).unwrap();
     let address = endpoint.local_addr().unwrap();
     let answering = tokio::spawn(async move {
         let connection = endpoint.accept().await.unwrap().await.unwrap();
@@ -265,7 +266,7 @@ async fn an_agent_gives_up_on_commands_that_are_none() {
     let fleet = Fleet::new();
     let credentials = fleet.authority.server_credentials(now()).unwrap();
     let config = reeve_common::tls::coordinator_server_config(&credentials, clock()).unwrap();
-    let endpoint = reeve_common::quic::server_endpoint(loopback(), config).unwrap();
+    let endpoint = server_endpoint(loopback(), config).unwrap();
     let address = endpoint.local_addr().unwrap();
     let answering = tokio::spawn(async move {
         let connection = endpoint.accept().await.unwrap().await.unwrap();
@@ -303,6 +304,44 @@ async fn a_crowd_that_knocks_and_says_nothing_does_not_shut_an_agent_out() {
         socket.send_to(&datagram, port.address).await.unwrap();
     }
     drop(connected(&fleet, &mut port, 1).await);
+}
+
+#[tokio::test]
+async fn a_full_gate_turns_away_at_once_and_lets_in_again() {
+    let fleet = Fleet::new();
+    let credentials = fleet.authority.server_credentials(now()).unwrap();
+    let config = reeve_common::tls::coordinator_server_config(&credentials, clock()).unwrap();
+    let endpoint = server_endpoint(loopback(), config).unwrap();
+    let address = endpoint.local_addr().unwrap();
+    // One place, and from the first peer on an address must be proved.
+    let gate = HandshakeGate::with_places(1, 0);
+    let admit = async || loop {
+        let incoming = endpoint.accept().await.unwrap();
+        let proved = incoming.remote_address_validated();
+        if let Some((incoming, permit)) = gate.admit(incoming) {
+            assert!(proved, "a peer came in that had not proved its address");
+            return (incoming, permit);
+        }
+    };
+    let agent = |number: u32| {
+        let credentials = fleet.host_credentials(&host(number), now());
+        tokio::spawn(async move { dial(address, &credentials, hello(&host(number))).await })
+    };
+    let first = agent(1);
+    let (incoming, permit) = admit().await;
+    let second = agent(2);
+    let turned_away = tokio::select! {
+        result = second => result.unwrap().unwrap_err(),
+        _ = admit() => panic!("a second peer was let in where there is one place"),
+    };
+    assert!(turned_away.is_retryable(), "{turned_away}");
+    let _one = accept(incoming).await.unwrap().welcome(welcome(), now()).await.unwrap();
+    first.await.unwrap().unwrap();
+    drop(permit);
+    let third = agent(3);
+    let (incoming, _permit) = admit().await;
+    let _other = accept(incoming).await.unwrap().welcome(welcome(), now()).await.unwrap();
+    third.await.unwrap().unwrap();
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! Certificates that must not pass, and what each side says about it.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use rcgen::{
@@ -254,23 +255,70 @@ async fn a_host_that_was_removed() {
     says(&refused(result), &["has been removed", "removed at noon", "`reeve host join-token`"]);
 }
 
+/// Whether a second connection with this configuration could send data before the server has proved itself again.
+async fn sends_early(configuration: &quinn::ClientConfig, address: SocketAddr) -> bool {
+    let endpoint = client_endpoint(loopback()).unwrap();
+    let dial = || endpoint.connect_with(configuration.clone(), address, COORDINATOR_SERVER_NAME).unwrap();
+    let connection = dial().await.unwrap();
+    // The server answers this by closing; a ticket would have come before.
+    let (mut sender, _receiver) = connection.open_bi().await.unwrap();
+    sender.write_all(&[0xff; 4]).await.unwrap();
+    connection.closed().await;
+    dial().into_0rtt().is_ok()
+}
+
+/// A server that gives out tickets and takes early data, as the library's own shortcut would make one.
+fn eager_server(credentials: &Credentials) -> quinn::Endpoint {
+    let mut tls =
+        rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(credentials.chain(), credentials.clone_key())
+            .unwrap();
+    tls.max_early_data_size = u32::MAX;
+    tls.alpn_protocols = vec![AGENT_ALPN.to_vec()];
+    let crypto = quinn::crypto::rustls::QuicServerConfig::try_from(tls).unwrap();
+    let config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
+    let endpoint = quinn::Endpoint::server(config, loopback()).unwrap();
+    let accepting = endpoint.clone();
+    tokio::spawn(async move {
+        while let Some(incoming) = accepting.accept().await {
+            let Ok(connection) = incoming.await else { continue };
+            let Ok((_sender, mut receiver)) = connection.accept_bi().await else { continue };
+            let _ = receiver.read(&mut [0; 4]).await;
+            connection.close(0_u32.into(), b"");
+        }
+    });
+    endpoint
+}
+
 #[tokio::test]
-async fn a_second_connection_starts_from_nothing() {
-    // No ticket, no early data: what a stolen session could replay does not exist.
+async fn there_is_no_early_data_even_if_the_other_side_would() {
     let fleet = Fleet::new();
     let port = fleet.agent_port();
     let credentials = fleet.host_credentials(&host(1), now());
-    let configuration = agent_client_config(&credentials, clock()).unwrap();
-    let endpoint = client_endpoint(loopback()).unwrap();
-    for _ in 0..2 {
-        let connecting =
-            endpoint.connect_with(configuration.clone(), port.address, COORDINATOR_SERVER_NAME).unwrap();
-        let Err(connecting) = connecting.into_0rtt() else { panic!("early data was possible") };
-        let connection = connecting.await.unwrap();
-        // Long enough for a ticket to arrive, if there were one.
-        connection.open_uni().await.unwrap();
-        connection.close(0_u32.into(), b"");
-    }
+    let mut roots = RootCertStore::empty();
+    roots.add(credentials.authority().clone()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let eager = {
+        let mut tls = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .unwrap()
+            .with_root_certificates(roots.clone())
+            .with_client_auth_cert(credentials.chain(), credentials.clone_key())
+            .unwrap();
+        tls.enable_early_data = true;
+        tls.alpn_protocols = vec![AGENT_ALPN.to_vec()];
+        quinn::ClientConfig::new(Arc::new(quinn::crypto::rustls::QuicClientConfig::try_from(tls).unwrap()))
+    };
+    let careful = agent_client_config(&credentials, clock()).unwrap();
+    let server = eager_server(&fleet.authority.server_credentials(now()).unwrap());
+    let eager_address = server.local_addr().unwrap();
+    // The trap works: two eager sides do send early.
+    assert!(sends_early(&eager, eager_address).await);
+    assert!(!sends_early(&eager, port.address).await, "the coordinator takes it");
+    assert!(!sends_early(&careful, eager_address).await, "the agent sends it");
 }
 
 #[tokio::test]

@@ -2,22 +2,27 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rcgen::CertificateParams;
 use reeve_agent::identity::{IdentityDirectory, IdentityError, make_key};
-use reeve_common::clock::Timestamp;
+use reeve_common::clock::{Clock, Timestamp};
 use reeve_common::ids::{Epoch, OperationId};
 use reeve_common::protocol::{AgentRequest, Command, CommandBody, Event, Reply, ReplyBody};
+use reeve_common::quic::client_endpoint;
 use reeve_common::text::chain;
 use reeve_common::tls::Identity;
-use reeve_common::tls::{CertificateFacts, Credentials};
+use reeve_common::tls::{CertificateFacts, Credentials, agent_client_config};
+use reeve_common::wire::agent_end::AgentEnd;
 use reeve_common::wire::join::Joined;
-use reeve_coordinator::pki::{Authority, AuthorityError, HOST_CERTIFICATE_LIFETIME, IssueError};
+use reeve_coordinator::pki::{
+    Authority, AuthorityError, HOST_CERTIFICATE_LIFETIME, IssueError, ServedPort, ServerCertificate,
+};
 
 use crate::support::{
-    Fleet, HOUR, PATIENCE, before, connected, dial, hello, host, joining_host, now, says, signing_request,
-    welcome,
+    AgentPort, Fleet, HOUR, HandSetClock, PATIENCE, before, connected, dial, hello, host, joining_host,
+    loopback, now, says, signing_request, welcome,
 };
 
 /// What a host was given that joined at `issued`, and its key.
@@ -131,6 +136,55 @@ async fn a_certificate_is_renewed_over_the_link() {
     let dialling = tokio::spawn(async move { dial(address, &renewed.credentials, hello(&host(1))).await });
     let _coordinator = port.next().await.unwrap().welcome(welcome(), now()).await.unwrap();
     dialling.await.unwrap().unwrap();
+}
+
+/// Dials with certificates of any age, on a clock of the test's.
+async fn reaches(
+    port: &mut AgentPort,
+    credentials: &Credentials,
+    clock: &Arc<HandSetClock>,
+) -> Result<(), String> {
+    let configuration = agent_client_config(credentials, Arc::clone(clock) as Arc<dyn Clock>).unwrap();
+    let endpoint = client_endpoint(loopback()).unwrap();
+    let dialling = AgentEnd::connect_with(&endpoint, port.address, configuration, hello(&host(1)));
+    let answering = async {
+        let Ok(pending) = port.next().await else { return None };
+        pending.welcome(welcome(), clock.now()).await.ok()
+    };
+    let (dialled, _coordinator) = tokio::join!(dialling, answering);
+    dialled.map(|_| ()).map_err(|error| chain(&error))
+}
+
+#[tokio::test]
+async fn a_fleet_whose_certificates_are_renewed_lives_on_and_one_whose_are_not_is_shut_out() {
+    let fleet = Fleet::new();
+    let clock = HandSetClock::at(now());
+    let shared = Arc::clone(&clock) as Arc<dyn Clock>;
+    let first = fleet.authority.server_credentials(clock.now()).unwrap();
+    let mut port = AgentPort::open_at(&first, Arc::clone(&shared));
+    let ports = vec![ServedPort::Agents(port.endpoint.clone())];
+    let mut server = ServerCertificate::new(Arc::clone(&fleet.authority), ports, first, shared);
+    let mut credentials = fleet.host_credentials(&host(1), clock.now());
+    let never_renewed = credentials.clone();
+    // A week, looked at every hour.
+    for hour in 0..7 * 24 {
+        server.renew_when_due().unwrap();
+        if credentials.facts().needs_renewal(clock.now()) {
+            credentials = fleet.host_credentials(&host(1), clock.now());
+        }
+        if hour % 8 == 0 {
+            reaches(&mut port, &credentials, &clock).await.unwrap();
+        }
+        clock.advance(HOUR);
+    }
+    // Failing closed: without renewal there is no way in.
+    says(&reaches(&mut port, &never_renewed, &clock).await.unwrap_err(), &["has expired"]);
+    clock.advance(25 * HOUR);
+    let fresh = fleet.host_credentials(&host(1), clock.now());
+    says(
+        &reaches(&mut port, &fresh, &clock).await.unwrap_err(),
+        &["the coordinator's certificate has expired"],
+    );
 }
 
 #[test]

@@ -2,8 +2,9 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rcgen::{CertificateParams, DistinguishedName, KeyPair};
 use reeve_common::clock::{Clock, SystemClock, Timestamp};
@@ -35,6 +36,30 @@ pub(crate) fn before(duration: Duration) -> Timestamp {
 
 pub(crate) fn clock() -> Arc<dyn Clock> {
     Arc::new(SystemClock)
+}
+
+/// A clock that is set by hand.
+#[derive(Debug)]
+pub(crate) struct HandSetClock(AtomicU64);
+
+impl HandSetClock {
+    pub(crate) fn at(now: Timestamp) -> Arc<Self> {
+        Arc::new(Self(AtomicU64::new(now.0)))
+    }
+
+    pub(crate) fn advance(&self, duration: Duration) {
+        self.0.fetch_add(u64::try_from(duration.as_millis()).unwrap(), Ordering::Relaxed);
+    }
+}
+
+impl Clock for HandSetClock {
+    fn now(&self) -> Timestamp {
+        Timestamp(self.0.load(Ordering::Relaxed))
+    }
+
+    fn monotonic(&self) -> Instant {
+        SystemClock.monotonic()
+    }
 }
 
 pub(crate) fn realm(name: &str) -> RealmName {
@@ -108,13 +133,17 @@ pub(crate) fn loopback() -> SocketAddr {
 /// A port for agents and what came of each connection on it.
 pub(crate) struct AgentPort {
     pub(crate) address: SocketAddr,
-    _endpoint: quinn::Endpoint,
+    pub(crate) endpoint: quinn::Endpoint,
     outcomes: mpsc::UnboundedReceiver<Result<PendingAgent, AcceptError>>,
 }
 
 impl AgentPort {
     pub(crate) fn open(credentials: &Credentials) -> Self {
-        let config = coordinator_server_config(credentials, clock()).unwrap();
+        Self::open_at(credentials, clock())
+    }
+
+    pub(crate) fn open_at(credentials: &Credentials, clock: Arc<dyn Clock>) -> Self {
+        let config = coordinator_server_config(credentials, clock).unwrap();
         let endpoint = server_endpoint(loopback(), config).unwrap();
         let (sender, outcomes) = mpsc::unbounded_channel();
         let accepting = endpoint.clone();
@@ -124,7 +153,7 @@ impl AgentPort {
                 tokio::spawn(async move { drop(sender.send(accept(incoming).await)) });
             }
         });
-        Self { address: endpoint.local_addr().unwrap(), _endpoint: endpoint, outcomes }
+        Self { address: endpoint.local_addr().unwrap(), endpoint, outcomes }
     }
 
     pub(crate) async fn next(&mut self) -> Result<PendingAgent, AcceptError> {

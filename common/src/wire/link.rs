@@ -190,7 +190,7 @@ pub enum CloseReason {
         own: Side,
     },
     /// Nothing was heard any more.
-    #[error("nothing was heard from the other side for {} s", crate::quic::IDLE_TIMEOUT.as_secs())]
+    #[error("nothing was heard from the other side any more: check the network, and whether it still runs")]
     Silent,
     /// The other side has forgotten the connection: it was restarted.
     #[error("the other side does not know the connection any more: it was probably restarted")]

@@ -85,6 +85,14 @@ pub fn apply_observation(vm: &Vm, observation: &VmObservation, now: Timestamp) -
     Outcome { changed, tell_agent, gone: false }
 }
 
+/// Whether a VM that a full report shows like this must be told its wish again although the agent obeys its latest
+/// generation: an agent that was restarted in the middle of a start knows the domain and not the specification, and
+/// starts nothing by itself. Telling it once too often is harmless.
+#[must_use]
+pub const fn must_hear_again(observed: &ObservedVm) -> bool {
+    matches!(observed, ObservedVm::Defining | ObservedVm::Starting)
+}
+
 /// Brings `vm` up to date with a full report of its host that does not mention it.
 #[must_use]
 pub fn apply_absence(vm: &Vm, now: Timestamp) -> Outcome {
@@ -229,6 +237,12 @@ mod tests {
         let outcome = apply_observation(&vm, &old, NOW);
         assert!(outcome.tell_agent);
         assert_eq!(outcome.changed, None, "an old report does not undo a wish");
+    }
+
+    #[test]
+    fn a_start_that_was_interrupted_is_wished_again() {
+        assert!(must_hear_again(&ObservedVm::Defining) && must_hear_again(&ObservedVm::Starting));
+        assert!(!must_hear_again(&running()) && !must_hear_again(&ObservedVm::Gone(StopReason::Crashed)));
     }
 
     #[test]

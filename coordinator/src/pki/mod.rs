@@ -12,5 +12,5 @@ mod signing_request;
 pub use authority::{Authority, AuthorityError, HOST_CERTIFICATE_LIFETIME, IssueError, IssuedCertificate};
 pub use join_token::{JOIN_TOKEN_LIFETIME, JoinToken, JoiningHost, MemoryTokenBook, TokenBook, TokenRefusal};
 pub use reeve_common::tls::{CaFingerprint, JoinLine, JoinSecret, SecretHash};
-pub use server_certificate::{ServedPort, keep_server_certificates};
+pub use server_certificate::{RenewError, ServedPort, ServerCertificate};
 pub use signing_request::{RequestRefusal, SigningRequest};

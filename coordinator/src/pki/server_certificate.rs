@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use reeve_common::clock::Clock;
+use reeve_common::clock::{Clock, Timestamp};
 use reeve_common::text::chain;
 use reeve_common::tls::{Credentials, TlsError, coordinator_server_config, join_server_config};
 
@@ -24,56 +24,82 @@ pub enum ServedPort {
 
 /// Why the certificate on the ports could not be renewed.
 #[derive(Debug, thiserror::Error)]
-enum RenewError {
+pub enum RenewError {
+    /// The authority did not sign.
     #[error("the coordinator's certificate could not be renewed")]
     Issue(#[from] IssueError),
+    /// What it signed does not work.
     #[error("the coordinator's new certificate cannot be used")]
     Tls(#[from] TlsError),
 }
 
-/// Puts a new certificate on the ports whenever the one in use reaches the last third of its life. Runs until it is
-/// dropped; `current` is what the ports were opened with.
-pub async fn keep_server_certificates(
+/// The certificate on the coordinator's open ports.
+pub struct ServerCertificate {
     authority: Arc<Authority>,
     ports: Vec<ServedPort>,
-    mut current: Credentials,
+    current: Credentials,
     clock: Arc<dyn Clock>,
-) {
-    loop {
-        tokio::time::sleep(LOOK_INTERVAL).await;
-        if !current.facts().needs_renewal(clock.now()) {
-            continue;
-        }
-        match renew(&authority, &ports, &clock) {
-            Ok(renewed) => {
-                log::info!("the coordinator's certificate was renewed until {}", renewed.facts().not_after);
-                current = renewed;
-            }
-            Err(error) => log::error!(
-                "{}; hosts can connect until {}, and it is tried again every {} s",
-                chain(&error),
-                current.facts().not_after,
-                LOOK_INTERVAL.as_secs()
-            ),
-        }
-    }
 }
 
-fn renew(
-    authority: &Authority,
-    ports: &[ServedPort],
-    clock: &Arc<dyn Clock>,
-) -> Result<Credentials, RenewError> {
-    let credentials = authority.server_credentials(clock.now())?;
-    for port in ports {
-        match port {
-            ServedPort::Agents(endpoint) => {
-                endpoint.set_server_config(Some(coordinator_server_config(&credentials, Arc::clone(clock))?));
-            }
-            ServedPort::Joining(endpoint) => {
-                endpoint.set_server_config(Some(join_server_config(&credentials, Arc::clone(clock))?));
+impl ServerCertificate {
+    /// `current` is what the ports were opened with.
+    #[must_use]
+    pub fn new(
+        authority: Arc<Authority>,
+        ports: Vec<ServedPort>,
+        current: Credentials,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self { authority, ports, current, clock }
+    }
+
+    /// When the certificate in use ends.
+    #[must_use]
+    pub const fn not_after(&self) -> Timestamp {
+        self.current.facts().not_after
+    }
+
+    /// Puts a new certificate on the ports if the one in use has reached the last third of its life; says whether.
+    ///
+    /// # Errors
+    /// [`RenewError`]; the one in use stays.
+    pub fn renew_when_due(&mut self) -> Result<bool, RenewError> {
+        let now = self.clock.now();
+        if !self.current.facts().needs_renewal(now) {
+            return Ok(false);
+        }
+        let credentials = self.authority.server_credentials(now)?;
+        for port in &self.ports {
+            let clock = Arc::clone(&self.clock);
+            match port {
+                ServedPort::Agents(endpoint) => {
+                    endpoint.set_server_config(Some(coordinator_server_config(&credentials, clock)?));
+                }
+                ServedPort::Joining(endpoint) => {
+                    endpoint.set_server_config(Some(join_server_config(&credentials, clock)?));
+                }
             }
         }
+        self.current = credentials;
+        Ok(true)
     }
-    Ok(credentials)
+
+    /// Renews the certificate whenever it is due. Runs until it is dropped.
+    pub async fn keep_fresh(mut self) {
+        loop {
+            match self.renew_when_due() {
+                Ok(false) => {}
+                Ok(true) => {
+                    log::info!("the coordinator's certificate was renewed until {}", self.not_after())
+                }
+                Err(error) => log::error!(
+                    "{}; hosts can connect until {}, and it is tried again every {} s",
+                    chain(&error),
+                    self.not_after(),
+                    LOOK_INTERVAL.as_secs()
+                ),
+            }
+            tokio::time::sleep(LOOK_INTERVAL).await;
+        }
+    }
 }

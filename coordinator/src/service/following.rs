@@ -124,6 +124,9 @@ impl Service {
         self.describe_host(host);
         for observation in &report.vms {
             self.follow_vm(host, observation).await;
+            if vm_life::must_hear_again(&observation.observed) {
+                self.tell(observation.vm);
+            }
         }
         if reachable {
             // Only when libvirt could be asked does absence mean anything.

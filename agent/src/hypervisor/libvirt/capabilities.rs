@@ -28,6 +28,22 @@ pub enum KvmTrust {
     Never,
 }
 
+impl std::str::FromStr for KvmTrust {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "probe" => Ok(Self::Probe),
+            "offered" => Ok(Self::Offered),
+            "never" => Ok(Self::Never),
+            other => Err(format!(
+                "{:?} is no way to trust KVM; allowed are probe, offered and never",
+                reeve_common::text::printable(other, 80)
+            )),
+        }
+    }
+}
+
 /// How long one call of the probe may take.
 const PROBE_CALL: CallKind =
     CallKind { doing: "probing KVM", lane: Lane::Quick, limit: Duration::from_secs(30) };

@@ -1,4 +1,5 @@
-//! Owns the connection to libvirt: opening it, watching over it, and opening it anew when libvirtd has gone.
+//! Owns the link to libvirt: a connection for events and those of the lanes, opened together, watched, and opened anew
+//! when libvirtd has gone.
 //!
 //! Must not: know domains or volumes. Calls never wait for a connection: while there is none they fail at once.
 //!
@@ -28,8 +29,9 @@ use super::failure::{self, Failure};
 use super::ffi::{Listener, Subscription};
 use super::lanes::{CallEnd, CallKind, Lanes};
 
-/// Keep-alives are sent so often, and the connection is dead when [`KEEP_ALIVE_COUNT`] are unanswered: 20 s, long
-/// enough for a host that is short of processor time, short enough for a VM's start not to wait for ever.
+/// Keep-alives are sent when nothing was heard for so long, and the connection is dead when [`KEEP_ALIVE_COUNT`] are
+/// unanswered: 20 s, long enough for a host that is short of processor time, short enough for a VM's start not to wait
+/// for ever.
 const KEEP_ALIVE_INTERVAL_SECONDS: i32 = 5;
 const KEEP_ALIVE_COUNT: u32 = 3;
 /// The first pause before connecting again; libvirtd is back within a second after an upgrade.
@@ -56,7 +58,7 @@ pub enum ConnectionError {
     Thread(#[source] std::io::Error),
 }
 
-/// A connection that comes back by itself.
+/// A link that comes back by itself.
 #[derive(Debug)]
 pub(super) struct Connection {
     link: Arc<Link>,
@@ -140,6 +142,10 @@ impl Connection {
         };
         match session.lanes.call(kind, work) {
             CallEnd::Done(result) => result,
+            CallEnd::Broken(error) => {
+                self.link.tell(Control::Closed(session.number));
+                Err(error)
+            }
             CallEnd::NeverBegan => {
                 self.link.tell(Control::Stuck(session.number));
                 let why = "earlier calls to libvirt are stuck; the connection is made anew".to_owned();
@@ -201,20 +207,28 @@ impl Link {
         }
     }
 
+    /// Opens a connection for events and one for each lane.
     fn open(&self, number: u64) -> Result<(Session, Subscription), String> {
-        let connect = Connect::open(Some(&self.uri)).map_err(|error| failure::words(&error))?;
+        let (connect, has_daemon) = self.open_one()?;
         let listener: Arc<dyn Listener> =
             Arc::new(SessionListener::new(number, Arc::clone(&self.events), self.sender()));
         let mut subscription =
             Subscription::to_events(&connect, &listener).map_err(|error| failure::words(&error))?;
-        match connect.set_keep_alive(KEEP_ALIVE_INTERVAL_SECONDS, KEEP_ALIVE_COUNT).map_err(Failure::from) {
-            Ok(()) => subscription.add_close(&listener).map_err(|error| failure::words(&error))?,
-            // A driver inside this process has no daemon that could fall silent or go away.
-            Err(error) if error.is(ErrorNumber::NoSupport) => {}
-            Err(error) => return Err(error.to_string()),
+        if has_daemon {
+            subscription.add_close(&listener).map_err(|error| failure::words(&error))?;
         }
-        let lanes = Lanes::start(&connect).map_err(|error| format!("no threads for calls: {error}"))?;
+        let lanes = Lanes::start(|| self.open_one().map(|(connect, _)| connect))?;
         Ok((Session { number, lanes }, subscription))
+    }
+
+    /// Opens a connection, and tells whether there is a daemon at its other end that could fall silent or go away.
+    fn open_one(&self) -> Result<(Connect, bool), String> {
+        let connect = Connect::open(Some(&self.uri)).map_err(|error| failure::words(&error))?;
+        match connect.set_keep_alive(KEEP_ALIVE_INTERVAL_SECONDS, KEEP_ALIVE_COUNT).map_err(Failure::from) {
+            Ok(()) => Ok((connect, true)),
+            Err(error) if error.is(ErrorNumber::NoSupport) => Ok((connect, false)),
+            Err(error) => Err(error.to_string()),
+        }
     }
 
     fn close(&self, end: Control, subscription: Subscription) {

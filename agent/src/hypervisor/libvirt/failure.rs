@@ -46,17 +46,17 @@ impl Failure {
     }
 
     /// In the words of the trait.
-    pub(super) fn into_error(self, doing: &'static str, connect: &Connect) -> HypervisorError {
+    pub(super) fn into_error(self, doing: &'static str) -> HypervisorError {
         match self {
             Self::Own(error) => error,
-            Self::Libvirt(error) => {
-                let meant = meaning(doing, &error);
-                // A call that broke with the connection fails with any of a dozen codes; the connection knows.
-                let broken = !matches!(connect.is_alive(), Ok(true));
-                if broken { HypervisorError::Unreachable(words(&error)) } else { meant }
-            }
+            Self::Libvirt(error) => meaning(doing, &error),
         }
     }
+}
+
+/// Whether the connection still stands. A call that broke with it fails with any of a dozen codes; the connection knows.
+pub(super) fn is_alive(connect: &Connect) -> bool {
+    matches!(connect.is_alive(), Ok(true))
 }
 
 /// Says that an operation would be refused again.
@@ -125,7 +125,7 @@ mod tests {
     fn failing(work: impl FnOnce(&Connect) -> Error) -> HypervisorError {
         event_loop::start().unwrap();
         let connect = Connect::open(Some("test:///default")).unwrap();
-        Failure::from(work(&connect)).into_error("testing", &connect)
+        Failure::from(work(&connect)).into_error("testing")
     }
 
     #[test]

@@ -11,7 +11,7 @@ use virt::error::ErrorNumber;
 use virt::sys;
 
 use super::domains;
-use super::failure::{Failure, not_found, words};
+use super::failure::{self, Failure, not_found, words};
 
 /// The longest answer to a ping that is looked at; a right one has 13 bytes.
 const PING_ANSWER_LENGTH_MAX: usize = 1024;
@@ -33,7 +33,7 @@ pub(super) fn ping(connect: &Connect, vm: VmId, patience: Duration) -> Result<bo
     match domain.qemu_agent_command(r#"{"execute":"guest-ping"}"#, seconds, 0).map_err(Failure::from) {
         Ok(answer) => Ok(is_pong(&answer)),
         Err(error) if error.is(ErrorNumber::NoDomain) => Err(not_found(format!("the domain {vm}"))),
-        Err(Failure::Libvirt(error)) if connect.is_alive().unwrap_or(false) => {
+        Err(Failure::Libvirt(error)) if failure::is_alive(connect) => {
             log::debug!(REEVE_VM:% = vm; "no sign of life from the guest: {}", words(&error));
             Ok(false)
         }

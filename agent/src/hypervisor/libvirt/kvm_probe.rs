@@ -74,7 +74,7 @@ const BOOT_CODE: [u8; 186] = [
 #[derive(Debug, Clone)]
 pub(super) struct Probe {
     vm: VmId,
-    pool: StoragePool,
+    pool: String,
     volume: String,
 }
 
@@ -104,7 +104,7 @@ pub(super) fn begin(connect: &Connect, domain_type: &str) -> Result<Beginning, F
     let vm = VmId::random();
     let document = domain(vm, domain_type, &path).to_document();
     connect.create_domain_xml(&document, sys::VIR_DOMAIN_START_AUTODESTROY)?;
-    Ok(Beginning::Begun(Probe { vm, pool, volume }))
+    Ok(Beginning::Begun(Probe { vm, pool: pool.name()?, volume }))
 }
 
 /// Whether the guest has come to its end.
@@ -120,7 +120,8 @@ pub(super) fn finish(connect: &Connect, probe: &Probe) -> Result<bool, Failure> 
             _ => {}
         }
     }
-    let volume = storage::lookup_volume(&probe.pool, &probe.volume)?
+    let pool = connect.lookup_storage_pool_by_name(&probe.pool)?;
+    let volume = storage::lookup_volume(&pool, &probe.volume)?
         .ok_or_else(|| failed("probing KVM", "the probe's volume is gone"))?;
     let sectors = storage::read(connect, &volume, 0, 2 * SECTOR_LENGTH)?;
     volume.delete(0)?;

@@ -1,9 +1,13 @@
-//! Owns how calls are let onto a connection: at most four at a time, each with a limit, and slow ones apart, so that
-//! one stuck guest or one long allocation does not blind the agent.
+//! Owns how calls reach libvirt: in four lanes, each a thread with a connection of its own, each call with a limit, and
+//! slow ones apart, so that one stuck guest or one long allocation does not blind the agent.
 //!
 //! Must not: know what the calls do. libvirt's calls block and cannot be interrupted, so each runs in a lane's thread
 //! while its caller waits with a limit. A caller that gives up on a call which has not begun takes it back; one that
 //! has begun keeps its lane until libvirt lets go.
+//!
+//! One connection for all lanes would do for libvirtd, which serves five calls of a connection at once. But while one
+//! call on it waits for its answer, libvirt's client (9.0) can miss that another has arrived, and leaves that one lying
+//! until something else happens on the connection.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
@@ -14,10 +18,10 @@ use reeve_common::units::format_duration;
 use virt::connect::Connect;
 
 use super::super::HypervisorError;
-use super::failure::Failure;
+use super::failure::{self, Failure};
 
-/// Lanes for calls that end soon. Together with the other two this makes four: libvirtd serves five calls of a
-/// connection at once and stops listening to it, keep-alives included, while a fifth is running.
+/// Lanes for calls that end soon. Together with the other two this makes four calls at once: libvirtd has twenty
+/// threads for everybody, and more of ours would only wait for each other in its locks.
 const QUICK_LANES: usize = 2;
 /// Calls that may wait for one kind of lane; more waiting callers than VMs on a large host are a mistake of ours.
 const WAITING_MAX: usize = 512;
@@ -58,16 +62,19 @@ pub(super) struct Lanes {
 pub(super) enum CallEnd<T> {
     /// With its result.
     Done(Result<T, HypervisorError>),
+    /// Its connection is broken.
+    Broken(HypervisorError),
     /// It never began: every lane of its kind was busy for the whole limit.
     NeverBegan,
 }
 
 impl Lanes {
-    pub(super) fn start(connect: &Connect) -> std::io::Result<Self> {
+    /// Starts the lanes on connections that `open` makes.
+    pub(super) fn start(open: impl Fn() -> Result<Connect, String>) -> Result<Self, String> {
         Ok(Self {
-            quick: start_lanes("libvirt-quick", QUICK_LANES, connect)?,
-            slow: start_lanes("libvirt-slow", 1, connect)?,
-            guest: start_lanes("libvirt-guest", 1, connect)?,
+            quick: start_lanes("libvirt-quick", QUICK_LANES, &open)?,
+            slow: start_lanes("libvirt-slow", 1, &open)?,
+            guest: start_lanes("libvirt-guest", 1, &open)?,
         })
     }
 
@@ -84,8 +91,14 @@ impl Lanes {
             let ticket = Arc::clone(&ticket);
             Box::new(move |connect| {
                 if ticket.begin() {
-                    let result = work(connect).map_err(|failure| failure.into_error(doing, connect));
-                    let _ = reply.send(result); // the caller may have given up meanwhile
+                    // The caller may have given up meanwhile.
+                    let _ = reply.send(match work(connect) {
+                        Ok(value) => CallEnd::Done(Ok(value)),
+                        Err(failure) if !failure::is_alive(connect) => {
+                            CallEnd::Broken(HypervisorError::Unreachable(failure.to_string()))
+                        }
+                        Err(failure) => CallEnd::Done(Err(failure.into_error(doing))),
+                    });
                 }
             })
         };
@@ -100,11 +113,11 @@ impl Lanes {
                 let why = format!("{WAITING_MAX} calls wait for libvirt already");
                 return CallEnd::Done(Err(HypervisorError::Failed { doing, why }));
             }
-            Err(TrySendError::Disconnected(_)) => return CallEnd::Done(Err(broken())),
+            Err(TrySendError::Disconnected(_)) => return CallEnd::Broken(broken()),
         }
         match answer.recv_timeout(limit) {
-            Ok(result) => CallEnd::Done(result),
-            Err(RecvTimeoutError::Disconnected) => CallEnd::Done(Err(broken())),
+            Ok(end) => end,
+            Err(RecvTimeoutError::Disconnected) => CallEnd::Broken(broken()),
             Err(RecvTimeoutError::Timeout) if ticket.take_back() => CallEnd::NeverBegan,
             Err(RecvTimeoutError::Timeout) => {
                 let waited = format_duration(limit);
@@ -120,12 +133,19 @@ fn broken() -> HypervisorError {
     HypervisorError::Unreachable("the connection ended during the call".to_owned())
 }
 
-fn start_lanes(name: &str, count: usize, connect: &Connect) -> std::io::Result<SyncSender<Job>> {
+fn start_lanes(
+    name: &str,
+    count: usize,
+    open: impl Fn() -> Result<Connect, String>,
+) -> Result<SyncSender<Job>, String> {
     let (sender, receiver) = sync_channel::<Job>(WAITING_MAX);
     let receiver = Arc::new(Mutex::new(receiver));
     for _ in 0..count {
-        let (receiver, connect) = (Arc::clone(&receiver), connect.clone());
-        std::thread::Builder::new().name(name.to_owned()).spawn(move || drive(&receiver, &connect))?;
+        let (receiver, connect) = (Arc::clone(&receiver), open()?);
+        std::thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || drive(&receiver, &connect))
+            .map_err(|error| format!("no thread for calls can be started: {error}"))?;
     }
     Ok(sender)
 }
@@ -169,7 +189,7 @@ mod tests {
 
     fn lanes() -> Lanes {
         event_loop::start().unwrap();
-        Lanes::start(&Connect::open(Some("test:///default")).unwrap()).unwrap()
+        Lanes::start(|| Connect::open(Some("test:///default")).map_err(|error| error.to_string())).unwrap()
     }
 
     fn kind(lane: Lane, limit_ms: u64) -> CallKind {
@@ -218,6 +238,7 @@ mod tests {
             CallEnd::Done(Err(HypervisorError::Failed { why, .. })) => assert!(why.contains("20ms"), "{why}"),
             CallEnd::NeverBegan => {} // the thread was not scheduled in time
             CallEnd::Done(other) => panic!("{other:?}"),
+            CallEnd::Broken(error) => panic!("{error}"),
         }
     }
 }

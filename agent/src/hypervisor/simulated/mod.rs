@@ -11,6 +11,8 @@ mod persistence;
 mod settings;
 mod steps;
 mod storage;
+#[cfg(test)]
+mod tests;
 mod world;
 
 use std::fmt;

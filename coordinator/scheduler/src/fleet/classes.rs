@@ -179,6 +179,12 @@ impl ChangeLog {
         self.slots.push(slot);
     }
 
+    /// Forgets all changes; whoever had not caught up with them must start anew.
+    pub(super) fn forget(&mut self) {
+        self.first = self.end();
+        self.slots.clear();
+    }
+
     fn end(&self) -> u64 {
         self.first + self.slots.len() as u64
     }
@@ -212,12 +218,15 @@ impl ClassCache {
         self.places.clear();
     }
 
-    /// Has every score made anew before it is used, as when a slot changed hands.
+    /// Has every score made anew before it is used, as when hosts moved to other slots.
     pub(super) fn distrust(&mut self) {
-        self.groups.iter_mut().for_each(|group| group.caught_up = None);
+        for group in &mut self.groups {
+            group.caught_up = None;
+            group.tournament = Tournament::default();
+        }
     }
 
-    /// The host with the lowest score for `request`.
+    /// The slot of the host with the lowest score for `request`, the first among equals.
     pub(super) fn decide(
         &mut self,
         key: ClassKey,
@@ -225,7 +234,7 @@ impl ClassCache {
         asked: &Asked,
         ground: &Ground<'_>,
         log: &ChangeLog,
-    ) -> Option<u32> {
+    ) -> Option<usize> {
         self.clock += 1;
         if let Some((group, lane)) = self.places.get(&key).copied() {
             self.catch_up(group, ground, log);
@@ -233,20 +242,19 @@ impl ClassCache {
             if let Some(class) = group.classes[lane].as_mut() {
                 class.last_used = self.clock;
             }
-            return group.tournament.winner(lane).map(|(_, id)| id);
+            return group.tournament.winner(lane);
         }
         if self.is_remembered(&key) {
             let (group, lane) = self.admit(key, request, asked, ground, log);
-            return self.groups.get(group)?.tournament.winner(lane).map(|(_, id)| id);
+            return self.groups.get(group)?.tournament.winner(lane);
         }
-        let mut best: Option<(f64, u32)> = None;
+        let mut best: Option<(f64, usize)> = None;
         ground.scan(request, asked, &mut self.workspaces, |slot, score| {
-            let id = ground.columns.ids[slot];
-            if best.is_none_or(|(lowest, lowest_id)| score < lowest || (score == lowest && id < lowest_id)) {
-                best = Some((score, id));
+            if best.is_none_or(|(lowest, first)| score < lowest || (score == lowest && slot < first)) {
+                best = Some((score, slot));
             }
         });
-        best.map(|(_, id)| id)
+        best.map(|(_, slot)| slot)
     }
 
     /// Whether a request of this class was met a short while ago; from now on it was.
@@ -280,20 +288,20 @@ impl ClassCache {
                 .map(|class| class.as_ref().map(|class| Belonging::of(&class.request, ground.book)))
         });
         let mut row = |slot| ground.row(asks, belongings.as_ref(), slot, workspaces);
-        let ids = &ground.columns.ids;
+        let slot_count = ground.columns.len();
         if let Some(changes) = changes {
             *round += 1;
-            met.resize(ids.len(), 0);
+            met.resize(slot_count, 0);
             for slot in changes.iter().rev().copied() {
                 if std::mem::replace(&mut met[slot], *round) != *round {
-                    tournament.update(slot, row(slot), ids);
+                    tournament.update(slot, &row(slot));
                 }
             }
         } else {
-            for slot in 0..ids.len() {
+            for slot in 0..slot_count {
                 tournament.put(slot, row(slot));
             }
-            tournament.rebuild(ids);
+            tournament.rebuild();
         }
         *caught_up = Some(end);
     }
@@ -318,7 +326,7 @@ impl ClassCache {
         let tournament = &mut group.tournament;
         ground
             .scan(request, asked, &mut self.workspaces, |slot, score| tournament.put_lane(slot, lane, score));
-        tournament.rebuild(&ground.columns.ids);
+        tournament.rebuild();
         self.places.insert(key, (number, lane));
         (number, lane)
     }

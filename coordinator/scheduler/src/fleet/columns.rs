@@ -22,6 +22,13 @@ impl AmountColumn {
         }
     }
 
+    /// Column by column the slots in `order`.
+    fn reorder(&mut self, order: &[usize]) {
+        let amounts: Vec<Amount> = order.iter().map(|slot| self.get(*slot)).collect();
+        self.total = amounts.iter().map(|amount| amount.total).collect();
+        self.used = amounts.iter().map(|amount| amount.used).collect();
+    }
+
     fn set(&mut self, slot: usize, amount: Amount) {
         if self.total.len() <= slot {
             self.total.resize(slot + 1, 0);
@@ -95,6 +102,21 @@ impl Columns {
         slot
     }
 
+    /// Leaves the slots in `order`, in that order.
+    pub(super) fn reorder(&mut self, order: &[usize]) {
+        fn pick<T: Copy>(column: &mut Vec<T>, order: &[usize]) {
+            *column = order.iter().map(|slot| column[*slot]).collect();
+        }
+        pick(&mut self.ids, order);
+        pick(&mut self.open, order);
+        pick(&mut self.functions, order);
+        pick(&mut self.vms, order);
+        pick(&mut self.measured, order);
+        pick(&mut self.before, order);
+        let amounts = [&mut self.cores, &mut self.memory, &mut self.devices];
+        amounts.into_iter().chain(&mut self.devices_of).for_each(|column| column.reorder(order));
+    }
+
     /// Replaces the numbers of one host.
     pub(super) fn set(&mut self, slot: usize, row: &Row) {
         self.ids[slot] = row.id;
@@ -115,6 +137,38 @@ impl Columns {
             }
         }
         self.devices.set(slot, all);
+    }
+
+    /// Counts one more VM and what it takes.
+    pub(super) fn add(&mut self, slot: usize, cores: u64, memory: u64) {
+        self.vms[slot] += 1;
+        self.cores.used[slot] += cores;
+        self.memory.used[slot] += memory;
+    }
+
+    /// Counts one VM less.
+    pub(super) fn subtract(&mut self, slot: usize, cores: u64, memory: u64) {
+        self.vms[slot] = self.vms[slot].saturating_sub(1);
+        self.cores.used[slot] = self.cores.used[slot].saturating_sub(cores);
+        self.memory.used[slot] = self.memory.used[slot].saturating_sub(memory);
+    }
+
+    /// Counts devices that a VM takes.
+    pub(super) fn add_devices(&mut self, slot: usize, class: usize, count: u64) {
+        self.devices.used[slot] += count;
+        if let Some(column) = self.devices_of.get_mut(class) {
+            let amount = column.get(slot);
+            column.set(slot, Amount { used: amount.used + count, ..amount });
+        }
+    }
+
+    /// Counts devices that a VM gives back.
+    pub(super) fn subtract_devices(&mut self, slot: usize, class: usize, count: u64) {
+        self.devices.used[slot] = self.devices.used[slot].saturating_sub(count);
+        if let Some(column) = self.devices_of.get_mut(class) {
+            let amount = column.get(slot);
+            column.set(slot, Amount { used: amount.used.saturating_sub(count), ..amount });
+        }
     }
 
     /// The devices of one class on a host.

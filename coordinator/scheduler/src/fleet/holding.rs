@@ -123,3 +123,36 @@ impl Tenants {
         self.vms.iter().map(|(_, holding)| *holding)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use reeve_common::ids::RealmName;
+    use reeve_common::units::{Mebibytes, Millicores};
+
+    use super::*;
+
+    #[test]
+    fn nothing_is_left_of_what_was_struck() {
+        let request = Request {
+            realm: RealmName::new("r").unwrap(),
+            cores: Millicores(1),
+            memory: Mebibytes(2),
+            devices: BTreeMap::from([(DeviceClass::new("a100").unwrap(), 1)]),
+            owner: "ann".to_owned(),
+            team: "blue".to_owned(),
+            labels: BTreeMap::from([("app".to_owned(), "web".to_owned())]),
+        };
+        let mut book = Book::default();
+        let holding = book.enter(&request);
+        assert_eq!(book.enter(&request), holding);
+        assert!(book.is_of(holding, &request));
+        assert!(!book.is_of(holding, &Request { owner: "bob".to_owned(), ..request.clone() }));
+        book.strike(holding);
+        assert!(book.is_of(holding, &request), "it is still held once");
+        book.strike(holding);
+        assert_eq!(book.shapes.get(holding.shape), None);
+        assert_eq!(book.words.get(holding.owner), None);
+        assert_eq!(book.words.get(holding.team), None);
+        assert_eq!(book.labels.get(holding.labels), None);
+    }
+}

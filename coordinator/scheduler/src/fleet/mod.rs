@@ -18,12 +18,13 @@ mod classes;
 mod columns;
 mod function_table;
 mod holding;
+mod id_hash;
 mod interning;
 mod realm;
 mod scoring;
 mod tournament;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use reeve_common::ids::{HostId, RealmName, VmId};
 
@@ -35,6 +36,7 @@ use crate::request::Request;
 
 use function_table::Workspaces;
 use holding::{Book, Holding, Tenants};
+use id_hash::IdMap;
 use realm::Realm;
 
 /// The hosts and what of them is promised.
@@ -42,11 +44,13 @@ use realm::Realm;
 pub struct Fleet {
     realms: Vec<Realm>,
     realm_numbers: HashMap<RealmName, usize>,
-    places: BTreeMap<HostId, Place>,
-    vms: HashMap<VmId, (HostId, Holding)>,
+    places: IdMap<HostId, Place>,
+    vms: IdMap<VmId, (HostId, Holding)>,
     /// The VMs of hosts that are not there, for when they come back.
-    parked: BTreeMap<HostId, Tenants>,
+    parked: IdMap<HostId, Tenants>,
     book: Book,
+    /// Room to work costs out in, for each realm.
+    workspaces: Vec<Workspaces<1>>,
 }
 
 /// Where a host is kept.
@@ -82,9 +86,23 @@ impl Fleet {
         self.places.insert(id, Place { realm, slot });
     }
 
+    /// A host's realm and its slot there.
+    fn find(&self, host: HostId) -> Option<(&Realm, usize)> {
+        let place = self.places.get(&host)?;
+        Some((self.realms.get(place.realm)?, place.slot))
+    }
+
+    /// The hosts' ids in order.
+    fn host_ids(&self) -> Vec<HostId> {
+        let mut ids: Vec<HostId> = self.places.keys().copied().collect();
+        ids.sort_unstable();
+        ids
+    }
+
     fn realm_number(&mut self, name: &RealmName) -> usize {
         self.realm_numbers.get(name).copied().unwrap_or_else(|| {
             self.realms.push(Realm::default());
+            self.workspaces.push(Workspaces::default());
             self.realm_numbers.insert(name.clone(), self.realms.len() - 1);
             self.realms.len() - 1
         })
@@ -92,8 +110,9 @@ impl Fleet {
 
     /// Forgets a host. VMs placed there stay so until they are released, and count again should it come back.
     pub fn remove_host(&mut self, host: HostId) {
-        if let Some(place) = self.places.remove(&host) {
-            let tenants = self.realms[place.realm].remove(place.slot);
+        let Some(place) = self.places.remove(&host) else { return };
+        let tenants = self.realms[place.realm].remove(place.slot);
+        if tenants.len() > 0 {
             self.parked.insert(host, tenants);
         }
     }
@@ -108,20 +127,20 @@ impl Fleet {
     /// A host as it was described.
     #[must_use]
     pub fn host(&self, host: HostId) -> Option<&HostDescription> {
-        let place = self.places.get(&host)?;
-        self.realms[place.realm].host(place.slot)
+        let (realm, slot) = self.find(host)?;
+        realm.host(slot)
     }
 
     /// All hosts as they were described, by id.
     pub fn hosts(&self) -> impl Iterator<Item = &HostDescription> {
-        self.places.values().filter_map(|place| self.realms[place.realm].host(place.slot))
+        self.host_ids().into_iter().filter_map(|host| self.host(host))
     }
 
     /// What was last measured on a host.
     #[must_use]
     pub fn measured(&self, host: HostId) -> Option<Measured> {
-        let place = self.places.get(&host)?;
-        self.realms[place.realm].measured(place.slot)
+        let (realm, slot) = self.find(host)?;
+        realm.measured(slot)
     }
 
     /// Whether the host can take the VM now. Every placement is checked by this and nothing else.
@@ -129,8 +148,14 @@ impl Fleet {
     /// # Errors
     /// The first reason why it cannot.
     pub fn fits(&self, host: HostId, request: &Request) -> Result<(), Reason> {
+        let (realm, slot) = self.find(host).ok_or(Reason::UnknownHost { host })?;
+        realm.fits(slot, request, &self.book, &mut Workspaces::default())
+    }
+
+    /// [`Fleet::fits`] with room at hand to work the cost out in.
+    fn fits_quickly(&mut self, host: HostId, request: &Request) -> Result<(), Reason> {
         let place = self.places.get(&host).ok_or(Reason::UnknownHost { host })?;
-        self.realms[place.realm].fits(place.slot, request, &self.book)
+        self.realms[place.realm].fits(place.slot, request, &self.book, &mut self.workspaces[place.realm])
     }
 
     /// Promises the VM its share of the host, if it fits. Repeating it for the same VM, host and amounts changes
@@ -140,7 +165,7 @@ impl Fleet {
     /// The reason why it does not fit; nothing was changed then.
     pub fn reserve(&mut self, vm: VmId, host: HostId, request: &Request) -> Result<(), Reason> {
         let Some((held, holding)) = self.vms.get(&vm).copied() else {
-            self.fits(host, request)?;
+            self.fits_quickly(host, request)?;
             self.admit(vm, host, request);
             return Ok(());
         };
@@ -151,7 +176,7 @@ impl Fleet {
             return Ok(());
         }
         self.dismiss(vm, host);
-        let result = self.fits(host, request);
+        let result = self.fits_quickly(host, request);
         if result.is_ok() {
             self.book.strike(holding);
             self.admit(vm, host, request);
@@ -189,13 +214,13 @@ impl Fleet {
     }
 
     fn dismiss(&mut self, vm: VmId, host: HostId) {
-        self.vms.remove(&vm);
-        match self.places.get(&host) {
-            Some(place) => self.realms[place.realm].dismiss(place.slot, vm, &self.book),
-            None => {
-                if let Some(tenants) = self.parked.get_mut(&host) {
-                    tenants.remove(vm);
-                }
+        let Some((_, holding)) = self.vms.remove(&vm) else { return };
+        if let Some(place) = self.places.get(&host) {
+            self.realms[place.realm].dismiss(place.slot, vm, holding, &self.book);
+        } else if let Some(tenants) = self.parked.get_mut(&host) {
+            tenants.remove(vm);
+            if tenants.len() == 0 {
+                self.parked.remove(&host);
             }
         }
     }
@@ -209,8 +234,13 @@ impl Fleet {
     /// The host with the lowest score, the lowest id among equals. Nothing is reserved.
     #[must_use]
     pub fn decide(&mut self, request: &Request) -> Option<HostId> {
-        let realm = *self.realm_numbers.get(&request.realm)?;
-        self.realms[realm].decide(request, &self.book)
+        let number = *self.realm_numbers.get(&request.realm)?;
+        let realm = &mut self.realms[number];
+        if realm.settle() {
+            let places = realm.ids().enumerate().map(|(slot, id)| (id, Place { realm: number, slot }));
+            self.places.extend(places);
+        }
+        realm.decide(request, &self.book)
     }
 
     /// The same decision with everything that led to it, for every host.
@@ -219,9 +249,10 @@ impl Fleet {
         let mut workspaces: Vec<Workspaces<1>> = Vec::new();
         workspaces.resize_with(self.realms.len(), Workspaces::default);
         let hosts: Vec<HostExplanation> = self
-            .places
-            .values()
-            .filter_map(|place| {
+            .host_ids()
+            .iter()
+            .filter_map(|host| {
+                let place = self.places.get(host)?;
                 let workspaces = workspaces.get_mut(place.realm)?;
                 self.realms[place.realm].explain(place.slot, request, &self.book, workspaces)
             })
@@ -241,14 +272,14 @@ impl Fleet {
     /// What of a host is promised.
     #[must_use]
     pub fn usage(&self, host: HostId) -> Option<HostUsage> {
-        let place = self.places.get(&host)?;
-        self.realms[place.realm].usage(place.slot, &self.book)
+        let (realm, slot) = self.find(host)?;
+        realm.usage(slot, &self.book)
     }
 
     /// The VMs counted on a host, by id; also of one that is not there.
     pub fn vms_on(&self, host: HostId) -> impl Iterator<Item = VmId> {
-        let tenants = match self.places.get(&host) {
-            Some(place) => self.realms[place.realm].tenants(place.slot),
+        let tenants = match self.find(host) {
+            Some((realm, slot)) => realm.tenants(slot),
             None => self.parked.get(&host),
         };
         tenants.into_iter().flat_map(Tenants::ids)

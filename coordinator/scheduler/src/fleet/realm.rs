@@ -17,13 +17,18 @@ use crate::host::{HostDescription, HostUsage, Measured};
 use crate::reason::Reason;
 use crate::request::Request;
 
-/// The hosts of one realm, by slot. A slot is vacant after its host was removed.
+/// How many more vacant slots than hosts there may be before the hosts move together.
+const VACANT_MAX: usize = 64;
+
+/// The hosts of one realm, by slot: in the order of their ids, as far as they came in that order. A slot is vacant after
+/// its host was removed, and stays so until [`Realm::settle`].
 #[derive(Debug, Default)]
 pub(super) struct Realm {
     columns: Columns,
     hosts: Vec<Option<HostDescription>>,
     tenants: Vec<Tenants>,
-    vacant: Vec<usize>,
+    vacant: usize,
+    is_out_of_order: bool,
     device_classes: Vec<DeviceClass>,
     functions: FunctionTable,
     shared_use: SharedUse,
@@ -35,19 +40,10 @@ pub(super) struct Realm {
 impl Realm {
     /// Adds a host with the VMs it has, and says in which slot.
     pub(super) fn insert(&mut self, host: HostDescription, tenants: Tenants, book: &Book) -> usize {
-        let slot = match self.vacant.pop() {
-            Some(slot) => {
-                // Kept scores name the host that was here before.
-                self.cache.distrust();
-                slot
-            }
-            None => {
-                self.hosts.push(None);
-                self.tenants.push(Tenants::default());
-                self.columns.push_vacant()
-            }
-        };
-        self.columns.measured[slot] = None;
+        self.is_out_of_order |= self.columns.ids.last().is_some_and(|last| *last >= host.id.0);
+        self.hosts.push(None);
+        self.tenants.push(Tenants::default());
+        let slot = self.columns.push_vacant();
         self.tenants[slot] = tenants;
         let function = self.acquire_function(&host);
         self.columns.functions[slot] = function;
@@ -75,8 +71,34 @@ impl Realm {
         let id = self.columns.ids[slot];
         self.columns.set(slot, &Row { id, ..Row::default() });
         self.log.note(slot, self.columns.len());
-        self.vacant.push(slot);
+        self.vacant += 1;
         tenants
+    }
+
+    /// The hosts' ids by slot.
+    pub(super) fn ids(&self) -> impl Iterator<Item = HostId> {
+        self.columns.ids.iter().map(|id| HostId(*id))
+    }
+
+    /// Puts the hosts in the order of their ids, without gaps, if they are not, and says whether slots changed: kept scores
+    /// rely on the order, and gaps cost time. Hosts are numbered as they are added, so this happens after they were loaded
+    /// and then seldom.
+    pub(super) fn settle(&mut self) -> bool {
+        let occupied = self.columns.len() - self.vacant;
+        if !self.is_out_of_order && self.vacant <= occupied + VACANT_MAX {
+            return false;
+        }
+        let mut order: Vec<usize> =
+            (0..self.hosts.len()).filter(|slot| self.hosts[*slot].is_some()).collect();
+        order.sort_unstable_by_key(|slot| self.columns.ids[*slot]);
+        self.columns.reorder(&order);
+        self.hosts = order.iter().map(|slot| self.hosts[*slot].take()).collect();
+        self.tenants = order.iter().map(|slot| std::mem::take(&mut self.tenants[*slot])).collect();
+        self.vacant = 0;
+        self.is_out_of_order = false;
+        self.log.forget();
+        self.cache.distrust();
+        true
     }
 
     fn acquire_function(&mut self, host: &HostDescription) -> usize {
@@ -123,27 +145,45 @@ impl Realm {
 
     /// Counts a VM on a host.
     pub(super) fn admit(&mut self, slot: usize, vm: VmId, holding: Holding, book: &Book) {
-        if let Some(shape) = book.shapes.get(holding.shape) {
-            let before = self.device_classes.len();
-            for (class, _) in &shape.devices {
-                class_number(&mut self.device_classes, &mut self.columns, class);
-            }
-            if before != self.device_classes.len() {
-                self.check_classes(before);
-            }
-        }
         self.tenants[slot].insert(vm, holding);
-        self.count(slot, book);
+        let Some(shape) = book.shapes.get(holding.shape) else { return };
+        let Self { columns, device_classes, .. } = self;
+        let before = device_classes.len();
+        columns.add(slot, shape.cores, shape.memory);
+        for (class, count) in &shape.devices {
+            let number = class_number(device_classes, columns, class);
+            columns.add_devices(slot, number, u64::from(*count));
+        }
+        if before != device_classes.len() {
+            self.check_classes(before);
+        }
+        self.note(slot, book);
     }
 
     /// Counts a VM no longer.
-    pub(super) fn dismiss(&mut self, slot: usize, vm: VmId, book: &Book) {
+    pub(super) fn dismiss(&mut self, slot: usize, vm: VmId, holding: Holding, book: &Book) {
         self.tenants[slot].remove(vm);
-        self.count(slot, book);
+        let Some(shape) = book.shapes.get(holding.shape) else { return };
+        self.columns.subtract(slot, shape.cores, shape.memory);
+        for (class, count) in &shape.devices {
+            if let Some(number) = self.device_classes.iter().position(|known| known == class) {
+                self.columns.subtract_devices(slot, number, u64::from(*count));
+            }
+        }
+        self.note(slot, book);
     }
 
-    /// Makes a host's numbers from what it is and whom it has, and has it scored again.
+    /// Makes a host's numbers anew from what it is and whom it has, and has it scored again.
     fn count(&mut self, slot: usize, book: &Book) {
+        let before = self.device_classes.len();
+        for shape in self.tenants[slot].holdings().filter_map(|holding| book.shapes.get(holding.shape)) {
+            for (class, _) in &shape.devices {
+                class_number(&mut self.device_classes, &mut self.columns, class);
+            }
+        }
+        if before != self.device_classes.len() {
+            self.check_classes(before);
+        }
         let Some(host) = self.hosts.get(slot).and_then(Option::as_ref) else { return };
         let mut row = Row {
             id: host.id.0,
@@ -230,16 +270,20 @@ impl Realm {
     }
 
     /// Whether the host can take the VM.
-    pub(super) fn fits(&self, slot: usize, request: &Request, book: &Book) -> Result<(), Reason> {
+    pub(super) fn fits(
+        &self,
+        slot: usize,
+        request: &Request,
+        book: &Book,
+        workspaces: &mut Workspaces<1>,
+    ) -> Result<(), Reason> {
         self.check(slot, request)?;
-        let mut workspaces = Workspaces::default();
-        let (asked, ground) = (self.asked(request), self.ground(book));
-        let cost = ground.cost(request, &asked, slot, &mut workspaces);
+        let cost = self.ground(book).cost(request, &self.asked(request), slot, workspaces);
         if cost.is_none_or(|cost| cost.score().is_finite()) {
             return Ok(());
         }
-        self.explain(slot, request, book, &mut workspaces)
-            .map_or(Ok(()), |(_, reason)| reason.map_or(Ok(()), Err))
+        let explained = self.explain(slot, request, book, workspaces);
+        explained.and_then(|(_, reason)| reason).map_or(Ok(()), Err)
     }
 
     /// The host with the lowest score.
@@ -249,7 +293,8 @@ impl Realm {
         let Self { columns, functions, tenants, shared_use, log, cache, .. } = self;
         let asks_whose_it_is = !shared_use.is_nothing();
         let ground = Ground { columns, functions, tenants, book, asks_whose_it_is };
-        cache.decide(key, request, &asked, &ground, log).map(HostId)
+        let slot = cache.decide(key, request, &asked, &ground, log)?;
+        Some(HostId(columns.ids[slot]))
     }
 
     /// Everything about one host that bears on the request, and why it cannot take it.

@@ -189,6 +189,11 @@ impl<const W: usize> Lanes<W> for PickLanes<'_, W> {
 }
 
 impl<'a> Ground<'a> {
+    /// Whose the VM is, if anybody asks.
+    fn belonging<'r>(&self, request: &'r Request) -> Belonging<'r> {
+        if self.asks_whose_it_is { Belonging::of(request, self.book) } else { Belonging::NOBODY }
+    }
+
     fn bound(&self, slot: usize) -> Option<(usize, &'a BoundFunction)> {
         let number = self.columns.functions[slot];
         self.functions.get(number).map(|bound| (number, bound))
@@ -226,7 +231,7 @@ impl<'a> Ground<'a> {
         workspaces: &mut Workspaces<LANES>,
         mut found: impl FnMut(usize, f64),
     ) {
-        let belonging = Belonging::of(request, self.book);
+        let belonging = self.belonging(request);
         // Hosts wait, by cost function, until there are enough to be scored at once.
         let mut waiting: Vec<(usize, Vec<usize>)> = Vec::new();
         for slot in 0..self.columns.len() {
@@ -287,7 +292,7 @@ impl<'a> Ground<'a> {
         workspaces: &mut Workspaces<1>,
     ) -> Option<HostCost> {
         let (number, bound) = self.bound(slot)?;
-        let belonging = Belonging::of(request, self.book);
+        let belonging = self.belonging(request);
         let lanes = PickLanes { ground: *self, slots: [slot], asked, belonging };
         let (after, before) = workspaces.get(number, bound);
         let [after_sum] = *bound.after(&lanes, after);

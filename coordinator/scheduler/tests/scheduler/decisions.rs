@@ -360,6 +360,62 @@ fn measurements_are_never_served_from_yesterday() {
     assert_ne!(fleet.decide(&wanted), Some(HostId(1 + 99 * 7 % 20)));
 }
 
+/// A request for devices that nobody had is asked again when somebody has them, however they became known.
+#[test]
+fn devices_that_appear_are_found() {
+    let balanced = preset("balanced");
+    let mut fleet = Fleet::new();
+    fleet.upsert_host(plain_host(1, 8, 8, &balanced));
+    let mut wanted = crate::fixture::request(1, 1);
+    wanted.devices = device_map(0, 1);
+    for _ in 0..3 {
+        assert_eq!(fleet.decide(&wanted), None);
+    }
+    // First known by a VM that is said to run on a host which is not there yet, and which has none itself.
+    fleet.restore(vm(1), HostId(2), &wanted);
+    fleet.upsert_host(plain_host(2, 8, 8, &balanced));
+    for _ in 0..3 {
+        assert_eq!(fleet.decide(&wanted), None);
+    }
+    let mut with_devices = plain_host(3, 8, 8, &balanced);
+    with_devices.capacity.devices = device_map(0, 1);
+    fleet.upsert_host(with_devices);
+    for _ in 0..3 {
+        assert_eq!(fleet.decide(&wanted), Some(HostId(3)));
+    }
+}
+
+/// Requests that differ in nothing but whose they are have their own scores where a cost function asks.
+#[test]
+fn whose_a_vm_is_counts_where_it_is_asked() {
+    for (term, differ) in [
+        ("power(same.owner, 2)", (|request, name| request.owner = name) as fn(&mut Request, String)),
+        ("power(same.team, 2)", |request, name| request.team = name),
+        ("power(same.label.app, 2)", |request, name| {
+            request.labels.insert("app".to_owned(), name);
+        }),
+    ] {
+        let cost = crate::fixture::function(&[("alike", term)]);
+        let mut fleet = Fleet::new();
+        fleet.upsert_host(plain_host(1, 8, 8, &cost));
+        fleet.upsert_host(plain_host(2, 8, 8, &cost));
+        let [mut ann, mut bob] = [crate::fixture::request(1, 1), crate::fixture::request(1, 1)];
+        differ(&mut ann, "ann".to_owned());
+        differ(&mut bob, "bob".to_owned());
+        fleet.reserve(vm(1), HostId(1), &ann).unwrap();
+        fleet.reserve(vm(2), HostId(2), &bob).unwrap();
+        for _ in 0..3 {
+            assert_eq!(
+                (fleet.decide(&ann), fleet.decide(&bob)),
+                (Some(HostId(2)), Some(HostId(1))),
+                "{term}"
+            );
+        }
+        let nobody = crate::fixture::request(1, 1);
+        assert!((fleet.explain(&nobody).hosts[0].increase - 1.0).abs() < 1e-12, "nobody shares with nobody");
+    }
+}
+
 /// More classes than are kept, more changes than are remembered: still the same choices.
 #[test]
 fn decisions_hold_when_classes_and_changes_overflow() {

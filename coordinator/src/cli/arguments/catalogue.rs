@@ -16,50 +16,20 @@ pub(in crate::cli) struct CreateFrom {
     pub(in crate::cli) file: PathBuf,
 }
 
-const IMAGE_EXAMPLE: &str = "\
-Examples:
-  reeve image create -f debian.conf
-  cat debian.conf | reeve image create -f -
+const IMAGE_EXAMPLE: &str = concat!(
+    "Examples:\n  reeve image create -f debian.conf\n  cat debian.conf | reeve image create -f -\n\ndebian.conf:\n",
+    include_str!("examples/image.conf")
+);
 
-debian.conf:
-  name = debian-12
-  realm = primary
-  volume = debian-12.qcow2      # in the realm's bricks pool
-  format = qcow2                # or raw; qcow2 when left out
-  operating-system = \"Debian 12\"";
+const SETUP_EXAMPLE: &str = concat!(
+    "Examples:\n  reeve setup create -f small.conf\n  reeve setup create -f -\n\nsmall.conf:\n",
+    include_str!("examples/setup.conf")
+);
 
-const SETUP_EXAMPLE: &str = "\
-Examples:
-  reeve setup create -f small.conf
-  reeve setup create -f -
-
-small.conf:
-  name = small
-  realm = primary
-  image = debian-12
-  cores = 2
-  memory = 2 GiB
-  # and, where wanted:
-  devices { nvidia-a100 = 1 }   # by class
-  virt-type = auto              # or kvm, qemu; the realm's when left out
-  machine = q35                 # or pc
-  cpu-model = host-model        # or default, host-passthrough, a model's name
-  networks = [ default ]        # the realm's when left out; [] for none
-  debug { console = on, vnc = off }
-  labels { tier = web }";
-
-const CONFIGURATION_EXAMPLE: &str = "\
-Examples:
-  reeve config create -f web.conf
-  reeve config create -f -
-
-web.conf, with two configurations:
-  [
-    { name = web-1, setup = small, owner = ann, team = physics }
-    { name = web-2, setup = small, owner = ann, team = physics,
-      title = \"The second web server\", project = outreach,
-      drives = [ { drive = results, read-only = on } ] }
-  ]";
+const CONFIGURATION_EXAMPLE: &str = concat!(
+    "Examples:\n  reeve config create -f web.conf\n  reeve config create -f -\n\nweb.conf, with two configurations:\n",
+    include_str!("examples/configuration.conf")
+);
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum ImageCommand {

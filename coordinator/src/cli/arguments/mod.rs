@@ -39,7 +39,7 @@ Examples:
 
 /// Places virtual machines on KVM hosts, keeps them running, and says why each is where it is.
 #[derive(Debug, Parser)]
-#[command(name = "reeve", version, about, long_about = None, propagate_version = false)]
+#[command(name = "reeve", version)]
 #[command(after_help = EXAMPLES, after_long_help = format!("{EXAMPLES}\n\n{EXIT_CODES_HELP}"))]
 #[command(arg_required_else_help = true, max_term_width = 110)]
 pub struct Arguments {

@@ -170,6 +170,16 @@ mod tests {
     }
 
     #[test]
+    fn the_examples_in_the_help_can_be_created() {
+        let images: Vec<NewImage> = read_text(include_str!("../arguments/examples/image.conf")).unwrap();
+        let setups: Vec<NewSetup> = read_text(include_str!("../arguments/examples/setup.conf")).unwrap();
+        let configurations: Vec<NewConfiguration> =
+            read_text(include_str!("../arguments/examples/configuration.conf")).unwrap();
+        assert_eq!((images.len(), setups.len(), configurations.len()), (1, 1, 2));
+        assert_eq!(setups.iter().map(|setup| &setup.image).collect::<Vec<_>>(), [&images[0].name]);
+    }
+
+    #[test]
     fn every_kind_of_mistake_is_named_with_its_line() {
         let text = "name = \"</name><x/>\"\nrealm = lab\nimage = [debian]\ncores = two\nmemroy = 2 GiB\nmemory = 2\ndevices = none\nvirt-type = xen\ndebug { vcn = on }\nnetworks = default\nlabels { a = [] }";
         insta::assert_snapshot!(read_text::<NewSetup>(text).unwrap_err());
