@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 
 use crate::image::Variant;
-use crate::lab::{Lab, NETWORK_DEFAULT, Place, Request, Workspace};
+use crate::lab::{CoordinatorSettings, Lab, NETWORK_DEFAULT, Place, Request, Workspace};
 
 /// A lab that lives as long as its test.
 #[derive(Debug)]
@@ -37,6 +37,21 @@ impl TestLab {
                     .context(format!("the lab did not come up; logs: {kept:?}; taking it down: {down:?}")))
             }
         }
+    }
+
+    /// Makes a lab in which the product runs: a coordinator, and an agent on every host, connected.
+    ///
+    /// # Errors
+    /// When one of these cannot be had.
+    pub fn with_product(
+        name: &str,
+        hosts: usize,
+        images: &[Variant],
+        settings: &CoordinatorSettings,
+    ) -> Result<Self> {
+        let lab = Self::new(name, hosts, images)?;
+        lab.run_product(&lab.workspace, settings)?;
+        Ok(lab)
     }
 
     /// The place of host `number`, counted from 1.
