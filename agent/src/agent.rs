@@ -19,6 +19,7 @@ use crate::inventory::MachineInventory;
 use crate::sampler::MachineSampler;
 use crate::session::{AgentIdentity, Session};
 use crate::state_directory::StateDirectory;
+use crate::steady_clock::SteadyClock;
 
 /// How long the first look at the hypervisor may take before the coordinator is dialled all the same.
 const FIRST_LOOK: Duration = Duration::from_secs(10);
@@ -57,7 +58,8 @@ impl Agent {
     /// [`AgentError`] when it cannot begin.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), AgentError> {
         let Self { configuration, identity, state, hypervisor, clock, seed } = self;
-        let host = Host::new(identity.realm.clone(), Arc::clone(&hypervisor), state, Arc::clone(&clock));
+        let steady = Arc::new(SteadyClock::new(Arc::clone(&clock)));
+        let host = Host::new(identity.realm.clone(), Arc::clone(&hypervisor), state, steady);
         host.listen(hypervisor.as_ref()).map_err(AgentError::Thread)?;
         let address = configuration.coordinator.unwrap_or_else(|| identity.coordinator.clone());
         let credentials = Arc::new(Mutex::new(Arc::new(identity.credentials.clone())));

@@ -5,6 +5,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use reeve_common::text::{TEXT_LENGTH_MAX, printable};
 use reeve_common::units::Bytes;
@@ -14,6 +15,10 @@ use sysinfo::{CpuRefreshKind, MemoryRefreshKind, RefreshKind, System};
 
 use crate::hypervisor::HypervisorFacts;
 use crate::vm::driver::{CallKind, Driver};
+
+/// How long the hypervisor is waited for: it answers at once, or within three seconds while it finds out whether KVM
+/// works. One that hangs must not keep the host from saying hello.
+const FACTS_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Says what the host is.
 pub trait InventorySource: Send + Sync + 'static {
@@ -38,12 +43,14 @@ impl MachineInventory {
     }
 
     async fn gather(&self) -> HostInventory {
-        let asked = self.driver.call(CallKind::Ordinary, |hypervisor| hypervisor.facts()).await;
+        let asked = self.driver.call(CallKind::Ordinary, |hypervisor| hypervisor.facts());
+        let asked = tokio::time::timeout(FACTS_PATIENCE, asked).await;
         let facts = {
             let mut last = self.facts.lock().unwrap_or_else(PoisonError::into_inner);
             match asked {
-                Ok(facts) => *last = Some(facts),
-                Err(error) => log::warn!("the hypervisor cannot be asked about this host: {error}"),
+                Ok(Ok(facts)) => *last = Some(facts),
+                Ok(Err(error)) => log::debug!("the hypervisor cannot be asked about this host: {error}"),
+                Err(_) => log::debug!("the hypervisor does not say what this host is"),
             }
             last.clone()
         };

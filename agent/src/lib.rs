@@ -19,7 +19,7 @@ pub mod sampler;
 pub mod session;
 pub mod state_directory;
 mod state_records;
-mod storage_commands;
+pub mod steady_clock;
 pub mod vm;
 
 #[cfg(test)]

@@ -116,11 +116,7 @@ impl Driver {
             }
             let others = hypervisor.domains()?.foreign;
             if others.iter().any(|foreign| foreign.id == vm) {
-                log::error!(
-                    REEVE_VM:% = vm;
-                    "the domain {vm} carries a VM's id and no readable ledger; it is left alone. If somebody edited its \
-                     <reeve:vm> metadata, restore it with virsh edit"
-                );
+                log::debug!(REEVE_VM:% = vm; "the domain {vm} carries a VM's id and no readable ledger");
                 return Ok(Seen::Unknown);
             }
             Ok(Seen::Absent)

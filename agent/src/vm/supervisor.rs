@@ -18,7 +18,7 @@ use reeve_common::clock::{Clock, Timestamp};
 use reeve_common::vm::ObservedVm;
 
 use super::driver::Driver;
-use super::known::{Known, Seen};
+use super::known::Known;
 use super::lifecycle::{Step, next_step};
 use super::outcome::Outcome;
 use crate::outbox::Outbox;
@@ -147,10 +147,10 @@ fn tell(known: &Known, surroundings: &Surroundings) {
             log::warn!(REEVE_VM:% = vm; "VM {vm} is gone: {reason}");
         }
         ObservedVm::Gone(reason) => log::info!(REEVE_VM:% = vm; "VM {vm} is gone: {reason}"),
-        ObservedVm::Unknown if known.seen == Seen::Unknown => {
-            log::warn!(REEVE_VM:% = vm; "VM {vm} cannot be asked about; nothing is done to it until it can");
+        // Why is said once for the whole host, or for a spoilt ledger by the hypervisor.
+        ObservedVm::Unknown => {
+            log::debug!(REEVE_VM:% = vm; "VM {vm} cannot be asked about; nothing is done to it")
         }
-        ObservedVm::Unknown => {}
     }
     surroundings.outbox.vm_changed(observation);
 }

@@ -9,13 +9,13 @@ use reeve_common::units::Bytes;
 use reeve_common::vm::limits::DRIVE_SIZE_MAX;
 use reeve_common::wire::limits::VOLUMES_MAX;
 
-use crate::host::{Host, not_recorded, pool_names};
+use super::{Host, not_recorded, pool_names};
 use crate::hypervisor::HypervisorError;
 use crate::state_directory::CONSOLE_LENGTH_MAX;
 use crate::vm::driver::CallKind;
 
 impl Host {
-    pub(crate) async fn read_console(&self, vm: VmId, length_max: u32) -> Result<ReplyBody, Refusal> {
+    pub(super) async fn read_console(&self, vm: VmId, length_max: u32) -> Result<ReplyBody, Refusal> {
         let length_max = length_max.min(CONSOLE_LENGTH_MAX);
         if self.is_kept(vm) {
             let read =
@@ -32,7 +32,7 @@ impl Host {
         Ok(ReplyBody::Console(kept.unwrap_or_default()))
     }
 
-    pub(crate) async fn list_volumes(&self, pool: PoolName) -> Result<ReplyBody, Refusal> {
+    pub(super) async fn list_volumes(&self, pool: PoolName) -> Result<ReplyBody, Refusal> {
         self.check_pool(&pool)?;
         let listed =
             self.driver().call(CallKind::Ordinary, move |hypervisor| hypervisor.volumes(&pool)).await;
@@ -42,7 +42,7 @@ impl Host {
         Ok(ReplyBody::Volumes(volumes))
     }
 
-    pub(crate) async fn create_volume(&self, volume: NewVolume) -> Result<ReplyBody, Refusal> {
+    pub(super) async fn create_volume(&self, volume: NewVolume) -> Result<ReplyBody, Refusal> {
         self.check_pool(&volume.pool)?;
         if volume.capacity == Bytes(0) || volume.capacity > DRIVE_SIZE_MAX {
             return Err(Refusal::Invalid(format!(
@@ -55,7 +55,7 @@ impl Host {
         Ok(ReplyBody::Accepted)
     }
 
-    pub(crate) async fn delete_volume(
+    pub(super) async fn delete_volume(
         &self,
         pool: PoolName,
         volume: VolumeName,

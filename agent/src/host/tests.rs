@@ -1,10 +1,12 @@
 //! The host over the simulated hypervisor, in virtual time: whole lives, deaths of the agent at every point, and an
 //! unreachable hypervisor.
 
-use reeve_common::ids::VolumeName;
+use std::time::Duration;
+
+use reeve_common::ids::{Generation, VolumeName};
 use reeve_common::storage::{DiskFormat, NewVolume};
 use reeve_common::units::Bytes;
-use reeve_common::vm::StopReason;
+use reeve_common::vm::{DesiredVm, ObservedVm, StopReason};
 
 use super::*;
 use crate::hypervisor::simulated::{Call, Fault, GuestMode};

@@ -1,0 +1,155 @@
+//! Owns the comparison of everything with the hypervisor, when it is due, and the full report that follows from it.
+//!
+//! Must not: change a VM. What differs makes its supervisor look for itself.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use reeve_common::protocol::HostReport;
+use reeve_common::storage::PoolReport;
+use reeve_common::text::chain;
+use reeve_common::vm::{ForeignDomain, ObservedVm, VmObservation};
+use reeve_common::wire::limits::FOREIGN_DOMAINS_MAX;
+
+use super::{Host, Seen, pool_names};
+use crate::hypervisor::HypervisorError;
+use crate::reconciler::{Reconciliation, reconcile};
+use crate::vm::driver::CallKind;
+
+/// How often all VMs are compared with the hypervisor before a coordinator has said how often.
+const POLL_INTERVAL_UNTOLD: Duration = Duration::from_secs(30);
+
+/// The shortest poll interval obeyed; each poll lists every domain.
+const POLL_INTERVAL_MIN: Duration = Duration::from_secs(1);
+
+/// How long events that call for a comparison are gathered, so that a hundred of somebody else's domains starting at
+/// once are one comparison.
+const GATHERING: Duration = Duration::from_millis(100);
+
+/// How soon the hypervisor is tried again when listing failed and no event says that it is back.
+const UNREACHABLE_RETRY: Duration = Duration::from_secs(5);
+
+impl Host {
+    /// Compares everything with the hypervisor now and whenever something calls for it, for ever.
+    pub async fn keep_watch(&self) {
+        let mut settings = self.inner.settings.subscribe();
+        loop {
+            let reachable = self.compare().await;
+            let told = settings.borrow_and_update().as_ref().map(|settings| settings.poll_frequency);
+            let interval = told.unwrap_or(POLL_INTERVAL_UNTOLD).max(POLL_INTERVAL_MIN);
+            let interval = if reachable { interval } else { interval.min(UNREACHABLE_RETRY) };
+            tokio::select! {
+                () = self.inner.attention.notified() => tokio::time::sleep(GATHERING).await,
+                () = tokio::time::sleep(interval) => {}
+            }
+        }
+    }
+
+    /// Compares everything with the hypervisor once: takes in VMs that nobody keeps, makes supervisors look again, and
+    /// tells what else has changed. Returns whether the hypervisor answered.
+    pub async fn compare(&self) -> bool {
+        let _one_at_a_time = self.inner.comparing.lock().await;
+        let driver = &self.inner.surroundings.driver;
+        let listed = driver.call(CallKind::Ordinary, |hypervisor| hypervisor.domains()).await;
+        let now_seen = match listed {
+            Err(error) => {
+                self.warn_unreachable(&error);
+                Seen::default()
+            }
+            Ok(domains) => {
+                let result = reconcile(
+                    domains,
+                    &self.inner.surroundings.roster.last_seen(),
+                    &self.inner.state.tombstones(),
+                    &self.inner.state.preparations(),
+                    self.inner.surroundings.clock.now(),
+                );
+                let foreign = self.act_on(result).await;
+                Seen { reachable: true, foreign, pools: self.pools().await }
+            }
+        };
+        let reachable = now_seen.reachable;
+        if reachable && self.inner.warned.swap(false, Ordering::AcqRel) {
+            log::info!("the domains can be listed again");
+        }
+        let before = std::mem::replace(&mut *self.seen(), now_seen.clone());
+        let first = reachable && !self.inner.listed.swap(true, Ordering::AcqRel);
+        if first || (before != now_seen && reachable) {
+            // A report says that the hypervisor is back, too.
+            self.outbox().report_due();
+        } else if before.reachable && !reachable {
+            self.outbox().hypervisor_changed(false);
+        }
+        reachable
+    }
+
+    /// Said once, and again after it was reachable in between.
+    fn warn_unreachable(&self, error: &HypervisorError) {
+        if !self.inner.warned.swap(true, Ordering::AcqRel) {
+            log::warn!(
+                "the domains cannot be listed: {}. VMs run on; the agent goes on trying. Check that libvirtd runs and that \
+                 the agent's user may use it (group libvirt)",
+                chain(error)
+            );
+        }
+    }
+
+    async fn act_on(&self, result: Reconciliation) -> Vec<ForeignDomain> {
+        let roster = &self.inner.surroundings.roster;
+        let highest = result.adopt.iter().map(|known| known.epoch).max();
+        if let Some(epoch) = highest
+            && let Err(error) =
+                self.inner.surroundings.driver.remember(move |state| state.raise_epoch(epoch)).await
+        {
+            log::error!("{}", chain(&error));
+        }
+        for known in result.adopt {
+            self.keep(known);
+        }
+        for vm in result.look_again {
+            if let Some(mailbox) = roster.mailbox(vm) {
+                mailbox.look();
+            }
+        }
+        self.inner.state.settle_preparations(&result.settled);
+        result.foreign
+    }
+
+    async fn pools(&self) -> Vec<PoolReport> {
+        let names = self.inner.settings.borrow().as_ref().map(pool_names);
+        let Some(names) = names else { return Vec::new() };
+        let driver = &self.inner.surroundings.driver;
+        match driver.call(CallKind::Ordinary, move |hypervisor| hypervisor.pools(&names)).await {
+            Ok(pools) => pools,
+            Err(error) => {
+                log::warn!("the realm's pools cannot be looked at: {}", chain(&error));
+                self.seen().pools.clone()
+            }
+        }
+    }
+
+    /// Everything this host has, as last seen.
+    #[must_use]
+    pub fn report(&self) -> HostReport {
+        let seen = self.seen().clone();
+        let mut vms = self.inner.surroundings.roster.observations();
+        for tombstone in self.inner.state.tombstones().into_values() {
+            if !vms.iter().any(|observation| observation.vm == tombstone.vm) {
+                vms.push(tombstone.observation());
+            }
+        }
+        if !seen.reachable {
+            vms.iter_mut().for_each(unknown_unless_gone);
+        }
+        let mut foreign = seen.foreign;
+        // As many as fit a message.
+        foreign.truncate(FOREIGN_DOMAINS_MAX);
+        HostReport { hypervisor_reachable: seen.reachable, vms, foreign, pools: seen.pools }
+    }
+}
+
+fn unknown_unless_gone(observation: &mut VmObservation) {
+    if !matches!(observation.observed, ObservedVm::Gone(_)) {
+        observation.observed = ObservedVm::Unknown;
+    }
+}
