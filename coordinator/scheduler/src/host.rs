@@ -98,7 +98,7 @@ pub struct HostDescription {
     pub foreign: ForeignUse,
     /// Why the realm's pools cannot serve a VM here; none when they can.
     pub storage_problem: Option<String>,
-    /// Its labels.
+    /// Its labels, for people; no term and no constraint reads them yet.
     pub labels: BTreeMap<String, String>,
     /// What it is judged by.
     pub cost_function: Arc<CostFunction>,

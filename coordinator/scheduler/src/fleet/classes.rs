@@ -21,7 +21,7 @@ use super::tournament::{Tournament, bytes_per_host};
 use crate::request::Request;
 
 /// How much memory the kept scores of one realm may take: 240 classes at 100,000 hosts, 4,800 at 5,000.
-const SCORES_BYTES_MAX: usize = 256 << 20;
+pub(super) const SCORES_BYTES_MAX: usize = 256 << 20;
 /// How many requests without a class are remembered, so that the second of a kind gets one.
 const REMEMBERED_MAX: usize = 256;
 /// How many changes are kept at least for groups to catch up with; one that is further behind is scored anew.
@@ -179,12 +179,6 @@ impl ChangeLog {
         self.slots.push(slot);
     }
 
-    /// Forgets all changes; whoever had not caught up with them must start anew.
-    pub(super) fn forget(&mut self) {
-        self.first = self.end();
-        self.slots.clear();
-    }
-
     fn end(&self) -> u64 {
         self.first + self.slots.len() as u64
     }
@@ -199,6 +193,7 @@ impl ChangeLog {
 /// The classes of one realm.
 #[derive(Debug, Default)]
 pub(super) struct ClassCache {
+    scores_bytes_max: usize,
     groups: Vec<Group>,
     places: HashMap<ClassKey, (usize, usize)>,
     remembered: Vec<u64>,
@@ -212,6 +207,11 @@ pub(super) struct ClassCache {
 }
 
 impl ClassCache {
+    /// Without classes. One group is kept however little memory there may be.
+    pub(super) fn new(scores_bytes_max: usize) -> Self {
+        Self { scores_bytes_max, ..Self::default() }
+    }
+
     /// Forgets all classes, as when what makes a class has changed.
     pub(super) fn clear(&mut self) {
         self.groups.clear();
@@ -341,7 +341,7 @@ impl ClassCache {
         if let Some((number, lane, _)) = lanes().find(|(_, _, class)| class.is_none()) {
             return (number, lane);
         }
-        let groups_max = SCORES_BYTES_MAX / (host_count.max(1) * bytes_per_host::<LANES>());
+        let groups_max = self.scores_bytes_max / (host_count.max(1) * bytes_per_host::<LANES>());
         let oldest = lanes().min_by_key(|(_, _, class)| class.as_ref().map(|class| class.last_used));
         match oldest {
             Some((number, lane, Some(class))) if self.groups.len() >= groups_max => {

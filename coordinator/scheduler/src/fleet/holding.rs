@@ -77,6 +77,12 @@ impl Book {
             && self.labels.get(holding.labels) == Some(&request.labels)
     }
 
+    /// Whether nothing is held.
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.shapes.is_empty() && self.words.is_empty() && self.labels.is_empty()
+    }
+
     /// Takes a holding out again.
     pub(super) fn strike(&mut self, holding: Holding) {
         self.shapes.release(holding.shape);

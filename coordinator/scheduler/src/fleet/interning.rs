@@ -66,6 +66,12 @@ impl<T: Hash + Eq + Clone> Interner<T> {
         self.numbers.get(value).copied()
     }
 
+    /// Whether nothing is held.
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.numbers.is_empty()
+    }
+
     /// The value behind a number that is held.
     pub(super) fn get(&self, number: Number) -> Option<&T> {
         self.entries.get(number as usize).and_then(|entry| entry.value.as_deref())

@@ -34,14 +34,16 @@ use crate::host::{HostDescription, HostUsage, Measured};
 use crate::reason::Reason;
 use crate::request::Request;
 
+use classes::SCORES_BYTES_MAX;
 use function_table::Workspaces;
 use holding::{Book, Holding, Tenants};
 use id_hash::IdMap;
 use realm::Realm;
 
 /// The hosts and what of them is promised.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Fleet {
+    scores_bytes_max: usize,
     realms: Vec<Realm>,
     realm_numbers: HashMap<RealmName, usize>,
     places: IdMap<HostId, Place>,
@@ -60,11 +62,33 @@ struct Place {
     slot: usize,
 }
 
+impl Default for Fleet {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Fleet {
     /// A fleet without hosts.
     #[must_use]
     pub fn new() -> Self {
-        Self::default()
+        Self::with_scores_limit(SCORES_BYTES_MAX)
+    }
+
+    /// A fleet that keeps at most about `bytes` of scores for each realm. With less it decides more slowly, never
+    /// differently.
+    #[must_use]
+    pub fn with_scores_limit(bytes: usize) -> Self {
+        Self {
+            scores_bytes_max: bytes,
+            realms: Vec::new(),
+            realm_numbers: HashMap::new(),
+            places: IdMap::default(),
+            vms: IdMap::default(),
+            parked: IdMap::default(),
+            book: Book::default(),
+            workspaces: Vec::new(),
+        }
     }
 
     /// Adds a host, or replaces what is known of it. VMs counted there stay counted, and what was measured stays known.
@@ -101,7 +125,7 @@ impl Fleet {
 
     fn realm_number(&mut self, name: &RealmName) -> usize {
         self.realm_numbers.get(name).copied().unwrap_or_else(|| {
-            self.realms.push(Realm::new(name.clone()));
+            self.realms.push(Realm::new(name.clone(), self.scores_bytes_max));
             self.workspaces.push(Workspaces::default());
             self.realm_numbers.insert(name.clone(), self.realms.len() - 1);
             self.realms.len() - 1
@@ -283,5 +307,64 @@ impl Fleet {
             None => self.parked.get(&host),
         };
         tenants.into_iter().flat_map(Tenants::ids)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use reeve_common::hardware_profile::Capacity;
+    use reeve_common::ids::{CostFunctionName, HostName};
+    use reeve_common::units::{Mebibytes, Millicores};
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::cost::CostFunction;
+    use crate::host::{ForeignUse, HostState};
+
+    #[test]
+    fn nothing_stays_in_the_book_when_all_vms_have_left() {
+        let name = CostFunctionName::new("none").unwrap();
+        let function = Arc::new(CostFunction::compile(&name, &[], ChoiceRule::Increase).unwrap());
+        let host = |id: u32| HostDescription {
+            id: HostId(id),
+            name: HostName::new(format!("host-{id}")).unwrap(),
+            realm: RealmName::new("r").unwrap(),
+            state: HostState::Enabled,
+            connected: true,
+            draining: false,
+            capacity: Capacity { cores: Millicores(4000), memory: Mebibytes(4096), devices: BTreeMap::new() },
+            foreign: ForeignUse::default(),
+            storage_problem: None,
+            labels: BTreeMap::new(),
+            cost_function: Arc::clone(&function),
+        };
+        let request = |cores: u64| Request {
+            realm: RealmName::new("r").unwrap(),
+            cores: Millicores(cores),
+            memory: Mebibytes(cores),
+            devices: BTreeMap::new(),
+            owner: format!("owner-{cores}"),
+            team: "team".to_owned(),
+            labels: BTreeMap::from([("cores".to_owned(), cores.to_string())]),
+        };
+        let mut fleet = Fleet::new();
+        fleet.upsert_host(host(1));
+        fleet.upsert_host(host(2));
+        let vm = |number: u128| VmId(Uuid::from_u128(number));
+        fleet.reserve(vm(1), HostId(1), &request(1000)).unwrap();
+        fleet.reserve(vm(1), HostId(1), &request(2000)).unwrap();
+        assert!(fleet.reserve(vm(1), HostId(1), &request(5000)).is_err());
+        assert!(fleet.reserve(vm(1), HostId(2), &request(2000)).is_err());
+        fleet.restore(vm(2), HostId(2), &request(9000));
+        fleet.restore(vm(2), HostId(1), &request(9000));
+        fleet.restore(vm(3), HostId(7), &request(1));
+        fleet.remove_host(HostId(1));
+        for number in 1..=3 {
+            assert!(fleet.release(vm(number)).is_some());
+        }
+        assert!(fleet.book.is_empty() && fleet.parked.is_empty() && fleet.vms.is_empty());
     }
 }

@@ -39,9 +39,9 @@ pub(super) struct Realm {
 }
 
 impl Realm {
-    /// A realm without hosts.
-    pub(super) fn new(name: RealmName) -> Self {
-        Self { name: Some(name), ..Self::default() }
+    /// A realm without hosts that keeps at most so many bytes of scores.
+    pub(super) fn new(name: RealmName, scores_bytes_max: usize) -> Self {
+        Self { name: Some(name), cache: ClassCache::new(scores_bytes_max), ..Self::default() }
     }
 
     /// Adds a host with the VMs it has, and says in which slot.
@@ -102,7 +102,6 @@ impl Realm {
         self.tenants = order.iter().map(|slot| std::mem::take(&mut self.tenants[*slot])).collect();
         self.vacant = 0;
         self.is_out_of_order = false;
-        self.log.forget();
         self.cache.distrust();
         true
     }
