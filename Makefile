@@ -33,9 +33,8 @@ test: setup
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny --locked check bans licenses sources; \
 	else echo "cargo-deny is not installed: 'make deny' says how"; fi
-	$(CARGO) build --workspace --locked
-	$(CARGO) test --workspace --exclude reeve-tests --locked
-	$(CARGO) $(RUN_AS_ROOT) test --package reeve-tests --locked
+	$(CARGO) build --workspace --all-targets --locked
+	$(CARGO) $(RUN_AS_ROOT) test --workspace --locked
 
 deny:
 	@$(CARGO) deny --version >/dev/null 2>&1 || { echo "run 'cargo install --locked cargo-deny' first" >&2; exit 1; }

@@ -3,7 +3,10 @@
 use anyhow::Result;
 use nix::sys::signal::Signal;
 use reeve_tests::harness::TestLab;
+use reeve_tests::harness::waiting::poll_until;
 use reeve_tests::lab::{CoordinatorSettings, Daemon};
+
+use crate::fleet::{Fleet, PATIENCE};
 
 #[test]
 fn a_join_line_lets_one_host_in_once() -> Result<()> {
@@ -26,7 +29,8 @@ fn a_join_line_lets_one_host_in_once() -> Result<()> {
 /// A deleted host's session ends at once, and its certificate opens nothing any more.
 #[test]
 fn a_deleted_host_is_out() -> Result<()> {
-    let lab = TestLab::with_product("deleted", 1, &[], &CoordinatorSettings::default())?;
+    let fleet = Fleet::new("deleted", 1, &[], &CoordinatorSettings::default())?;
+    let lab = &fleet.lab;
     let host = lab.description().hosts[0].clone();
     lab.reeve(&["host", "delete", "host1"])?;
     lab.add_host(&host)?;
@@ -34,16 +38,12 @@ fn a_deleted_host_is_out() -> Result<()> {
         lab.kill(Daemon::Agent, &lab.host(1), Signal::SIGKILL)?;
     }
     lab.start(Daemon::Agent, &lab.host(1))?;
-    let refused = reeve_tests::harness::waiting::poll_until(
-        "the agent to be refused",
-        std::time::Duration::from_secs(30),
-        || {
-            let log = std::fs::read_to_string(lab.description().log_directory().join("host1.agent.log"))?;
-            Ok(log.lines().any(|line| line.contains("refused")).then_some(()))
-        },
-    );
+    let log = lab.description().log_directory().join("host1.agent.log");
+    let refused = poll_until("the agent to be refused", PATIENCE, || {
+        Ok(std::fs::read_to_string(&log)?.lines().any(|line| line.contains("refused")).then_some(()))
+    });
     let shown = lab.reeve_json(&["host", "show", "host1"])?;
     assert_eq!(shown["connection"], "never-joined", "an old certificate let the host in");
     refused?;
-    lab.finish()
+    fleet.lab.finish()
 }

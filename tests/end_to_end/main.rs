@@ -6,5 +6,7 @@ mod enrolment;
 mod fleet;
 mod hostile;
 mod kills;
+mod outliving;
 mod partition;
 mod path;
+mod room;

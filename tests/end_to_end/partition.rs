@@ -16,19 +16,22 @@ fn a_partition_stops_no_vm_and_starts_none_twice() -> Result<()> {
     let (id, host) = (vm["id"].as_str().context("no id")?, vm["host"].as_str().context("no host")?);
     let place = Place::Host(host.to_owned());
 
-    fleet.lab.partition(&place, Direction::Both)?;
-    fleet.lab.wait_for_connection(host, "lost")?;
-    ensure!(fleet.vm("web")?["state"] == "unknown", "what cannot be asked is unknown");
-    ensure!(fleet.domains(id)? == [(host.to_owned(), true)], "the VM did not run on");
-    // A host that is lost takes nothing new.
-    let simulated = fleet.lab.reeve_json(&["setup", "simulate", "good"])?;
-    ensure!(simulated["chosen"] != host, "a lost host was chosen");
+    // Whole, and each way alone: a host that is heard and hears nothing is as lost as one that is silent.
+    for direction in [Direction::Both, Direction::In, Direction::Out] {
+        fleet.lab.partition(&place, direction)?;
+        fleet.lab.wait_for_connection(host, "lost")?;
+        ensure!(fleet.vm("web")?["state"] == "unknown", "{direction:?}: what cannot be asked is unknown");
+        ensure!(fleet.domains(id)? == [(host.to_owned(), true)], "{direction:?}: the VM did not run on");
+        // A host that is lost takes nothing new.
+        let simulated = fleet.lab.reeve_json(&["setup", "simulate", "good"])?;
+        ensure!(simulated["chosen"] != host, "{direction:?}: a lost host was chosen");
 
-    fleet.lab.heal(&place)?;
-    fleet.lab.wait_for_connection(host, "connected")?;
-    let vm = fleet.wait_for_state("web", &["running"])?;
-    ensure!(vm["id"] == id);
-    ensure!(fleet.domains(id)? == [(host.to_owned(), true)]);
+        fleet.lab.heal(&place)?;
+        fleet.lab.wait_for_connection(host, "connected")?;
+        let vm = fleet.wait_for_state("web", &["running"])?;
+        ensure!(vm["id"] == id);
+        ensure!(fleet.domains(id)? == [(host.to_owned(), true)]);
+    }
     fleet.lab.finish()
 }
 

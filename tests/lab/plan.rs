@@ -112,6 +112,7 @@ fn host_files(lab: &Description, host: &HostDescription) -> Vec<Step> {
     for (name, line) in [("passwd", user), ("group", format!("reeve-agent:x:{AGENT_USER}:"))] {
         steps.push(Step::Extended { from: Path::new("/etc").join(name), line, to: own.join(name) });
     }
+    steps.push(Step::File { path: own.join("hosts"), contents: host_names(lab) });
     let file = |path: &str, contents: String| Step::File { path: etc.join(path), contents };
     steps.push(file("libvirtd.conf", libvirt_files::libvirtd(host)));
     steps.push(file("qemu.conf", libvirt_files::QEMU.to_owned()));
@@ -133,6 +134,13 @@ fn host_files(lab: &Description, host: &HostDescription) -> Vec<Step> {
     steps
 }
 
+/// `/etc/hosts`: libvirt looks its own host's name up.
+fn host_names(lab: &Description) -> String {
+    let coordinator = format!("{} {}\n", lab.coordinator_address, Place::Coordinator.name());
+    let hosts = lab.hosts.iter().map(|host| format!("{} {}\n", host.address, host.name));
+    ["127.0.0.1 localhost\n".to_owned(), coordinator].into_iter().chain(hosts).collect()
+}
+
 /// What a host sees instead of the machine's own. `/sys` is mounted anew since it shows the network of who mounts it;
 /// the control groups disappear with the old one, so that libvirt leaves nothing in the machine's.
 fn host_mounts(lab: &Description, host: &HostDescription) -> Vec<Vec<String>> {
@@ -150,6 +158,7 @@ fn host_mounts(lab: &Description, host: &HostDescription) -> Vec<Vec<String>> {
     bind(own.join("cache"), "/var/cache/libvirt");
     bind(own.join("log"), "/var/log/libvirt");
     bind(own.join("agent"), AGENT_STATE);
+    bind(own.join("hosts"), "/etc/hosts");
     bind(own.join("passwd"), "/etc/passwd");
     bind(own.join("group"), "/etc/group");
     bind(lab.program_directory(), PROGRAMS);

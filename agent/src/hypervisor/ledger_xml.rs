@@ -53,6 +53,16 @@ pub(crate) fn to_element(ledger: &LedgerEntry) -> Element {
     attributes(element("reeve:vm").attribute("xmlns:reeve", NAMESPACE), ledger)
 }
 
+/// A domain's definition with another ledger entry in the place of the one it has; `None` when it has none.
+#[must_use]
+pub fn replace_in(definition: &str, ledger: &LedgerEntry) -> Option<String> {
+    let document = roxmltree::Document::parse(definition).ok()?;
+    let metadata = document.root_element().children().find(|node| node.has_tag_name("metadata"))?;
+    let old = metadata.children().find(|node| node.has_tag_name((NAMESPACE, "vm")))?.range();
+    let (before, after) = (definition.get(..old.start)?, definition.get(old.end..)?);
+    Some(format!("{before}{}{after}", to_element(ledger).to_document()))
+}
+
 fn attributes(root: Element, ledger: &LedgerEntry) -> Element {
     let mut root = root
         .attribute("version", VERSION)
@@ -252,6 +262,18 @@ mod tests {
         fn what_was_written_is_read_back(entry in entries()) {
             prop_assert_eq!(from_metadata(&to_metadata(&entry)), Ok(entry.clone()));
             prop_assert_eq!(from_metadata(&to_element(&entry).to_document()), Ok(entry));
+        }
+
+        #[test]
+        fn an_entry_is_replaced_and_nothing_else(old in entries(), new in entries()) {
+            let definition = |ledger: &LedgerEntry| {
+                let name = element("name").text("</metadata>");
+                let metadata = element("metadata").child(element("other")).child(to_element(ledger));
+                element("domain").child(name).child(metadata).child(element("uuid")).to_document()
+            };
+            let replaced = replace_in(&definition(&old), &new).unwrap();
+            let spaceless = |text: &str| text.split_whitespace().collect::<String>();
+            prop_assert_eq!(spaceless(&replaced), spaceless(&definition(&new)));
         }
 
         #[test]

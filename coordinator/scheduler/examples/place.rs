@@ -166,6 +166,26 @@ fn main() -> Result<(), Failure> {
     );
     let rate = f64::from(u32::try_from(placements)?) / busy.as_secs_f64();
     print_bench(&format!("place/{hosts}"), rate, "placements/s");
+
+    // Each request a size that was never asked for before.
+    let cold = 2_000_u32;
+    let mut busy = Duration::ZERO;
+    for number in 0..cold {
+        let mut request = owned(&setups[random.below(setups.len())], &mut random);
+        request.cores.0 += 1 + u64::from(number);
+        let leaving = random.below(vms.len());
+        let vm = new_vm();
+        let before = clock.monotonic();
+        fleet.release(vms[leaving]);
+        if let Some(host) = fleet.decide(&request) {
+            fleet.reserve(vm, host, &request)?;
+            vms[leaving] = vm;
+        } else {
+            vms.swap_remove(leaving);
+        }
+        busy += clock.monotonic() - before;
+    }
+    print_bench(&format!("place-cold/{hosts}"), f64::from(cold) / busy.as_secs_f64(), "placements/s");
     Ok(())
 }
 

@@ -83,7 +83,11 @@ fn read_function(name: &CostFunctionName, entry: &Entry<'_>) -> Option<CostFunct
 fn report(mistake: &CostError, entry: &Entry<'_>) {
     let help = mistake.help.as_ref().map_or_else(String::new, |help| format!("; {help}"));
     let quoted = format!("\"{}\"", mistake.source_text);
-    let place = entry.written().and_then(|written| written.starts_with(&quoted).then_some(1));
+    let place = entry.written().and_then(|written| match written {
+        written if written.starts_with(&quoted) => Some(1),
+        written if written.starts_with(&mistake.source_text) => Some(0),
+        _ => None,
+    });
     match place {
         Some(quote) => {
             let marked =

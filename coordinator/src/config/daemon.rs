@@ -115,6 +115,8 @@ pub(super) fn read_root(mut root: Section<'_>) -> Option<CoordinatorConfig> {
     let functions = read_cost_functions(&root.section("cost-functions"));
     let hardware_profiles = read_profiles(&root.section("hardware-profiles"), &functions);
     let realms = read_realms(&root.section("realms"));
+    // For what several places shall share by substitution: read by nobody, and whatever it likes to be.
+    root.entry("shared");
     root.refuse_unknown();
     Some(CoordinatorConfig {
         agent_listen: agent_listen?,

@@ -5,31 +5,64 @@
 //!
 //! Must not: change which one counts.
 
+use std::collections::HashMap;
+
 use super::finding::{Findings, Severity};
-use super::outline::{Assignment, Outline};
+use super::place::{KeyPath, Sources};
+use super::tree::{Expression, Given, Layer, Node};
 
 /// Warns of keys given twice.
-pub(super) fn check(outline: &Outline, findings: &mut Findings) {
-    for path in outline.paths().keys() {
-        let mut earlier: Vec<&Assignment> = Vec::new();
-        for later in outline.at(path) {
-            let same_file =
-                earlier.iter().rev().find(|earlier| earlier.key_place.file == later.key_place.file);
-            if let Some(first) = same_file.filter(|earlier| is_slip(earlier, later)) {
+pub(super) fn check(root: &Node, sources: &Sources, findings: &mut Findings) {
+    check_below(root, &mut Vec::new(), sources, findings);
+}
+
+fn check_below(node: &Node, path: &mut KeyPath, sources: &Sources, findings: &mut Findings) {
+    let mut earlier: HashMap<usize, &Layer> = HashMap::new();
+    for later in &node.layers {
+        let same_file = earlier.insert(later.key_place.file, later);
+        if let Some(first) = same_file.filter(|earlier| is_slip(earlier, later)) {
+            findings.push_with(Severity::Warning, || {
+                let line = first.key_place.line;
                 let message = format!(
-                    "this key was given in line {} already; the value here counts, remove one of them",
-                    first.key_place.line
+                    "this key was given in line {line} already; the value here counts, remove one of them"
                 );
-                findings.push(outline.finding(Severity::Warning, Some(later.key_place), path, message));
-            }
-            earlier.push(later);
+                sources.finding(Severity::Warning, later.key_place, path, message)
+            });
         }
+    }
+    for (key, child) in &node.children {
+        path.push(key.clone());
+        check_below(child, path, sources, findings);
+        path.pop();
     }
 }
 
-fn is_slip(earlier: &Assignment, later: &Assignment) -> bool {
-    let continues = earlier.is_section && later.is_section;
-    let builds_on_earlier =
-        later.appends || later.substitutions.iter().any(|substitution| substitution.optional);
-    !continues && !builds_on_earlier
+fn is_slip(earlier: &Layer, later: &Layer) -> bool {
+    match (&earlier.given, &later.given) {
+        (Given::Section, Given::Section) => false,
+        (_, Given::Expression(expression)) => !may_be_nothing(expression),
+        (Given::Expression(_), Given::Section) => !builds_on_section(&earlier.given),
+    }
+}
+
+/// Whether it leaves the value before it in place when a variable is not set.
+fn may_be_nothing(expression: &Expression) -> bool {
+    match expression {
+        Expression::Substitution(substitution) => substitution.is_optional,
+        Expression::Sequence(parts) => parts.iter().any(may_be_nothing),
+        _ => false,
+    }
+}
+
+/// Whether it may be a section that the next one adds to.
+fn builds_on_section(given: &Given) -> bool {
+    match given {
+        Given::Section => true,
+        Given::Expression(Expression::Sequence(parts)) => {
+            parts.iter().any(|part| matches!(part, Expression::Section(_) | Expression::Substitution(_)))
+        }
+        Given::Expression(expression) => {
+            matches!(expression, Expression::Section(_) | Expression::Substitution(_))
+        }
+    }
 }

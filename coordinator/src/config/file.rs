@@ -6,8 +6,7 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-/// Bytes of one file: some thousand hardware profiles. The library's work on hostile text grows faster than the text
-/// (see the measurements in `expansion.rs`), so this is also what keeps a check quick.
+/// Bytes of one file: room for a thousand hardware profiles, little enough that a check of hostile text stays quick.
 pub(super) const FILE_BYTES_MAX: u64 = 256 << 10;
 
 /// A file's text, with its name as the administrator would give it.

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 
 use reeve_common::text::{is_printable, printable};
 
-/// Findings that are kept; who has more to mend begins with these.
+/// Errors and warnings that are kept, of each; who has more to mend begins with these.
 const FINDINGS_MAX: usize = 100;
 /// Characters of a line that are shown; what is longer is cut around the place.
 const EXCERPT_LENGTH_MAX: usize = 100;
@@ -106,27 +106,35 @@ impl fmt::Display for Finding {
 /// What has been found so far.
 #[derive(Debug, Default)]
 pub(super) struct Findings {
-    kept: Vec<Finding>,
-    not_kept: usize,
+    errors: Vec<Finding>,
+    warnings: Vec<Finding>,
+    errors_not_kept: usize,
 }
 
 impl Findings {
-    pub(super) fn push(&mut self, finding: Finding) {
-        if self.kept.len() < FINDINGS_MAX {
-            self.kept.push(finding);
-        } else {
-            self.not_kept += 1;
+    /// Adds a finding, which is made only if it will be kept.
+    pub(super) fn push_with(&mut self, severity: Severity, make: impl FnOnce() -> Finding) {
+        let kept = match severity {
+            Severity::Error => &mut self.errors,
+            Severity::Warning => &mut self.warnings,
+        };
+        if kept.len() < FINDINGS_MAX {
+            kept.push(make());
+        } else if severity == Severity::Error {
+            self.errors_not_kept += 1;
         }
     }
 
     pub(super) fn has_errors(&self) -> bool {
-        self.not_kept > 0 || self.kept.iter().any(|finding| finding.severity == Severity::Error)
+        !self.errors.is_empty()
     }
 
-    /// In the order of files and lines.
-    pub(super) fn into_sorted(mut self) -> (Vec<Finding>, usize) {
-        self.kept.sort_by(|left, right| (&left.file, left.line).cmp(&(&right.file, right.line)));
-        (self.kept, self.not_kept)
+    /// What is kept, in the order of files and lines, and how many errors are not.
+    pub(super) fn into_sorted(self) -> (Vec<Finding>, usize) {
+        let mut kept = self.errors;
+        kept.extend(self.warnings);
+        kept.sort_by(|left, right| (&left.file, left.line).cmp(&(&right.file, right.line)));
+        (kept, self.errors_not_kept)
     }
 }
 
@@ -135,7 +143,7 @@ impl Findings {
 pub struct ConfigErrors {
     /// All errors and warnings, by file and line.
     pub findings: Vec<Finding>,
-    /// How many more there were than are kept.
+    /// How many more errors there were than are kept.
     pub not_kept: usize,
 }
 
@@ -155,7 +163,7 @@ impl fmt::Display for ConfigErrors {
             writeln!(formatter, "{finding}")?;
         }
         if self.not_kept > 0 {
-            writeln!(formatter, "… and {} more", self.not_kept)?;
+            writeln!(formatter, "… and {} more errors", self.not_kept)?;
         }
         match self.count() {
             1 => formatter.write_str("the configuration has 1 error"),

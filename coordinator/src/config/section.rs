@@ -5,10 +5,11 @@
 
 use std::cell::RefCell;
 
-use hocon::{Config, HoconValue, ScalarType};
+use hocon::ScalarType;
 
+use super::evaluation::{Field, Kind, Table};
 use super::finding::{Findings, Severity};
-use super::outline::{KeyPath, Outline, Place};
+use super::place::{KeyPath, Place, Sources};
 
 /// Above this likeness, from 0 to 1, an unknown word is taken for a mistyped known one.
 const LIKENESS_MIN: f64 = 0.7;
@@ -18,55 +19,57 @@ const LISTED_KEYS_MAX: usize = 20;
 /// A reading of one configuration: where its keys stand, and what was found so far.
 #[derive(Debug)]
 pub(super) struct Reading<'a> {
-    pub(super) outline: &'a Outline,
+    pub(super) sources: &'a Sources,
     pub(super) findings: RefCell<Findings>,
 }
 
 impl Reading<'_> {
     /// Adds a finding about a place.
-    pub(super) fn report(&self, severity: Severity, place: Option<Place>, path: &[String], message: String) {
-        let finding = self.outline.finding(severity, place, path, message);
-        self.findings.borrow_mut().push(finding);
+    fn report(&self, severity: Severity, place: Place, path: &[String], message: String) {
+        let make = || self.sources.finding(severity, place, path, message);
+        self.findings.borrow_mut().push_with(severity, make);
     }
 }
 
-/// A section: keys with their values.
+/// A section: keys with their values. One that is `null` counts as missing, so that an included value can be taken
+/// back.
 #[derive(Debug)]
 pub(super) struct Section<'a> {
     reading: &'a Reading<'a>,
     path: KeyPath,
-    fields: Vec<(&'a str, &'a HoconValue)>,
+    fields: Vec<&'a Field>,
     known: Vec<&'static str>,
+    /// Where what is missing would be added.
+    home: Place,
     /// It is no section at all, which was reported: nothing in it is missed as well.
     is_bad: bool,
 }
 
-fn fields_of(value: &HoconValue) -> Vec<(&str, &HoconValue)> {
-    let fields = value.as_object().into_iter().flatten();
-    fields.filter(|(_, value)| !value.is_null()).map(|(key, value)| (key.as_str(), value)).collect()
-}
-
 impl<'a> Section<'a> {
     /// The whole configuration.
-    pub(super) fn root(reading: &'a Reading<'a>, config: &'a Config) -> Self {
-        let field = |key: &'a str| {
-            let quoted = key.replace('\\', "\\\\").replace('"', "\\\"");
-            config.get(&format!("\"{quoted}\"")).filter(|value| !value.is_null()).map(|value| (key, value))
-        };
-        let fields = config.keys().into_iter().filter_map(field).collect();
-        Self { reading, path: Vec::new(), fields, known: Vec::new(), is_bad: false }
+    pub(super) fn root(reading: &'a Reading<'a>, table: &'a Table) -> Self {
+        Self::of(reading, Vec::new(), table)
     }
 
-    /// The value of a key that may be missing. One that is `null` counts as missing, so that an included value can be
-    /// taken back.
+    fn of(reading: &'a Reading<'a>, path: KeyPath, table: &'a Table) -> Self {
+        let is_null =
+            |field: &&Field| matches!(field.value.kind, Kind::Scalar { kind: ScalarType::Null, .. });
+        let fields = table.fields.iter().filter(|field| !is_null(field)).collect();
+        Self { reading, path, fields, known: Vec::new(), home: table.home, is_bad: false }
+    }
+
+    /// The value of a key that may be missing.
     pub(super) fn entry(&mut self, key: &'static str) -> Option<Entry<'a>> {
         self.known.push(key);
-        self.fields.iter().find(|(found, _)| *found == key).map(|(_, value)| self.entry_of(key, value))
+        self.fields.iter().find(|field| field.key == key).map(|field| self.entry_of(field))
     }
 
-    fn entry_of(&self, key: &str, value: &'a HoconValue) -> Entry<'a> {
-        let path = [self.path.as_slice(), &[key.to_owned()]].concat();
-        Entry { reading: self.reading, path, value }
+    fn entry_of(&self, field: &'a Field) -> Entry<'a> {
+        Entry { reading: self.reading, path: self.path_of(&field.key), field }
+    }
+
+    fn path_of(&self, key: &str) -> KeyPath {
+        [self.path.as_slice(), &[key.to_owned()]].concat()
     }
 
     /// The value of a key that may be missing; a bad one is reported and counts as missing.
@@ -88,38 +91,36 @@ impl<'a> Section<'a> {
         if let Some(entry) = self.entry(key) {
             return read(&entry);
         }
-        if self.is_bad {
-            return None;
+        if !self.is_bad {
+            let message = format!("this key is required; write for example {key} = {example}");
+            self.reading.report(Severity::Error, self.home, &self.path_of(key), message);
         }
-        let path = [self.path.as_slice(), &[key.to_owned()]].concat();
-        let place = self.reading.outline.section_place(&self.path);
-        self.reading.report(
-            Severity::Error,
-            place,
-            &path,
-            format!("this key is required; write for example {key} = {example}"),
-        );
         None
     }
 
     /// A section within this one; one that is missing is like one without keys.
     pub(super) fn section(&mut self, key: &'static str) -> Section<'a> {
-        let path = [self.path.as_slice(), &[key.to_owned()]].concat();
         let entry = self.entry(key);
-        let is_bad = entry.as_ref().is_some_and(|entry| !entry.expect_section());
-        let fields = entry.map_or_else(Vec::new, |entry| fields_of(entry.value));
-        Section { reading: self.reading, path, fields, known: Vec::new(), is_bad }
+        let is_bad = entry.is_some();
+        entry.and_then(|entry| entry.section()).unwrap_or_else(|| Section {
+            reading: self.reading,
+            path: self.path_of(key),
+            fields: Vec::new(),
+            known: Vec::new(),
+            home: self.home,
+            is_bad,
+        })
     }
 
     /// All keys, for sections whose keys are names; those that were asked for before are left out.
     pub(super) fn entries(&self) -> Vec<(String, Entry<'a>)> {
-        let fields = self.fields.iter().filter(|(key, _)| !self.known.contains(key));
-        fields.map(|(key, value)| ((*key).to_owned(), self.entry_of(key, value))).collect()
+        let fields = self.fields.iter().filter(|field| !self.known.contains(&field.key.as_str()));
+        fields.map(|field| (field.key.clone(), self.entry_of(field))).collect()
     }
 
     /// Says something about the section as a whole.
     pub(super) fn report(&self, severity: Severity, message: String) {
-        self.reading.report(severity, self.reading.outline.section_place(&self.path), &self.path, message);
+        self.reading.report(severity, self.home, &self.path, message);
     }
 
     /// Reports every key that nobody has asked for.
@@ -157,63 +158,53 @@ pub(super) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> O
 pub(super) struct Entry<'a> {
     reading: &'a Reading<'a>,
     path: KeyPath,
-    value: &'a HoconValue,
+    field: &'a Field,
 }
 
 impl<'a> Entry<'a> {
     /// The value as a section; reported when it is none.
     pub(super) fn section(&self) -> Option<Section<'a>> {
-        self.expect_section().then(|| Section {
-            reading: self.reading,
-            path: self.path.clone(),
-            fields: fields_of(self.value),
-            known: Vec::new(),
-            is_bad: false,
-        })
-    }
-
-    fn expect_section(&self) -> bool {
-        let is_section = self.value.is_object();
-        if !is_section {
-            let key = self.path.last().map_or("", String::as_str);
-            self.refuse(format!("a section is expected here, as in {key} {{ … }}, not {}", self.kind()));
+        match &self.field.value.kind {
+            Kind::Section(table) => Some(Section::of(self.reading, self.path.clone(), table)),
+            kind => {
+                let key = &self.field.key;
+                self.refuse(format!("a section is expected here, as in {key} {{ … }}, not {}", kind.word()));
+                None
+            }
         }
-        is_section
     }
 
     /// The value as text, whatever kind of scalar it is; reported when it is none. `expected` completes "… is
     /// expected here".
     pub(super) fn text(&self, expected: &str) -> Option<&'a str> {
-        if let HoconValue::Scalar(scalar) = self.value {
-            return Some(&scalar.raw);
-        }
-        self.refuse(format!("{expected} is expected here, not {}", self.kind()));
-        None
-    }
-
-    fn kind(&self) -> &'static str {
-        match self.value {
-            HoconValue::Object(_) => "a section",
-            HoconValue::Array(_) => "a list",
-            HoconValue::Scalar(scalar) if scalar.value_type == ScalarType::Number => "a number",
-            HoconValue::Scalar(scalar) if scalar.value_type == ScalarType::Boolean => "true or false",
-            _ => "a text",
+        match &self.field.value.kind {
+            Kind::Scalar { text, .. } => Some(text),
+            kind => {
+                self.refuse(format!("{expected} is expected here, not {}", kind.word()));
+                None
+            }
         }
     }
 
-    /// Reports an error in the value.
+    /// Reports an error in the value. One that could not be worked out was reported already.
     pub(super) fn refuse(&self, message: String) {
-        self.reading.report(Severity::Error, self.place(), &self.path, message);
+        if !matches!(self.field.value.kind, Kind::Bad) {
+            self.reading.report(Severity::Error, self.place(), &self.path, message);
+        }
     }
 
-    /// Reports an error at a place within the value, `length` characters from `column` on.
+    /// Reports an error at a place within the value: `length` characters, `start` behind where it begins.
     pub(super) fn refuse_at(&self, start: usize, length: usize, message: String) {
-        let mut finding = self.reading.outline.finding(Severity::Error, self.place(), &self.path, message);
-        if let Some(excerpt) = &mut finding.excerpt {
-            let last = excerpt.text.chars().count();
-            (excerpt.start, excerpt.length) = ((excerpt.start + start).min(last), length.max(1));
-        }
-        self.reading.findings.borrow_mut().push(finding);
+        let mut place = self.place();
+        place.column += start;
+        let make = || {
+            let mut finding = self.reading.sources.finding(Severity::Error, place, &self.path, message);
+            if let Some(excerpt) = &mut finding.excerpt {
+                excerpt.length = length.max(1);
+            }
+            finding
+        };
+        self.reading.findings.borrow_mut().push_with(Severity::Error, make);
     }
 
     /// Says that something might be meant otherwise.
@@ -223,19 +214,16 @@ impl<'a> Entry<'a> {
 
     /// Reports something about the key itself.
     pub(super) fn report_key(&self, severity: Severity, message: String) {
-        self.reading.report(severity, self.reading.outline.key_place(&self.path), &self.path, message);
+        self.reading.report(severity, self.field.key_place, &self.path, message);
     }
 
-    /// Where the value stands.
-    pub(super) fn place(&self) -> Option<Place> {
-        self.reading.outline.value_place(&self.path)
+    fn place(&self) -> Place {
+        self.field.value.place
     }
 
-    /// The line of the file on which the value stands, from the value on.
+    /// The rest of the file's line from where the value begins.
     pub(super) fn written(&self) -> Option<String> {
-        let place = self.place()?;
-        let line = self.reading.outline.sources.get(place.file)?.line(place.line)?;
-        Some(line.chars().skip(place.column.checked_sub(1)?).collect())
+        self.reading.sources.written_at(self.place())
     }
 }
 

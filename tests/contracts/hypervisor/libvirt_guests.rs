@@ -55,7 +55,7 @@ fn a_good_guest_answers_and_obeys() {
     await_console(&subject, vm, "login:");
 
     subject.hypervisor.shutdown(vm).unwrap();
-    hear(&events, |event| *event == HypervisorEvent::GuestAgent { vm, connected: false });
+    hear(&events, |event| *event == HypervisorEvent::Domain(vm));
     let off = DomainState::Inactive(InactiveCause::ShutDown);
     let look = || Ok((subject.hypervisor.domain(vm)?.unwrap().state == off).then_some(()));
     poll_until("the guest to be off", BOOT_PATIENCE, look).unwrap();

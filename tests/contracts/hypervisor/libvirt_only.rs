@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use reeve_agent::hypervisor::libvirt::ProbeEnd;
-use reeve_agent::hypervisor::{DomainState, Hypervisor as _, HypervisorError, HypervisorEvent};
+use reeve_agent::hypervisor::{DomainState, Hypervisor as _, HypervisorError, HypervisorEvent, LedgerEntry};
 use reeve_common::clock::{Clock as _, SystemClock};
+use reeve_common::ids::Generation;
 use reeve_common::vm::VirtType;
 
 use crate::subject::{
@@ -71,9 +72,16 @@ fn a_stuck_qemu_does_not_blind_the_agent() {
     assert!(samples(&subject).iter().any(|sample| sample.vm == well && sample.cpu_milliseconds > 0));
     assert_eq!(hypervisor.domains().unwrap().own.len(), 2);
     assert!(!hypervisor.guest_ping(well, Duration::from_secs(1)).unwrap());
+    // Its ledger can be written, which comes before everything that is done to it.
+    let stopped =
+        LedgerEntry { generation: Generation(2), ..hypervisor.domain(stuck).unwrap().unwrap().ledger };
+    hypervisor.write_ledger(stuck, &stopped).unwrap();
+    assert_eq!(hypervisor.domain(stuck).unwrap().unwrap().ledger, stopped);
     // libvirt ends it with a signal, which needs no answer.
     hypervisor.destroy(stuck).unwrap();
-    assert!(matches!(hypervisor.domain(stuck).unwrap().unwrap().state, DomainState::Inactive(_)));
+    let ended = hypervisor.domain(stuck).unwrap().unwrap();
+    assert!(matches!(ended.state, DomainState::Inactive(_)), "{ended:?}");
+    assert_eq!(ended.ledger, stopped);
     assert_eq!(hypervisor.domain(well).unwrap().unwrap().state, DomainState::Active);
 }
 

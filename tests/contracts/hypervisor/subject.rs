@@ -39,7 +39,7 @@ pub(crate) const SPOKEN: &str = "the guest speaks";
 const POOL_LENGTH: Bytes = Bytes(10 << 30);
 
 /// The longest wait for what should come at once.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The speaker's boot sector: `si = message; while (al = *si++) { wait for 0x3fd & 0x20; out 0x3f8, al }; halt`.
 const SPEAKER_CODE: [u8; 34] = [
@@ -174,7 +174,8 @@ impl Subject for Libvirt {
     }
     fn overwrite_ledger(&self, vm: VmId, ledger: &str) {
         let (uuid, uri) = (vm.to_string(), ledger_xml::NAMESPACE);
-        self.daemon.virsh(&["metadata", &uuid, "--uri", uri, "--key", "reeve", "--set", ledger]).unwrap();
+        let arguments = ["metadata", &uuid, "--config", "--uri", uri, "--key", "reeve", "--set", ledger];
+        self.daemon.virsh(&arguments).unwrap();
     }
     fn pause(&self, vm: VmId) {
         self.daemon.virsh(&["suspend", &vm.to_string()]).unwrap();

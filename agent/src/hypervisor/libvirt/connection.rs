@@ -146,7 +146,7 @@ impl Connection {
                 self.link.tell(Control::Closed(session.number));
                 Err(error)
             }
-            CallEnd::NeverBegan => {
+            CallEnd::Stuck => {
                 self.link.tell(Control::Stuck(session.number));
                 let why = "earlier calls to libvirt are stuck; the connection is made anew".to_owned();
                 Err(HypervisorError::Failed { doing: kind.doing, why })

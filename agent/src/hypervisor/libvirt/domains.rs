@@ -8,13 +8,14 @@ use reeve_common::units::Bytes;
 use reeve_common::vm::{ForeignDomain, VmSpec};
 use virt::connect::Connect;
 use virt::domain::Domain;
+use virt::enumutil::Enum;
 use virt::error::{Error, ErrorNumber};
 use virt::sys;
 
 use super::super::ledger_xml::{self, NAMESPACE, PREFIX, UnreadableLedger};
 use super::super::{DomainState, Domains, InactiveCause, LedgerEntry, OwnDomain};
 use super::domain_xml::{self, DomainPlan};
-use super::failure::{Failure, failed, not_found, refused};
+use super::failure::{self, Failure, failed, not_found, refused};
 use super::kvm_probe;
 use super::{console, ffi, storage};
 
@@ -47,8 +48,15 @@ pub(super) enum Seen {
     Foreign(ForeignDomain, Option<UnreadableLedger>),
 }
 
+/// The ledger is in the persistent definition: what a running domain has beside it may be older (see [`write_ledger`]).
 pub(super) fn ownership(domain: &Domain) -> Result<Ownership, Failure> {
-    match domain.metadata(METADATA_ELEMENT, Some(NAMESPACE), 0).map_err(Failure::from) {
+    let read = |flags| domain.metadata(METADATA_ELEMENT, Some(NAMESPACE), flags).map_err(Failure::from);
+    let element = match read(sys::VIR_DOMAIN_AFFECT_CONFIG) {
+        // Somebody removed the definition under a running domain.
+        Err(error) if error.is(ErrorNumber::OperationInvalid) => read(sys::VIR_DOMAIN_AFFECT_CURRENT),
+        result => result,
+    };
+    match element {
         Ok(text) => Ok(match ledger_xml::from_metadata(&text) {
             Ok(ledger) => Ownership::Own(Box::new(ledger)),
             Err(error) => Ownership::Unreadable(error),
@@ -199,7 +207,7 @@ pub(super) fn define(
     kvm: bool,
 ) -> Result<(), Failure> {
     const DOING: &str = "defining the domain";
-    let before = ours(connect, vm, DOING)?;
+    ours(connect, vm, DOING)?;
     let plan = DomainPlan {
         vm,
         spec,
@@ -219,37 +227,37 @@ pub(super) fn define(
         },
     };
     let document = domain_xml::domain_document(&plan).map_err(|error| refused(DOING, error.to_string()))?;
-    match connect.define_domain_xml_flags(&document, 0).map_err(Failure::from) {
-        Ok(_) => {}
+    match connect.define_domain_xml_flags(&document, 0) {
+        Ok(_) => Ok(()),
         // libvirt's word for a name that another domain has.
-        Err(Failure::Libvirt(error)) if Failure::from(error.clone()).is(ErrorNumber::OperationFailed) => {
-            return Err(refused(DOING, super::failure::words(&error)));
+        Err(error) if error.code() == Enum::Known(ErrorNumber::OperationFailed) => {
+            Err(refused(DOING, failure::words(&error)))
         }
-        Err(error) => return Err(error),
-    }
-    match before {
-        // A running domain keeps its old definition until it stops, but its ledger has to be the new one.
-        Some((domain, _)) if domain.is_active()? => write(&domain, ledger),
-        _ => Ok(()),
+        Err(error) => Err(error.into()),
     }
 }
 
 pub(super) fn write_ledger(connect: &Connect, vm: VmId, ledger: &LedgerEntry) -> Result<(), Failure> {
-    write(&existing(connect, vm, "writing the ledger")?, ledger)
-}
-
-fn write(domain: &Domain, ledger: &LedgerEntry) -> Result<(), Failure> {
+    const DOING: &str = "writing the ledger";
+    let domain = existing(connect, vm, DOING)?;
     let (active, persistent) = (domain.is_active()?, domain.is_persistent()?);
-    let mut flags = 0;
-    if active {
-        flags |= sys::VIR_DOMAIN_AFFECT_LIVE;
+    let live = if active { sys::VIR_DOMAIN_AFFECT_LIVE } else { 0 };
+    let config = if persistent { sys::VIR_DOMAIN_AFFECT_CONFIG } else { 0 };
+    let element = ledger_xml::to_metadata(ledger);
+    let written =
+        domain.set_metadata(METADATA_ELEMENT, Some(&element), Some(PREFIX), Some(NAMESPACE), live | config);
+    match written.map_err(Failure::from) {
+        // Another call holds the domain, perhaps for ever, as with a QEMU that is stuck. The definition can be
+        // replaced all the same, and must: nothing is done to a VM before its ledger says so.
+        Err(error) if error.is(ErrorNumber::OperationTimeout) && persistent => {
+            let definition = domain.xml_desc(sys::VIR_DOMAIN_XML_INACTIVE | sys::VIR_DOMAIN_XML_SECURE)?;
+            let replaced = ledger_xml::replace_in(&definition, ledger)
+                .ok_or_else(|| failed(DOING, "the domain's definition has no ledger entry any more"))?;
+            connect.define_domain_xml_flags(&replaced, 0)?;
+            Ok(())
+        }
+        result => result,
     }
-    if persistent {
-        flags |= sys::VIR_DOMAIN_AFFECT_CONFIG;
-    }
-    let document = ledger_xml::to_metadata(ledger);
-    domain.set_metadata(METADATA_ELEMENT, Some(&document), Some(PREFIX), Some(NAMESPACE), flags)?;
-    Ok(())
 }
 
 pub(super) fn start(connect: &Connect, vm: VmId) -> Result<(), Failure> {

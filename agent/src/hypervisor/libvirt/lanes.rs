@@ -1,4 +1,4 @@
-//! Owns how calls reach libvirt: in four lanes, each a thread with a connection of its own, each call with a limit, and
+//! Owns how calls reach libvirt: in five lanes, each a thread with a connection of its own, each call with a limit, and
 //! slow ones apart, so that one stuck guest or one long allocation does not blind the agent.
 //!
 //! Must not: know what the calls do. libvirt's calls block and cannot be interrupted, so each runs in a lane's thread
@@ -9,7 +9,7 @@
 //! call on it waits for its answer, libvirt's client (9.0) can miss that another has arrived, and leaves that one lying
 //! until something else happens on the connection.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -20,7 +20,7 @@ use virt::connect::Connect;
 use super::super::HypervisorError;
 use super::failure::{self, Failure};
 
-/// Lanes for calls that end soon. Together with the other two this makes four calls at once: libvirtd has twenty
+/// Lanes for calls that end soon. Together with the other three this makes five calls at once: libvirtd has twenty
 /// threads for everybody, and more of ours would only wait for each other in its locks.
 const QUICK_LANES: usize = 2;
 /// Calls that may wait for one kind of lane; more waiting callers than VMs on a large host are a mistake of ours.
@@ -31,8 +31,10 @@ const WAITING_MAX: usize = 512;
 pub(super) enum Lane {
     /// Ends within seconds.
     Quick,
-    /// May take minutes: filling a volume, listing a large pool.
+    /// May take a minute: listing a large pool.
     Slow,
+    /// May take half an hour: filling a volume.
+    Fill,
     /// Waits for a guest.
     Guest,
 }
@@ -50,12 +52,22 @@ pub(super) struct CallKind {
 
 type Job = Box<dyn FnOnce(&Connect) + Send>;
 
-/// The lanes of one connection. Their threads end when it is dropped, each after the call it is in.
+/// The lanes of one session. Their threads end when it is dropped, each after the call it is in.
 #[derive(Debug)]
 pub(super) struct Lanes {
-    quick: SyncSender<Job>,
-    slow: SyncSender<Job>,
-    guest: SyncSender<Job>,
+    quick: Queue,
+    slow: Queue,
+    fill: Queue,
+    guest: Queue,
+}
+
+/// The lanes of one kind, and what waits for them.
+#[derive(Debug)]
+struct Queue {
+    jobs: SyncSender<Job>,
+    lanes: usize,
+    /// Lanes in a call that has outlived its limit.
+    overdue: Arc<AtomicUsize>,
 }
 
 /// How a call ended.
@@ -64,8 +76,8 @@ pub(super) enum CallEnd<T> {
     Done(Result<T, HypervisorError>),
     /// Its connection is broken.
     Broken(HypervisorError),
-    /// It never began: every lane of its kind was busy for the whole limit.
-    NeverBegan,
+    /// It never began, as every lane of its kind is in a call that has outlived its own limit.
+    Stuck,
 }
 
 impl Lanes {
@@ -74,6 +86,7 @@ impl Lanes {
         Ok(Self {
             quick: start_lanes("libvirt-quick", QUICK_LANES, &open)?,
             slow: start_lanes("libvirt-slow", 1, &open)?,
+            fill: start_lanes("libvirt-fill", 1, &open)?,
             guest: start_lanes("libvirt-guest", 1, &open)?,
         })
     }
@@ -85,48 +98,71 @@ impl Lanes {
         work: impl FnOnce(&Connect) -> Result<T, Failure> + Send + 'static,
     ) -> CallEnd<T> {
         let CallKind { doing, lane, limit } = kind;
-        let ticket = Arc::new(Ticket::default());
-        let (reply, answer) = sync_channel(1);
-        let job: Job = {
-            let ticket = Arc::clone(&ticket);
-            Box::new(move |connect| {
-                if ticket.begin() {
-                    // The caller may have given up meanwhile.
-                    let _ = reply.send(match work(connect) {
-                        Ok(value) => CallEnd::Done(Ok(value)),
-                        Err(failure) if !failure::is_alive(connect) => {
-                            CallEnd::Broken(HypervisorError::Unreachable(failure.to_string()))
-                        }
-                        Err(failure) => CallEnd::Done(Err(failure.into_error(doing))),
-                    });
-                }
-            })
-        };
         let queue = match lane {
             Lane::Quick => &self.quick,
             Lane::Slow => &self.slow,
+            Lane::Fill => &self.fill,
             Lane::Guest => &self.guest,
         };
-        match queue.try_send(job) {
+        let ticket = Arc::new(Ticket::default());
+        let (reply, answer) = sync_channel(1);
+        let job: Job = {
+            let (ticket, overdue) = (Arc::clone(&ticket), Arc::clone(&queue.overdue));
+            Box::new(move |connect| {
+                if !ticket.begin() {
+                    return;
+                }
+                let end = match work(connect) {
+                    Ok(value) => CallEnd::Done(Ok(value)),
+                    Err(failure) if !failure::is_alive(connect) => {
+                        CallEnd::Broken(HypervisorError::Unreachable(failure.to_string()))
+                    }
+                    Err(failure) => CallEnd::Done(Err(failure.into_error(doing))),
+                };
+                let _ = reply.send(end); // the caller may have given up meanwhile
+                if ticket.end() {
+                    overdue.fetch_sub(1, Ordering::AcqRel);
+                }
+            })
+        };
+        match queue.jobs.try_send(job) {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => {
-                let why = format!("{WAITING_MAX} calls wait for libvirt already");
-                return CallEnd::Done(Err(HypervisorError::Failed { doing, why }));
+                return failed(doing, format!("{WAITING_MAX} calls wait for libvirt already"));
             }
             Err(TrySendError::Disconnected(_)) => return CallEnd::Broken(broken()),
         }
         match answer.recv_timeout(limit) {
             Ok(end) => end,
             Err(RecvTimeoutError::Disconnected) => CallEnd::Broken(broken()),
-            Err(RecvTimeoutError::Timeout) if ticket.take_back() => CallEnd::NeverBegan,
-            Err(RecvTimeoutError::Timeout) => {
-                let waited = format_duration(limit);
-                let why =
-                    format!("libvirt has not answered within {waited}; it may still do what it was told");
-                CallEnd::Done(Err(HypervisorError::Failed { doing, why }))
-            }
+            Err(RecvTimeoutError::Timeout) => give_up(kind, queue, &ticket, &answer),
         }
     }
+}
+
+/// What becomes of a call whose limit is over.
+fn give_up<T>(kind: CallKind, queue: &Queue, ticket: &Ticket, answer: &Receiver<CallEnd<T>>) -> CallEnd<T> {
+    let waited = format_duration(kind.limit);
+    if ticket.take_back() {
+        return if queue.overdue.load(Ordering::Acquire) >= queue.lanes {
+            CallEnd::Stuck
+        } else {
+            failed(kind.doing, format!("libvirt was busy with earlier calls for {waited}"))
+        };
+    }
+    // Counted before it is said, so that the lane never takes off what was not put on.
+    queue.overdue.fetch_add(1, Ordering::AcqRel);
+    if !ticket.overdue() {
+        queue.overdue.fetch_sub(1, Ordering::AcqRel);
+        if let Ok(end) = answer.try_recv() {
+            return end; // it came at the last moment
+        }
+    }
+    failed(kind.doing, format!("libvirt has not answered within {waited}; it may still do what it was told"))
+}
+
+fn failed<T>(doing: &'static str, why: String) -> CallEnd<T> {
+    CallEnd::Done(Err(HypervisorError::Failed { doing, why }))
 }
 
 fn broken() -> HypervisorError {
@@ -135,19 +171,19 @@ fn broken() -> HypervisorError {
 
 fn start_lanes(
     name: &str,
-    count: usize,
+    lanes: usize,
     open: impl Fn() -> Result<Connect, String>,
-) -> Result<SyncSender<Job>, String> {
-    let (sender, receiver) = sync_channel::<Job>(WAITING_MAX);
+) -> Result<Queue, String> {
+    let (jobs, receiver) = sync_channel::<Job>(WAITING_MAX);
     let receiver = Arc::new(Mutex::new(receiver));
-    for _ in 0..count {
+    for _ in 0..lanes {
         let (receiver, connect) = (Arc::clone(&receiver), open()?);
         std::thread::Builder::new()
             .name(name.to_owned())
             .spawn(move || drive(&receiver, &connect))
             .map_err(|error| format!("no thread for calls can be started: {error}"))?;
     }
-    Ok(sender)
+    Ok(Queue { jobs, lanes, overdue: Arc::default() })
 }
 
 fn drive(jobs: &Mutex<Receiver<Job>>, connect: &Connect) {
@@ -160,25 +196,42 @@ fn drive(jobs: &Mutex<Receiver<Job>>, connect: &Connect) {
     }
 }
 
-/// Whether a call has begun or was taken back; exactly one of the two can happen.
+/// Where a call is.
+///
+/// ```text
+///   waiting ──▶ begun ──▶ ended
+///      │          └─────▶ overdue   its caller has given up, its lane is still in it
+///      └──▶ taken back
+/// ```
 #[derive(Debug, Default)]
 struct Ticket(AtomicU8);
 
 impl Ticket {
     const WAITING: u8 = 0;
     const BEGUN: u8 = 1;
-    const TAKEN_BACK: u8 = 2;
+    const ENDED: u8 = 2;
+    const OVERDUE: u8 = 3;
+    const TAKEN_BACK: u8 = 4;
 
     fn begin(&self) -> bool {
-        self.leave_queue(Self::BEGUN)
+        self.change(Self::WAITING, Self::BEGUN)
     }
 
     fn take_back(&self) -> bool {
-        self.leave_queue(Self::TAKEN_BACK)
+        self.change(Self::WAITING, Self::TAKEN_BACK)
     }
 
-    fn leave_queue(&self, to: u8) -> bool {
-        self.0.compare_exchange(Self::WAITING, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    fn overdue(&self) -> bool {
+        self.change(Self::BEGUN, Self::OVERDUE)
+    }
+
+    /// The call is over; whether it was overdue.
+    fn end(&self) -> bool {
+        self.0.swap(Self::ENDED, Ordering::AcqRel) == Self::OVERDUE
+    }
+
+    fn change(&self, from: u8, to: u8) -> bool {
+        self.0.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 }
 
@@ -196,49 +249,73 @@ mod tests {
         CallKind { doing: "testing", lane, limit: Duration::from_millis(limit_ms) }
     }
 
-    #[test]
-    fn a_stuck_guest_does_not_hold_up_the_rest() {
-        let lanes = Arc::new(lanes());
+    /// A call that stays in its lane until the returned end is dropped, and whose caller has given up.
+    fn block(lanes: &Lanes, lane: Lane) -> SyncSender<()> {
         let (release, held) = sync_channel::<()>(0);
-        let stuck = {
-            let lanes = Arc::clone(&lanes);
-            std::thread::spawn(move || {
-                lanes.call(kind(Lane::Guest, 60_000), move |_| {
+        let (begun, begins) = sync_channel(1);
+        std::thread::scope(|scope| {
+            let stuck = scope.spawn(|| {
+                lanes.call(kind(lane, 500), move |_| {
+                    let _ = begun.send(());
                     let _ = held.recv();
                     Ok(())
                 })
-            })
-        };
-        // The guest's lane is taken, now or in a moment: what waits for it gives up, and never runs.
-        let (ran, running) = sync_channel(1);
-        loop {
-            let ran = ran.clone();
-            let waiting = lanes.call(kind(Lane::Guest, 20), move |_| Ok(ran.send(()).is_ok()));
-            if matches!(waiting, CallEnd::NeverBegan) {
-                break;
-            }
-            running.recv().unwrap();
-        }
-        assert!(matches!(lanes.call(kind(Lane::Quick, 60_000), |_| Ok(7)), CallEnd::Done(Ok(7))));
-        release.send(()).unwrap();
-        assert!(matches!(stuck.join().unwrap(), CallEnd::Done(Ok(()))));
-        assert!(matches!(lanes.call(kind(Lane::Guest, 60_000), |_| Ok(())), CallEnd::Done(Ok(()))));
-        assert!(running.try_recv().is_err(), "a call that was taken back ran all the same");
+            });
+            begins.recv().unwrap();
+            let end = stuck.join().unwrap();
+            assert!(
+                matches!(&end, CallEnd::Done(Err(HypervisorError::Failed { why, .. })) if why.contains("500ms"))
+            );
+        });
+        release
     }
 
     #[test]
-    fn a_call_beyond_its_limit_says_so() {
-        let (release, held) = sync_channel::<()>(0);
-        let end = lanes().call(kind(Lane::Slow, 20), move |_| {
-            let _ = held.recv();
-            Ok(())
-        });
-        drop(release);
-        match end {
-            CallEnd::Done(Err(HypervisorError::Failed { why, .. })) => assert!(why.contains("20ms"), "{why}"),
-            CallEnd::NeverBegan => {} // the thread was not scheduled in time
-            CallEnd::Done(other) => panic!("{other:?}"),
-            CallEnd::Broken(error) => panic!("{error}"),
+    fn a_stuck_guest_does_not_hold_up_the_rest() {
+        let lanes = lanes();
+        let release = block(&lanes, Lane::Guest);
+        for lane in [Lane::Quick, Lane::Slow, Lane::Fill] {
+            assert!(matches!(lanes.call(kind(lane, 60_000), |_| Ok(7)), CallEnd::Done(Ok(7))));
         }
+        let (ran, runs) = sync_channel(1);
+        let waiting = lanes.call(kind(Lane::Guest, 20), move |_| Ok(ran.send(()).is_ok()));
+        assert!(matches!(waiting, CallEnd::Stuck));
+        drop(release);
+        assert!(matches!(lanes.call(kind(Lane::Guest, 60_000), |_| Ok(())), CallEnd::Done(Ok(()))));
+        assert!(runs.try_recv().is_err(), "a call that was taken back ran all the same");
+        // Its lane was counted off again: another wait is only a wait.
+        assert_eq!(lanes.guest.overdue.load(Ordering::Acquire), 0);
+    }
+
+    #[test]
+    fn a_call_within_its_limit_is_waited_for() {
+        let lanes = lanes();
+        let (release, held) = sync_channel::<()>(0);
+        let (begun, begins) = sync_channel(1);
+        std::thread::scope(|scope| {
+            let long = scope.spawn(|| {
+                lanes.call(kind(Lane::Fill, 60_000), move |_| {
+                    let _ = begun.send(());
+                    let _ = held.recv();
+                    Ok(())
+                })
+            });
+            begins.recv().unwrap();
+            let waiting = lanes.call(kind(Lane::Fill, 20), |_| Ok(()));
+            assert!(
+                matches!(&waiting, CallEnd::Done(Err(HypervisorError::Failed { why, .. })) if why.contains("busy"))
+            );
+            drop(release);
+            assert!(matches!(long.join().unwrap(), CallEnd::Done(Ok(()))));
+        });
+    }
+
+    #[test]
+    fn one_stuck_quick_lane_leaves_the_other() {
+        let lanes = lanes();
+        let _release = block(&lanes, Lane::Quick);
+        assert!(matches!(lanes.call(kind(Lane::Quick, 60_000), |_| Ok(())), CallEnd::Done(Ok(()))));
+        let _second = block(&lanes, Lane::Quick);
+        assert!(matches!(lanes.call(kind(Lane::Quick, 20), |_| Ok(())), CallEnd::Stuck));
     }
 }

@@ -286,7 +286,7 @@ impl Hypervisor for LibvirtHypervisor {
     }
 
     fn create_volume(&self, volume: &NewVolume) -> HypervisorResult<()> {
-        let kind = CallKind { doing: "creating the volume", lane: Lane::Slow, limit: FILL };
+        let kind = CallKind { doing: "creating the volume", lane: Lane::Fill, limit: FILL };
         let volume = volume.clone();
         self.connection.call(kind, move |connect| storage::create(connect, &volume))
     }

@@ -6,36 +6,33 @@ use crate::constraint::Amount;
 use crate::cost::Reading;
 use crate::host::Measured;
 
-/// Totals and what is used of them.
+/// Totals and what is used of them, side by side since they are always read together.
 #[derive(Debug, Default)]
 pub(super) struct AmountColumn {
-    total: Vec<u64>,
-    used: Vec<u64>,
+    amounts: Vec<Amount>,
 }
 
 impl AmountColumn {
     /// The amount on a host; none where the column does not reach.
     pub(super) fn get(&self, slot: usize) -> Amount {
-        Amount {
-            total: self.total.get(slot).copied().unwrap_or_default(),
-            used: self.used.get(slot).copied().unwrap_or_default(),
-        }
+        self.amounts.get(slot).copied().unwrap_or_default()
     }
 
-    /// Column by column the slots in `order`.
-    fn reorder(&mut self, order: &[usize]) {
-        let amounts: Vec<Amount> = order.iter().map(|slot| self.get(*slot)).collect();
-        self.total = amounts.iter().map(|amount| amount.total).collect();
-        self.used = amounts.iter().map(|amount| amount.used).collect();
+    /// The same to be changed.
+    fn get_mut(&mut self, slot: usize) -> &mut Amount {
+        if self.amounts.len() <= slot {
+            self.amounts.resize(slot + 1, Amount::default());
+        }
+        &mut self.amounts[slot]
     }
 
-    fn set(&mut self, slot: usize, amount: Amount) {
-        if self.total.len() <= slot {
-            self.total.resize(slot + 1, 0);
-            self.used.resize(slot + 1, 0);
-        }
-        self.total[slot] = amount.total;
-        self.used[slot] = amount.used;
+    fn take(&mut self, slot: usize, count: u64) {
+        self.get_mut(slot).used += count;
+    }
+
+    fn give_back(&mut self, slot: usize, count: u64) {
+        let amount = self.get_mut(slot);
+        amount.used = amount.used.saturating_sub(count);
     }
 }
 
@@ -114,7 +111,9 @@ impl Columns {
         pick(&mut self.measured, order);
         pick(&mut self.before, order);
         let amounts = [&mut self.cores, &mut self.memory, &mut self.devices];
-        amounts.into_iter().chain(&mut self.devices_of).for_each(|column| column.reorder(order));
+        for column in amounts.into_iter().chain(&mut self.devices_of) {
+            column.amounts = order.iter().map(|slot| column.get(*slot)).collect();
+        }
     }
 
     /// Replaces the numbers of one host.
@@ -123,51 +122,49 @@ impl Columns {
         self.open[slot] = row.is_open;
         self.functions[slot] = row.function;
         self.vms[slot] = row.vms;
-        self.cores.set(slot, row.cores);
-        self.memory.set(slot, row.memory);
+        *self.cores.get_mut(slot) = row.cores;
+        *self.memory.get_mut(slot) = row.memory;
         let mut all = Amount::default();
         for column in &mut self.devices_of {
-            column.set(slot, Amount::default());
+            *column.get_mut(slot) = Amount::default();
         }
         for (class, amount) in &row.devices {
             all.total += amount.total;
             all.used += amount.used;
             if let Some(column) = self.devices_of.get_mut(*class) {
-                column.set(slot, *amount);
+                *column.get_mut(slot) = *amount;
             }
         }
-        self.devices.set(slot, all);
+        *self.devices.get_mut(slot) = all;
     }
 
     /// Counts one more VM and what it takes.
-    pub(super) fn add(&mut self, slot: usize, cores: u64, memory: u64) {
+    pub(super) fn take(&mut self, slot: usize, cores: u64, memory: u64) {
         self.vms[slot] += 1;
-        self.cores.used[slot] += cores;
-        self.memory.used[slot] += memory;
+        self.cores.take(slot, cores);
+        self.memory.take(slot, memory);
     }
 
     /// Counts one VM less.
-    pub(super) fn subtract(&mut self, slot: usize, cores: u64, memory: u64) {
+    pub(super) fn give_back(&mut self, slot: usize, cores: u64, memory: u64) {
         self.vms[slot] = self.vms[slot].saturating_sub(1);
-        self.cores.used[slot] = self.cores.used[slot].saturating_sub(cores);
-        self.memory.used[slot] = self.memory.used[slot].saturating_sub(memory);
+        self.cores.give_back(slot, cores);
+        self.memory.give_back(slot, memory);
     }
 
     /// Counts devices that a VM takes.
-    pub(super) fn add_devices(&mut self, slot: usize, class: usize, count: u64) {
-        self.devices.used[slot] += count;
+    pub(super) fn take_devices(&mut self, slot: usize, class: usize, count: u64) {
+        self.devices.take(slot, count);
         if let Some(column) = self.devices_of.get_mut(class) {
-            let amount = column.get(slot);
-            column.set(slot, Amount { used: amount.used + count, ..amount });
+            column.take(slot, count);
         }
     }
 
     /// Counts devices that a VM gives back.
-    pub(super) fn subtract_devices(&mut self, slot: usize, class: usize, count: u64) {
-        self.devices.used[slot] = self.devices.used[slot].saturating_sub(count);
+    pub(super) fn give_back_devices(&mut self, slot: usize, class: usize, count: u64) {
+        self.devices.give_back(slot, count);
         if let Some(column) = self.devices_of.get_mut(class) {
-            let amount = column.get(slot);
-            column.set(slot, Amount { used: amount.used.saturating_sub(count), ..amount });
+            column.give_back(slot, count);
         }
     }
 

@@ -101,7 +101,7 @@ impl Fleet {
 
     fn realm_number(&mut self, name: &RealmName) -> usize {
         self.realm_numbers.get(name).copied().unwrap_or_else(|| {
-            self.realms.push(Realm::default());
+            self.realms.push(Realm::new(name.clone()));
             self.workspaces.push(Workspaces::default());
             self.realm_numbers.insert(name.clone(), self.realms.len() - 1);
             self.realms.len() - 1

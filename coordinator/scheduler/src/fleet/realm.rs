@@ -2,7 +2,7 @@
 //! ever looks beyond its own.
 
 use reeve_common::hardware_profile::Capacity;
-use reeve_common::ids::{DeviceClass, HostId, VmId};
+use reeve_common::ids::{DeviceClass, HostId, RealmName, VmId};
 use reeve_common::units::{Mebibytes, Millicores};
 
 use super::asked::Asked;
@@ -24,6 +24,7 @@ const VACANT_MAX: usize = 64;
 /// its host was removed, and stays so until [`Realm::settle`].
 #[derive(Debug, Default)]
 pub(super) struct Realm {
+    name: Option<RealmName>,
     columns: Columns,
     hosts: Vec<Option<HostDescription>>,
     tenants: Vec<Tenants>,
@@ -38,6 +39,11 @@ pub(super) struct Realm {
 }
 
 impl Realm {
+    /// A realm without hosts.
+    pub(super) fn new(name: RealmName) -> Self {
+        Self { name: Some(name), ..Self::default() }
+    }
+
     /// Adds a host with the VMs it has, and says in which slot.
     pub(super) fn insert(&mut self, host: HostDescription, tenants: Tenants, book: &Book) -> usize {
         self.is_out_of_order |= self.columns.ids.last().is_some_and(|last| *last >= host.id.0);
@@ -149,10 +155,10 @@ impl Realm {
         let Some(shape) = book.shapes.get(holding.shape) else { return };
         let Self { columns, device_classes, .. } = self;
         let before = device_classes.len();
-        columns.add(slot, shape.cores, shape.memory);
+        columns.take(slot, shape.cores, shape.memory);
         for (class, count) in &shape.devices {
             let number = class_number(device_classes, columns, class);
-            columns.add_devices(slot, number, u64::from(*count));
+            columns.take_devices(slot, number, u64::from(*count));
         }
         if before != device_classes.len() {
             self.check_classes(before);
@@ -164,10 +170,10 @@ impl Realm {
     pub(super) fn dismiss(&mut self, slot: usize, vm: VmId, holding: Holding, book: &Book) {
         self.tenants[slot].remove(vm);
         let Some(shape) = book.shapes.get(holding.shape) else { return };
-        self.columns.subtract(slot, shape.cores, shape.memory);
+        self.columns.give_back(slot, shape.cores, shape.memory);
         for (class, count) in &shape.devices {
             if let Some(number) = self.device_classes.iter().position(|known| known == class) {
-                self.columns.subtract_devices(slot, number, u64::from(*count));
+                self.columns.give_back_devices(slot, number, u64::from(*count));
             }
         }
         self.note(slot, book);
@@ -277,8 +283,12 @@ impl Realm {
         book: &Book,
         workspaces: &mut Workspaces<1>,
     ) -> Result<(), Reason> {
-        self.check(slot, request)?;
-        let cost = self.ground(book).cost(request, &self.asked(request), slot, workspaces);
+        let asked = self.asked(request);
+        // The columns answer first, and have the last word only if it is yes; the reason is found from the description.
+        if self.name.as_ref() != Some(&request.realm) || !asked.fits(&self.columns, slot) {
+            self.check(slot, request)?;
+        }
+        let cost = self.ground(book).cost(request, &asked, slot, workspaces);
         if cost.is_none_or(|cost| cost.score().is_finite()) {
             return Ok(());
         }

@@ -23,7 +23,7 @@ use crate::api::types::{
 use crate::service::Service;
 
 /// How long a join line can be used unless something else is asked for: time enough to walk to the machine.
-const TOKEN_LIFETIME_DEFAULT: Duration = Duration::from_secs(3600);
+const TOKEN_LIFETIME_DEFAULT: Duration = crate::pki::JOIN_TOKEN_LIFETIME;
 
 type Answer<T> = Result<Json<T>, Refusal>;
 

@@ -273,7 +273,7 @@ pub struct StateChange {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct JoinTokenRequest {
-    /// How long it can be used, with a unit; `1 hour` when left out.
+    /// How long it can be used, with a unit; `15 minutes` when left out.
     #[serde(default)]
     #[schema(example = "30 minutes")]
     pub lifetime: Option<String>,

@@ -64,7 +64,7 @@ pub(in crate::cli) enum HostCommand {
         /// The host.
         #[arg(value_name = "HOST")]
         name: HostName,
-        /// How long it can be used; an hour when left out.
+        /// How long it can be used; 15 minutes when left out.
         #[arg(long, value_name = "DURATION", value_parser = duration)]
         lifetime: Option<Duration>,
     },

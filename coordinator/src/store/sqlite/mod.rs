@@ -176,6 +176,20 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_program_that_writes_is_no_more_than_a_delay() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("store.sqlite");
+        let store = SqliteStore::create(&path).unwrap();
+        let other = schema::connect(&path).unwrap();
+        other.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let batch = Batch::new().put(Key::new("a").unwrap(), Precondition::Absent, "{}");
+        let error = store.apply(batch.clone()).await.unwrap_err();
+        assert!(matches!(error, StoreError::Busy { .. }) && error.is_retryable(), "{error:?}");
+        other.execute_batch("ROLLBACK").unwrap();
+        store.apply(batch).await.unwrap();
+    }
+
+    #[tokio::test]
     async fn a_closed_store_says_so() {
         let directory = tempfile::tempdir().unwrap();
         let mut store = SqliteStore::create(&directory.path().join("store.sqlite")).unwrap();

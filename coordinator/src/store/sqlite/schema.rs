@@ -16,8 +16,9 @@ use crate::store::batch::Version;
 const APPLICATION_ID: i32 = 0x7265_6576;
 /// The form of the tables below.
 const SCHEMA_VERSION: i32 = 1;
-/// How long another program that writes to the file, such as the sqlite3 shell, is waited for.
-pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long another program that writes to the file, such as the sqlite3 shell, is waited for: longer than a person's
+/// quick look takes, shorter than the patience of those who wait for the writer meanwhile. Tests do not wait.
+const BUSY_TIMEOUT: Duration = if cfg!(test) { Duration::from_millis(50) } else { Duration::from_secs(5) };
 /// Problems of the structure that are asked for; the first says enough, the rest helps an expert.
 const INTEGRITY_PROBLEMS_MAX: u32 = 5;
 
