@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use reeve_common::ids::{Epoch, Generation};
+use reeve_common::ids::{Epoch, Generation, VolumeName};
 use reeve_common::utilization::{HostInventory, HostSample};
 use reeve_common::vm::ObservedVm;
 use reeve_common::wire::CloseReason;
@@ -17,7 +17,7 @@ use tokio::time::{Instant, timeout};
 
 use super::*;
 use crate::test_machine::{EPOCH, Machine, settings};
-use crate::vm::driver::Driver;
+use crate::vm::driver::{CallKind, Driver};
 use crate::vm::sample_values::{realm, running, vm};
 
 /// What the coordinator does with the next dial.
@@ -340,6 +340,38 @@ async fn a_certificate_is_renewed_within_the_session_and_used_by_the_next_one() 
     assert!(again.dialled_at.duration_since(installed_at) <= RENEWAL_LINGER + Duration::from_millis(10));
     assert_eq!(*end.closed.borrow(), Some(RefusalCode::Finished));
     assert_eq!(*conversation.certificates.installed.lock().unwrap(), ["good"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn slow_commands_are_bounded_and_wishes_go_past_them() {
+    let mut conversation = begin([]).await;
+    let mut end = conversation.next_end().await;
+    // Storage is busy with something else, so that none of these ends.
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let driver = conversation.machine.host().driver().clone();
+    let busy = tokio::spawn(async move {
+        let work = driver.call(CallKind::Storage, move |_| {
+            let _ = released.recv();
+            Ok(())
+        });
+        work.await
+    });
+    tokio::task::yield_now().await;
+    let commands = end.commands.clone().unwrap();
+    let remove =
+        CommandBody::DeleteVolume { pool: settings().drives_pool, volume: VolumeName::new("x").unwrap() };
+    for _ in 0..SLOW_COMMANDS_MAX {
+        let operation = OperationId::random();
+        commands.send(Command { epoch: EPOCH, operation, body: remove.clone() }).await.unwrap();
+    }
+    assert_eq!(end.ask(start_vm(1)).await, Ok(ReplyBody::Accepted));
+    assert!(matches!(end.ask(remove).await, Err(Refusal::Failed(why)) if why.contains("repeat")));
+    drop(release);
+    busy.await.unwrap().unwrap();
+    for _ in 0..SLOW_COMMANDS_MAX {
+        let reply = timeout(Duration::from_secs(30), end.replies.recv()).await.unwrap().unwrap();
+        assert_eq!(reply.outcome, Ok(ReplyBody::Accepted));
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,5 +7,6 @@ mod hostile;
 mod joining;
 mod refusals;
 mod renewal;
+mod restart;
 mod sessions;
 mod support;

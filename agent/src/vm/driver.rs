@@ -233,3 +233,7 @@ fn failed(step: &Step, error: &dyn Error, retryable: bool) -> Outcome {
     let why = printable(&format!("{}: {}", step.doing(), chain(error)), TEXT_LENGTH_MAX);
     Outcome::Failed { why, retryable }
 }
+
+#[cfg(test)]
+#[path = "driver_tests.rs"]
+mod tests;

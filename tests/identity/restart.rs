@@ -1,0 +1,104 @@
+//! A coordinator that died and came back: its agents learn so from it, and not from a long silence.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use reeve_common::clock::{Clock as _, SystemClock};
+use reeve_common::quic::{IDLE_TIMEOUT, lasting_server_endpoint};
+use reeve_common::tls::coordinator_server_config;
+use reeve_common::wire::CloseReason;
+use reeve_common::wire::coordinator_end::{CoordinatorEnd, accept};
+use tokio::net::UdpSocket;
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use crate::support::{Fleet, PATIENCE, clock, dial, hello, host, loopback, now, welcome};
+
+/// A coordinator's port with the authority's lasting secret, or with another one.
+fn open(fleet: &Fleet, secret: &[u8]) -> quinn::Endpoint {
+    let credentials = fleet.authority.server_credentials(now()).unwrap();
+    let config = coordinator_server_config(&credentials, clock()).unwrap();
+    lasting_server_endpoint(loopback(), config, secret).unwrap()
+}
+
+/// One address behind which one coordinator is replaced by another: the first goes on, and nobody reaches it any more,
+/// as if it had been killed without a word.
+async fn stand_in(mut to: watch::Receiver<SocketAddr>) -> SocketAddr {
+    let near = UdpSocket::bind(loopback()).await.unwrap();
+    let address = near.local_addr().unwrap();
+    tokio::spawn(async move {
+        let mut agent = None;
+        let (mut out, mut back) = ([0; 2048], [0; 2048]);
+        loop {
+            let coordinator = *to.borrow_and_update();
+            let far = UdpSocket::bind(loopback()).await.unwrap();
+            far.connect(coordinator).await.unwrap();
+            loop {
+                tokio::select! {
+                    changed = to.changed() => match changed {
+                        Ok(()) => break,
+                        Err(_) => return,
+                    },
+                    received = near.recv_from(&mut out) => {
+                        let (length, from) = received.unwrap();
+                        agent = Some(from);
+                        far.send(&out[..length]).await.unwrap();
+                    }
+                    received = far.recv(&mut back) => {
+                        let length = received.unwrap();
+                        if let Some(agent) = agent {
+                            near.send_to(&back[..length], agent).await.unwrap();
+                        }
+                    }
+                }
+            }
+        }
+    });
+    address
+}
+
+async fn welcomed(endpoint: &quinn::Endpoint) -> CoordinatorEnd {
+    let incoming = endpoint.accept().await.unwrap();
+    accept(incoming).await.unwrap().welcome(welcome(), now()).await.unwrap()
+}
+
+/// How long an agent takes to notice that the coordinator was replaced by one with this secret, and what it makes of it.
+async fn notices_after(fleet: &Fleet, secret_after: &[u8]) -> (Duration, CloseReason) {
+    let first = open(fleet, &fleet.authority.lasting_secret());
+    let (behind, target) = watch::channel(first.local_addr().unwrap());
+    let address = stand_in(target).await;
+    let credentials = fleet.host_credentials(&host(1), now());
+    let dialling = tokio::spawn(async move { dial(address, &credentials, hello(&host(1))).await });
+    let _unreachable_soon = welcomed(&first).await;
+    let (agent, _) = dialling.await.unwrap().unwrap();
+
+    let second = open(fleet, secret_after);
+    behind.send(second.local_addr().unwrap()).unwrap();
+    let replaced_at: Instant = SystemClock.monotonic();
+    let reason = timeout(PATIENCE, agent.closed()).await.expect("it never noticed");
+    (SystemClock.monotonic().duration_since(replaced_at), reason)
+}
+
+#[tokio::test]
+async fn a_restarted_coordinator_tells_its_agents_at_their_next_keep_alive() {
+    let fleet = Fleet::new();
+    let (noticed, reason) = notices_after(&fleet, &fleet.authority.lasting_secret()).await;
+    assert_eq!(reason, CloseReason::Forgotten);
+    assert!(noticed < IDLE_TIMEOUT / 2, "{noticed:?}");
+}
+
+#[tokio::test]
+async fn somebody_else_at_its_address_cannot_end_the_connection() {
+    let fleet = Fleet::new();
+    let (noticed, reason) = notices_after(&fleet, b"another secret").await;
+    assert_eq!(reason, CloseReason::Silent);
+    assert!(noticed >= IDLE_TIMEOUT / 2, "{noticed:?}");
+}
+
+#[tokio::test]
+async fn the_lasting_secret_lasts_and_is_each_authoritys_own() {
+    let fleet = Fleet::new();
+    let opened = reeve_coordinator::pki::Authority::open(&fleet.path().join("pki"), now()).unwrap();
+    assert_eq!(*opened.lasting_secret(), *fleet.authority.lasting_secret());
+    assert_ne!(*Fleet::new().authority.lasting_secret(), *fleet.authority.lasting_secret());
+}
