@@ -1,7 +1,7 @@
 //! Owns hardware profiles: how much of a kind of host may be scheduled. Declared in the configuration, they serve
 //! all realms.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +24,37 @@ impl Default for Overcommit {
     }
 }
 
+/// The size of a huge page in MiB: 2 or 1024 on x86.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct HugePageSize(pub u32);
+
+impl HugePageSize {
+    /// How many pages hold `memory`, rounded up.
+    #[must_use]
+    pub const fn pages_for(self, memory: Mebibytes) -> u64 {
+        memory.0.div_ceil(if self.0 == 0 { 1 } else { self.0 as u64 })
+    }
+}
+
+impl std::fmt::Display for HugePageSize {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        Mebibytes(u64::from(self.0)).fmt(formatter)
+    }
+}
+
+/// What of one NUMA node of a host can be promised to VMs that ask for nodes.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct NumaNode {
+    /// Processor time.
+    pub cores: Millicores,
+    /// Memory, huge pages apart.
+    pub memory: Mebibytes,
+    /// How many huge pages of each size.
+    pub huge_pages: BTreeMap<HugePageSize, u64>,
+}
+
 /// What may be scheduled on a host of this kind.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -36,6 +67,12 @@ pub struct HardwareProfile {
     pub memory: Mebibytes,
     /// Devices by class.
     pub devices: BTreeMap<DeviceClass, u32>,
+    /// The classes whose devices may be shared by VMs (vGPU, mediated devices).
+    pub divisible_devices: BTreeSet<DeviceClass>,
+    /// How many huge pages of each size are set aside, out of the memory of the whole host.
+    pub huge_pages: BTreeMap<HugePageSize, u64>,
+    /// How many NUMA nodes of equal size it has; none when nobody asks for nodes.
+    pub numa_nodes: Option<u32>,
     /// Processor time kept for the host itself.
     pub reserved_cores: Millicores,
     /// Memory kept for the host itself.
@@ -54,20 +91,44 @@ pub struct HardwareProfile {
 pub struct Capacity {
     /// Processor time.
     pub cores: Millicores,
-    /// Memory.
+    /// Memory, huge pages apart: they are set aside for VMs that ask for them.
     pub memory: Mebibytes,
     /// Devices by class.
     pub devices: BTreeMap<DeviceClass, u32>,
+    /// The classes whose devices may be shared by VMs.
+    #[serde(default)]
+    pub divisible_devices: BTreeSet<DeviceClass>,
+    /// How many huge pages of each size.
+    #[serde(default)]
+    pub huge_pages: BTreeMap<HugePageSize, u64>,
+    /// NUMA nodes by their number; empty where none can be asked for.
+    #[serde(default)]
+    pub numa_nodes: Vec<NumaNode>,
 }
 
 impl HardwareProfile {
-    /// What VMs may be promised: (whole - reserve) x overcommit, rounded down; never below zero.
+    /// What VMs may be promised: (whole - reserve) x overcommit, rounded down; never below zero. Memory in huge pages is
+    /// promised once and to nobody else.
     #[must_use]
     pub fn capacity(&self) -> Capacity {
+        let huge = self.huge_pages.iter().map(|(size, count)| u64::from(size.0).saturating_mul(*count));
+        let set_aside = huge.fold(self.reserved_memory.0, u64::saturating_add);
+        let cores = promised(self.cores.0, self.reserved_cores.0, self.cores_overcommit);
+        let memory = promised(self.memory.0, set_aside, self.memory_overcommit);
+        let nodes = self.numa_nodes.unwrap_or(0);
+        let share = |whole: u64| whole / u64::from(nodes.max(1));
+        let node = NumaNode {
+            cores: Millicores(share(cores)),
+            memory: Mebibytes(share(memory)),
+            huge_pages: self.huge_pages.iter().map(|(size, count)| (*size, share(*count))).collect(),
+        };
         Capacity {
-            cores: Millicores(promised(self.cores.0, self.reserved_cores.0, self.cores_overcommit)),
-            memory: Mebibytes(promised(self.memory.0, self.reserved_memory.0, self.memory_overcommit)),
+            cores: Millicores(cores),
+            memory: Mebibytes(memory),
             devices: self.devices.clone(),
+            divisible_devices: self.divisible_devices.clone(),
+            huge_pages: self.huge_pages.clone(),
+            numa_nodes: vec![node; nodes as usize],
         }
     }
 }
@@ -88,6 +149,9 @@ mod tests {
             cores: Millicores::from_cores(64),
             memory: Mebibytes(500 << 10),
             devices: BTreeMap::new(),
+            divisible_devices: BTreeSet::new(),
+            huge_pages: BTreeMap::new(),
+            numa_nodes: None,
             reserved_cores: Millicores::from_cores(2),
             reserved_memory: Mebibytes(8 << 10),
             cores_overcommit: Overcommit(4000),
@@ -96,6 +160,18 @@ mod tests {
         };
         assert_eq!(profile.capacity().cores, Millicores::from_cores(248));
         assert_eq!(profile.capacity().memory, Mebibytes(492 << 10));
+        let profile = HardwareProfile {
+            huge_pages: BTreeMap::from([(HugePageSize(1024), 92)]),
+            numa_nodes: Some(2),
+            ..profile
+        };
+        let capacity = profile.capacity();
+        assert_eq!(capacity.memory, Mebibytes(400 << 10), "memory in huge pages is set aside");
+        assert_eq!(capacity.numa_nodes.len(), 2);
+        let [node, _] = capacity.numa_nodes.as_slice() else { panic!("two nodes") };
+        assert_eq!((node.cores, node.memory), (Millicores::from_cores(124), Mebibytes(200 << 10)));
+        assert_eq!(node.huge_pages, BTreeMap::from([(HugePageSize(1024), 46)]));
+        assert_eq!(HugePageSize(2).pages_for(Mebibytes(5)), 3);
         assert_eq!(promised(5, 9, Overcommit(4000)), 0);
         assert_eq!(promised(u64::MAX, 0, Overcommit(4000)), u64::MAX);
     }

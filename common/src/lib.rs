@@ -4,6 +4,7 @@
 //! Must not: name libvirt, a store or a scheduler; decide anything. See `ARCHITECTURE.md` for the layers.
 
 pub mod clock;
+pub mod device;
 pub mod durable_file;
 pub mod hardware_profile;
 pub mod ids;

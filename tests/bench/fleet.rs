@@ -1,7 +1,7 @@
 //! Placements per second with every host considered: mixed sizes from a catalogue of 100 setups, three profiles, a
 //! cost of four terms, VMs leaving as others come, every placement committed to the fleet.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
@@ -9,7 +9,7 @@ use reeve_common::clock::{Clock, SystemClock};
 use reeve_common::hardware_profile::Capacity;
 use reeve_common::ids::{CostFunctionName, HostId, HostName, RealmName, VmId};
 use reeve_common::units::{Mebibytes, Millicores};
-use reeve_scheduler::{ChoiceRule, CostFunction, Fleet, ForeignUse, HostDescription, HostState, Request};
+use reeve_scheduler::{ChoiceRule, CostFunction, Fleet, HostDescription, Request};
 
 use super::figures::print;
 
@@ -88,23 +88,14 @@ fn fleet(hosts: usize) -> anyhow::Result<Fleet> {
     let mut fleet = Fleet::new();
     for number in 1..=u32::try_from(hosts)? {
         let scale = 1_u32 << (number % 3);
-        fleet.upsert_host(HostDescription {
-            id: HostId(number),
-            name: HostName::new(format!("node-{number}"))?,
-            realm: RealmName::new("primary")?,
-            state: HostState::Enabled,
-            connected: true,
-            draining: false,
-            capacity: Capacity {
-                cores: Millicores::from_cores(32 * scale),
-                memory: Mebibytes(u64::from(128 * scale) << 10),
-                devices: BTreeMap::new(),
-            },
-            foreign: ForeignUse { cores: Millicores(0), memory: Mebibytes(0) },
-            storage_problem: None,
-            labels: BTreeMap::new(),
-            cost_function: Arc::clone(&cost),
-        });
+        let capacity = Capacity {
+            cores: Millicores::from_cores(32 * scale),
+            memory: Mebibytes(u64::from(128 * scale) << 10),
+            ..Capacity::default()
+        };
+        let name = HostName::new(format!("node-{number}"))?;
+        let realm = RealmName::new("primary")?;
+        fleet.upsert_host(HostDescription::new(HostId(number), name, realm, capacity, Arc::clone(&cost)));
     }
     Ok(fleet)
 }
@@ -113,17 +104,9 @@ fn catalogue() -> anyhow::Result<Vec<Request>> {
     (0..100_u32)
         .map(|number| {
             let cores = [1, 2, 4, 8][(number % 4) as usize];
-            Ok(Request {
-                realm: RealmName::new("primary")?,
-                cores: Millicores::from_cores(cores),
-                memory: Mebibytes(
-                    u64::from(cores) * 1024 * u64::from(1 + number % 5) + u64::from(number) * 64,
-                ),
-                devices: BTreeMap::new(),
-                owner: String::new(),
-                team: String::new(),
-                labels: BTreeMap::new(),
-            })
+            let memory =
+                Mebibytes(u64::from(cores) * 1024 * u64::from(1 + number % 5) + u64::from(number) * 64);
+            Ok(Request::new(RealmName::new("primary")?, Millicores::from_cores(cores), memory))
         })
         .collect()
 }

@@ -12,12 +12,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reeve_common::clock::{Clock, SystemClock};
+use reeve_common::device::DeviceAmount;
 use reeve_common::hardware_profile::Capacity;
 use reeve_common::ids::{CostFunctionName, DeviceClass, HostId, HostName, RealmName, VmId};
 use reeve_common::units::{Mebibytes, Millicores};
-use reeve_scheduler::{
-    ChoiceRule, CostFunction, Fleet, ForeignUse, HostDescription, HostState, Request, presets,
-};
+use reeve_scheduler::{ChoiceRule, CostFunction, Fleet, HostDescription, Request, presets};
 use uuid::Uuid;
 
 type Failure = Box<dyn std::error::Error>;
@@ -44,17 +43,16 @@ fn catalogue(random: &mut Random) -> Result<Vec<Request>, Failure> {
     for number in 0..100 {
         let cores = [250, 500, 1000, 2000, 2000, 4000, 4000, 8000, 16_000][random.below(9)];
         let memory = cores * [1024, 2048, 4096, 4096, 6144, 8192][random.below(6)] / 1000;
-        let devices =
-            if number % 20 == 0 { BTreeMap::from([(DeviceClass::new("a100")?, 1)]) } else { BTreeMap::new() };
+        let devices = if number % 20 == 0 {
+            BTreeMap::from([("a100".parse()?, DeviceAmount::Whole(1))])
+        } else {
+            BTreeMap::new()
+        };
+        // A few MiB make every setup a size of its own.
+        let memory = Mebibytes(memory + number * 16);
         setups.push(Request {
-            realm: RealmName::new("production")?,
-            cores: Millicores(cores),
-            // A few MiB make every setup a size of its own.
-            memory: Mebibytes(memory + number * 16),
             devices,
-            owner: String::new(),
-            team: String::new(),
-            labels: BTreeMap::new(),
+            ..Request::new(RealmName::new("production")?, Millicores(cores), memory)
         });
     }
     Ok(setups)
@@ -62,27 +60,15 @@ fn catalogue(random: &mut Random) -> Result<Vec<Request>, Failure> {
 
 fn host(id: u32, cost_function: &Arc<CostFunction>) -> Result<HostDescription, Failure> {
     let (cores, memory_gib, a100) = [(124, 252, 0), (248, 492, 0), (120, 492, 4)][id as usize % 3];
-    Ok(HostDescription {
-        id: HostId(id),
-        name: HostName::new(format!("host-{id}"))?,
-        realm: RealmName::new("production")?,
-        state: HostState::Enabled,
-        connected: true,
-        draining: false,
-        capacity: Capacity {
-            cores: Millicores::from_cores(cores),
-            memory: Mebibytes(memory_gib << 10),
-            devices: if a100 > 0 {
-                BTreeMap::from([(DeviceClass::new("a100")?, a100)])
-            } else {
-                BTreeMap::new()
-            },
-        },
-        foreign: ForeignUse::default(),
-        storage_problem: None,
-        labels: BTreeMap::new(),
-        cost_function: Arc::clone(cost_function),
-    })
+    let capacity = Capacity {
+        cores: Millicores::from_cores(cores),
+        memory: Mebibytes(memory_gib << 10),
+        devices: if a100 > 0 { BTreeMap::from([(DeviceClass::new("a100")?, a100)]) } else { BTreeMap::new() },
+        ..Capacity::default()
+    };
+    let name = HostName::new(format!("host-{id}"))?;
+    let realm = RealmName::new("production")?;
+    Ok(HostDescription::new(HostId(id), name, realm, capacity, Arc::clone(cost_function)))
 }
 
 fn owned(setup: &Request, random: &mut Random) -> Request {

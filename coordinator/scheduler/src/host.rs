@@ -2,13 +2,14 @@
 //!
 //! Must not: count reservations; those are the fleet's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use reeve_common::hardware_profile::Capacity;
-use reeve_common::ids::{HostId, HostName, RealmName};
+use reeve_common::clock::Timestamp;
+use reeve_common::hardware_profile::{Capacity, HugePageSize};
+use reeve_common::ids::{DeviceClass, HostId, HostName, PoolName, RealmName};
 use reeve_common::units::{Mebibytes, Millicores};
 use serde::{Deserialize, Serialize};
 
@@ -96,12 +97,54 @@ pub struct HostDescription {
     pub capacity: Capacity,
     /// What is taken by domains that are not ours.
     pub foreign: ForeignUse,
-    /// Why the realm's pools cannot serve a VM here; none when they can.
+    /// Why no VM at all can be started here; none when VMs can.
     pub storage_problem: Option<String>,
-    /// Its labels, for people; no term and no constraint reads them yet.
+    /// Why a storage pool cannot be used here, for each that cannot.
+    pub pool_problems: BTreeMap<PoolName, String>,
+    /// What its processor can do; none while its agent has not said.
+    pub cpu: Option<CpuAbilities>,
+    /// Its labels.
     pub labels: BTreeMap<String, String>,
     /// What it is judged by.
     pub cost_function: Arc<CostFunction>,
+}
+
+impl HostDescription {
+    /// An enabled, connected host of which nothing else is known.
+    #[must_use]
+    pub fn new(
+        id: HostId,
+        name: HostName,
+        realm: RealmName,
+        capacity: Capacity,
+        cost_function: Arc<CostFunction>,
+    ) -> Self {
+        Self {
+            id,
+            name,
+            realm,
+            state: HostState::Enabled,
+            connected: true,
+            draining: false,
+            capacity,
+            foreign: ForeignUse::default(),
+            storage_problem: None,
+            pool_problems: BTreeMap::new(),
+            cpu: None,
+            labels: BTreeMap::new(),
+            cost_function,
+        }
+    }
+}
+
+/// What a host's processor can do.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct CpuAbilities {
+    /// The named models that its hypervisor can give to guests.
+    pub models: BTreeSet<String>,
+    /// The features that it has.
+    pub features: BTreeSet<String>,
 }
 
 /// How busy a host was when it was last measured. Shares are fractions: 0 is idle, 1 is all of it. A reading that
@@ -109,6 +152,8 @@ pub struct HostDescription {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Measured {
+    /// When it was measured.
+    pub at: Timestamp,
     /// `measured.cpu.load`: busy processor time, of all processors.
     pub cpu_load: f64,
     /// `measured.memory.load`: memory in use, of all memory.
@@ -132,11 +177,25 @@ pub struct HostUsage {
     /// What may be promised.
     pub capacity: Capacity,
     /// What is promised to our VMs. It may exceed the capacity after a profile shrank or a VM was found running.
-    pub used: Capacity,
+    pub used: Promised,
     /// What others' domains take besides.
     pub foreign: ForeignUse,
     /// How many VMs of ours are counted here.
     pub vms: usize,
+}
+
+/// What is promised to VMs of ours.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Promised {
+    /// Processor time.
+    pub cores: Millicores,
+    /// Memory, huge pages apart.
+    pub memory: Mebibytes,
+    /// Devices by class, in thousandths of a device.
+    pub devices_permille: BTreeMap<DeviceClass, u64>,
+    /// Huge pages by size.
+    pub huge_pages: BTreeMap<HugePageSize, u64>,
 }
 
 #[cfg(test)]

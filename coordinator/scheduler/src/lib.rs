@@ -10,37 +10,20 @@
 //! ```
 //!
 //! ```
-//! # use std::{collections::BTreeMap, sync::Arc};
+//! # use std::sync::Arc;
 //! # use reeve_common::{hardware_profile::Capacity, ids::*, units::*};
-//! use reeve_scheduler::{ChoiceRule, CostFunction, Fleet, ForeignUse, HostDescription, HostState, Request};
+//! use reeve_scheduler::{ChoiceRule, CostFunction, Fleet, HostDescription, Request};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let terms = [("cpu".to_owned(), "2 * power(cores.load, 2)".to_owned())];
 //! let name = CostFunctionName::new("even")?;
 //! let even = CostFunction::compile(&name, &terms, ChoiceRule::Increase).map_err(|errors| errors[0].render())?;
 //! let mut fleet = Fleet::new();
-//! fleet.upsert_host(HostDescription {
-//!     id: HostId(1),
-//!     name: HostName::new("rack-1")?,
-//!     realm: RealmName::new("production")?,
-//!     state: HostState::Enabled,
-//!     connected: true,
-//!     draining: false,
-//!     capacity: Capacity { cores: Millicores(8000), memory: Mebibytes(16384), devices: BTreeMap::new() },
-//!     foreign: ForeignUse::default(),
-//!     storage_problem: None,
-//!     labels: BTreeMap::new(),
-//!     cost_function: Arc::new(even),
-//! });
-//! let request = Request {
-//!     realm: RealmName::new("production")?,
-//!     cores: Millicores(4000),
-//!     memory: Mebibytes(20480),
-//!     devices: BTreeMap::new(),
-//!     owner: "ann".to_owned(),
-//!     team: "blue".to_owned(),
-//!     labels: BTreeMap::new(),
-//! };
+//! let realm = RealmName::new("production")?;
+//! let capacity = Capacity { cores: Millicores(8000), memory: Mebibytes(16384), ..Capacity::default() };
+//! let host = HostName::new("rack-1")?;
+//! fleet.upsert_host(HostDescription::new(HostId(1), host, realm.clone(), capacity, Arc::new(even)));
+//! let request = Request::new(realm, Millicores(4000), Mebibytes(20480));
 //! assert_eq!(fleet.decide(&request), None);
 //! let explanation = fleet.explain(&request);
 //! assert_eq!(explanation.hosts[0].reason.as_deref(), Some("memory: 20 GiB asked, 16 GiB free of 16 GiB"));
@@ -62,6 +45,8 @@ mod request;
 pub use cost::{ChoiceRule, CostError, CostFunction, presets};
 pub use explanation::{Explanation, HostExplanation, TermExplanation};
 pub use fleet::Fleet;
-pub use host::{ForeignUse, HostDescription, HostState, HostUsage, Measured, UnknownHostState};
+pub use host::{
+    CpuAbilities, ForeignUse, HostDescription, HostState, HostUsage, Measured, Promised, UnknownHostState,
+};
 pub use reason::{CostPart, Reason};
-pub use request::Request;
+pub use request::{Affinity, AffinityRule, Companions, CpuDemand, HostLabelRule, Request};

@@ -2,7 +2,7 @@
 //!
 //! Must not: know hosts. What a profile comes to is its own `capacity()`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 
 use reeve_common::hardware_profile::{HardwareProfile, Overcommit};
@@ -66,6 +66,9 @@ fn read_profile(
         cores: Millicores(cores?),
         memory: memory?.mebibytes(),
         devices: devices?,
+        divisible_devices: BTreeSet::new(),
+        huge_pages: BTreeMap::new(),
+        numa_nodes: None,
         reserved_cores,
         reserved_memory,
         cores_overcommit: cores_overcommit?,

@@ -1,6 +1,7 @@
 //! Owns the making of a VM out of a configuration: everything looked up and checked before anything is placed. Pure.
 
 use reeve_common::clock::Timestamp;
+use reeve_common::device::{DeviceAmount, DeviceSelector};
 use reeve_common::ids::{Generation, VmId, VmName, VolumeName};
 use reeve_common::units::Millicores;
 use reeve_common::vm::{DriveAttachment, NetworkInterface, SystemDisk, VmSpec, limits};
@@ -96,14 +97,15 @@ pub enum AdmissionError {
 /// What `setup` needs of a host, for whom.
 #[must_use]
 pub fn request(setup: &Setup, owner: &str, team: &str) -> Request {
+    let devices = setup.devices.iter();
     Request {
-        realm: setup.realm.clone(),
-        cores: Millicores::from_cores(setup.cores),
-        memory: setup.memory,
-        devices: setup.devices.clone(),
+        devices: devices
+            .map(|(class, count)| (DeviceSelector::from(class.clone()), DeviceAmount::Whole(*count)))
+            .collect(),
         owner: owner.to_owned(),
         team: team.to_owned(),
         labels: setup.labels.clone(),
+        ..Request::new(setup.realm.clone(), Millicores::from_cores(setup.cores), setup.memory)
     }
 }
 

@@ -74,13 +74,9 @@ pub(crate) fn vm() -> Vm {
         team: "engines".to_owned(),
         project: None,
         request: Request {
-            realm: RealmName::new("primary").unwrap(),
-            cores: Millicores::from_cores(2),
-            memory: Mebibytes(2048),
-            devices: BTreeMap::new(),
             owner: "ada".to_owned(),
             team: "engines".to_owned(),
-            labels: BTreeMap::new(),
+            ..Request::new(RealmName::new("primary").unwrap(), Millicores::from_cores(2), Mebibytes(2048))
         },
         spec: VmSpec {
             name: VmName::new("web-5f0c0000").unwrap(),

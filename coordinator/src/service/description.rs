@@ -1,5 +1,6 @@
 //! Owns how a host is described to the scheduler: its record, its profile, and what its agent last said, in one value.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use reeve_common::hardware_profile::Capacity;
@@ -39,6 +40,8 @@ pub(super) fn describe(entry: &HostEntry, config: &CoordinatorConfig) -> Option<
             .map_or_else(Capacity::default, reeve_common::hardware_profile::HardwareProfile::capacity),
         foreign: entry.report.as_ref().map_or_else(no_foreign_use, foreign_use),
         storage_problem: problem,
+        pool_problems: BTreeMap::new(),
+        cpu: None,
         labels: host.labels.clone(),
         cost_function: Arc::clone(cost_function),
     })
@@ -86,6 +89,7 @@ pub(super) fn measured(sample: &HostSample, before: Option<&HostSample>, memory:
     };
     let network = |sample: &HostSample| sample.network_received.0.saturating_add(sample.network_sent.0);
     Measured {
+        at: sample.at,
         cpu_load: fraction(sample.cpu_permille),
         memory_load: if memory.0 == 0 {
             f64::NAN

@@ -5,7 +5,7 @@ use crate::reason::Reason;
 use crate::request::Request;
 
 pub(super) fn check(standing: &Standing<'_>, request: &Request) -> Result<(), Reason> {
-    for (class, asked) in &request.devices {
+    for (class, asked) in &crate::fleet::whole_devices(request).collect::<Vec<_>>() {
         let amount = (standing.devices)(class);
         if !amount.fits(u64::from(*asked)) {
             return Err(Reason::Devices {

@@ -1,7 +1,7 @@
 //! Owns a request as the numbers that one realm's columns are compared with.
 
 use super::columns::Columns;
-use super::holding::AMOUNT_MAX;
+use super::holding::{AMOUNT_MAX, whole_devices};
 use crate::request::Request;
 
 /// What is asked, by the realm's class numbers.
@@ -29,10 +29,10 @@ impl Asked {
             device_count: 0,
             is_impossible: false,
         };
-        for (class, count) in request.devices.iter().filter(|(_, count)| **count > 0) {
-            asked.device_count += u64::from(*count);
+        for (class, count) in whole_devices(request) {
+            asked.device_count += u64::from(count);
             match class_number(class.as_str()) {
-                Some(number) => asked.devices.push((number, u64::from(*count))),
+                Some(number) => asked.devices.push((number, u64::from(count))),
                 None => asked.is_impossible = true,
             }
         }

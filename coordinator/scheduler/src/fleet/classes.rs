@@ -41,12 +41,11 @@ pub(super) struct ClassKey {
 impl ClassKey {
     /// The class of `request`, where the cost functions ask about what `uses` says.
     pub(super) fn of(request: &Request, uses: &SharedUse) -> Self {
-        let devices = request.devices.iter().filter(|(_, count)| **count > 0);
         let label = |key: &String| request.labels.get(key).map(|value| (key.clone(), value.clone()));
         Self {
             cores: request.cores.0,
             memory: request.memory.0,
-            devices: devices.map(|(class, count)| (class.clone(), *count)).collect(),
+            devices: super::holding::whole_devices(request).collect(),
             owner: uses.owner.then(|| request.owner.clone()),
             team: uses.team.then(|| request.team.clone()),
             labels: uses.label_keys.iter().filter_map(label).collect(),

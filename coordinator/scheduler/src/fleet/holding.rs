@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use reeve_common::device::DeviceAmount;
 use reeve_common::ids::{DeviceClass, VmId};
 
 use super::interning::{Interner, Number};
@@ -25,13 +26,23 @@ pub(super) struct Shape {
 impl Shape {
     /// What `request` asks for.
     pub(super) fn of(request: &Request) -> Self {
-        let asked = request.devices.iter().filter(|(_, count)| **count > 0);
         Self {
             cores: request.cores.0.min(AMOUNT_MAX),
             memory: request.memory.0.min(AMOUNT_MAX),
-            devices: asked.map(|(class, count)| (class.clone(), *count)).collect(),
+            devices: whole_devices(request).collect(),
         }
     }
+}
+
+/// The whole devices of single classes that are asked for.
+pub(crate) fn whole_devices(request: &Request) -> impl Iterator<Item = (DeviceClass, u32)> {
+    request.devices.iter().filter_map(|(selector, amount)| {
+        let class = selector.alternatives().first()?;
+        match amount {
+            DeviceAmount::Whole(count) if *count > 0 => Some((class.clone(), *count)),
+            _ => None,
+        }
+    })
 }
 
 /// What a VM takes and whose it is, by number.
@@ -140,13 +151,11 @@ mod tests {
     #[test]
     fn nothing_is_left_of_what_was_struck() {
         let request = Request {
-            realm: RealmName::new("r").unwrap(),
-            cores: Millicores(1),
-            memory: Mebibytes(2),
-            devices: BTreeMap::from([(DeviceClass::new("a100").unwrap(), 1)]),
+            devices: BTreeMap::from([("a100".parse().unwrap(), DeviceAmount::Whole(1))]),
             owner: "ann".to_owned(),
             team: "blue".to_owned(),
             labels: BTreeMap::from([("app".to_owned(), "web".to_owned())]),
+            ..Request::new(RealmName::new("r").unwrap(), Millicores(1), Mebibytes(2))
         };
         let mut book = Book::default();
         let holding = book.enter(&request);

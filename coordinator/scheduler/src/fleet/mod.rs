@@ -36,6 +36,7 @@ use crate::request::Request;
 
 use classes::SCORES_BYTES_MAX;
 use function_table::Workspaces;
+pub(crate) use holding::whole_devices;
 use holding::{Book, Holding, Tenants};
 use id_hash::IdMap;
 use realm::Realm;
@@ -322,33 +323,23 @@ mod tests {
 
     use super::*;
     use crate::cost::CostFunction;
-    use crate::host::{ForeignUse, HostState};
 
     #[test]
     fn nothing_stays_in_the_book_when_all_vms_have_left() {
         let name = CostFunctionName::new("none").unwrap();
         let function = Arc::new(CostFunction::compile(&name, &[], ChoiceRule::Increase).unwrap());
-        let host = |id: u32| HostDescription {
-            id: HostId(id),
-            name: HostName::new(format!("host-{id}")).unwrap(),
-            realm: RealmName::new("r").unwrap(),
-            state: HostState::Enabled,
-            connected: true,
-            draining: false,
-            capacity: Capacity { cores: Millicores(4000), memory: Mebibytes(4096), devices: BTreeMap::new() },
-            foreign: ForeignUse::default(),
-            storage_problem: None,
-            labels: BTreeMap::new(),
-            cost_function: Arc::clone(&function),
+        let realm = || RealmName::new("r").unwrap();
+        let host = |id: u32| {
+            let capacity =
+                Capacity { cores: Millicores(4000), memory: Mebibytes(4096), ..Capacity::default() };
+            let name = HostName::new(format!("host-{id}")).unwrap();
+            HostDescription::new(HostId(id), name, realm(), capacity, Arc::clone(&function))
         };
         let request = |cores: u64| Request {
-            realm: RealmName::new("r").unwrap(),
-            cores: Millicores(cores),
-            memory: Mebibytes(cores),
-            devices: BTreeMap::new(),
             owner: format!("owner-{cores}"),
             team: "team".to_owned(),
             labels: BTreeMap::from([("cores".to_owned(), cores.to_string())]),
+            ..Request::new(realm(), Millicores(cores), Mebibytes(cores))
         };
         let mut fleet = Fleet::new();
         fleet.upsert_host(host(1));

@@ -1,7 +1,6 @@
 //! Owns the hosts of one realm: their columns, their VMs, and the choice among them. Realms never mix, so nothing here
 //! ever looks beyond its own.
 
-use reeve_common::hardware_profile::Capacity;
 use reeve_common::ids::{DeviceClass, HostId, RealmName, VmId};
 use reeve_common::units::{Mebibytes, Millicores};
 
@@ -13,7 +12,7 @@ use super::holding::{AMOUNT_MAX, Book, Holding, Shape, Tenants};
 use super::scoring::Ground;
 use crate::constraint::{self, Amount, Standing};
 use crate::explanation::{HostExplanation, TermExplanation};
-use crate::host::{HostDescription, HostUsage, Measured};
+use crate::host::{HostDescription, HostUsage, Measured, Promised};
 use crate::reason::Reason;
 use crate::request::Request;
 
@@ -350,7 +349,7 @@ impl Realm {
         let tenants = self.tenants.get(slot)?;
         let mut usage = HostUsage {
             capacity: host.capacity.clone(),
-            used: Capacity::default(),
+            used: Promised::default(),
             foreign: host.foreign,
             vms: tenants.len(),
         };
@@ -358,8 +357,7 @@ impl Realm {
             usage.used.cores = Millicores(usage.used.cores.0 + shape.cores);
             usage.used.memory = Mebibytes(usage.used.memory.0 + shape.memory);
             for (class, count) in &shape.devices {
-                let sum = usage.used.devices.entry(class.clone()).or_default();
-                *sum = sum.saturating_add(*count);
+                *usage.used.devices_permille.entry(class.clone()).or_default() += u64::from(*count) * 1000;
             }
         }
         Some(usage)

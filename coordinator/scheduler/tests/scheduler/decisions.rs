@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use proptest::prelude::*;
+use reeve_common::device::{DeviceAmount, DeviceSelector};
 use reeve_common::hardware_profile::Capacity;
 use reeve_common::ids::{CostFunctionName, DeviceClass, HostId, HostName, RealmName, VmId};
 use reeve_common::units::{Mebibytes, Millicores};
@@ -74,10 +75,7 @@ fn shape() -> impl Strategy<Value = Request> {
     let realm = proptest::bool::weighted(0.1);
     (realm, 0_u64..6, 0_u64..10, 0_u32..2, 0_u32..2, (0_u8..3, 0_u8..3, 0_u8..3)).prop_map(
         |(realm, cores, memory, a100, h100, (owner, team, label))| Request {
-            realm: realm_name(realm),
-            cores: Millicores(cores * 500),
-            memory: Mebibytes(memory * 256),
-            devices: device_map(a100, h100),
+            devices: asked_devices(a100, h100),
             owner: word("owner", owner),
             team: word("team", team),
             labels: if label == 0 {
@@ -85,6 +83,7 @@ fn shape() -> impl Strategy<Value = Request> {
             } else {
                 [("app".to_owned(), word("app", label))].into()
             },
+            ..Request::new(realm_name(realm), Millicores(cores * 500), Mebibytes(memory * 256))
         },
     )
 }
@@ -100,6 +99,12 @@ fn realm_name(second: bool) -> RealmName {
 fn device_map(a100: u32, h100: u32) -> BTreeMap<DeviceClass, u32> {
     let class = |name: &str| DeviceClass::new(name).unwrap();
     [(class("a100"), a100), (class("h100"), h100)].into_iter().filter(|(_, count)| *count > 0).collect()
+}
+
+/// The same as they are asked for.
+fn asked_devices(a100: u32, h100: u32) -> BTreeMap<DeviceSelector, DeviceAmount> {
+    let asked = device_map(a100, h100).into_iter();
+    asked.map(|(class, count)| (class.into(), DeviceAmount::Whole(count))).collect()
 }
 
 /// A cost function in both forms; none when some term has no finite value at all.
@@ -136,12 +141,15 @@ fn describe(id: u32, seed: &HostSeed, function: &Arc<CostFunction>) -> HostDescr
             cores: Millicores(u64::from(seed.cores) * 1000),
             memory: Mebibytes(u64::from(seed.memory) * 256),
             devices: device_map(u32::from(seed.a100), u32::from(seed.h100)),
+            ..Capacity::default()
         },
         foreign: ForeignUse {
             cores: Millicores(u64::from(seed.foreign / 4) * 500),
             memory: Mebibytes(u64::from(seed.foreign / 3) * 128),
         },
         storage_problem: (seed.out == 4).then(|| "no pool".to_owned()),
+        pool_problems: BTreeMap::new(),
+        cpu: None,
         labels: BTreeMap::new(),
         cost_function: Arc::clone(function),
     }
@@ -216,7 +224,7 @@ impl Pair {
             let asked = [request.cores.0, request.memory.0];
             for (number, (used, total, name)) in naive.amounts(&naive.hosts[&host]).into_iter().enumerate() {
                 let is_asked = asked.get(number).map_or_else(
-                    || request.devices.keys().any(|class| class.as_str() == name),
+                    || request.devices.keys().any(|selector| selector.to_string() == name),
                     |asked| *asked > 0,
                 );
                 assert!(!is_asked || used <= total, "{name} of {host}: {used} of {total}");
@@ -371,7 +379,7 @@ fn devices_that_appear_are_found() {
     let mut fleet = Fleet::new();
     fleet.upsert_host(plain_host(1, 8, 8, &balanced));
     let mut wanted = crate::fixture::request(1, 1);
-    wanted.devices = device_map(0, 1);
+    wanted.devices = asked_devices(0, 1);
     for _ in 0..3 {
         assert_eq!(fleet.decide(&wanted), None);
     }
@@ -442,7 +450,7 @@ fn overflow(fleet: &mut Fleet) {
             let mut request = crate::fixture::request(1, 1);
             request.cores = Millicores(250 + 50 * (number % 8));
             request.memory = Mebibytes(512 + 128 * (number / 8));
-            request.devices = device_map(u32::from(number % 6 == 0), 0);
+            request.devices = asked_devices(u32::from(number % 6 == 0), 0);
             request
         })
         .collect();
@@ -503,7 +511,7 @@ fn a_vm_without_devices_stays_off_hosts_with_them() {
         fleet.upsert_host(plain_host(2, 16, 64, &cost));
         let mut wanted = crate::fixture::request(2, 8);
         assert_eq!(fleet.decide(&wanted), Some(HostId(2)), "{name}");
-        wanted.devices = device_map(1, 0);
+        wanted.devices = asked_devices(1, 0);
         assert_eq!(fleet.decide(&wanted), Some(HostId(1)), "{name}");
     }
 }

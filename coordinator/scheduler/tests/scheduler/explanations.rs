@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use reeve_common::ids::HostId;
 use reeve_scheduler::{ChoiceRule, Explanation, Fleet, HostState};
 
-use crate::fixture::{compile, devices, function, host, preset, request, vm};
+use crate::fixture::{compile, devices, function, host, preset, request, vm, whole};
 
 /// Six hosts, each with another answer.
 fn fleet() -> Fleet {
@@ -74,9 +74,9 @@ fn every_constraint_gives_its_numbers() {
         host.foreign.cores = reeve_common::units::Millicores(3500);
     };
     check(&two_cores, &wanted, "cores: 1 asked, 0.5 free of 4");
-    wanted.devices = devices("a100", 3);
+    wanted.devices = whole("a100", 3);
     check(&|_| {}, &wanted, "devices: 3 a100 asked, 2 free of 2");
-    wanted.devices = devices("h100", 1);
+    wanted.devices = whole("h100", 1);
     check(&|_| {}, &wanted, "devices: 1 h100 asked, 0 free of 0");
     wanted.devices = BTreeMap::new();
     wanted.realm = reeve_common::ids::RealmName::new("other").unwrap();

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use reeve_common::device::{DeviceAmount, DeviceSelector};
 use reeve_common::hardware_profile::Capacity;
 use reeve_common::ids::{CostFunctionName, DeviceClass, HostId, HostName, RealmName, VmId};
 use reeve_common::units::{Mebibytes, Millicores};
-use reeve_scheduler::{ChoiceRule, CostError, CostFunction, ForeignUse, HostDescription, HostState, Request};
+use reeve_scheduler::{ChoiceRule, CostError, CostFunction, HostDescription, Request};
 use uuid::Uuid;
 
 /// Compiles terms.
@@ -29,41 +30,29 @@ pub(crate) fn preset(name: &str) -> Arc<CostFunction> {
 
 /// An enabled host of realm `r` with so many cores and GiB.
 pub(crate) fn host(id: u32, cores: u32, memory_gib: u64, function: &Arc<CostFunction>) -> HostDescription {
-    HostDescription {
-        id: HostId(id),
-        name: HostName::new(format!("host-{id}")).unwrap(),
-        realm: RealmName::new("r").unwrap(),
-        state: HostState::Enabled,
-        connected: true,
-        draining: false,
-        capacity: Capacity {
-            cores: Millicores::from_cores(cores),
-            memory: Mebibytes(memory_gib << 10),
-            devices: BTreeMap::new(),
-        },
-        foreign: ForeignUse::default(),
-        storage_problem: None,
-        labels: BTreeMap::new(),
-        cost_function: Arc::clone(function),
-    }
+    let capacity = Capacity {
+        cores: Millicores::from_cores(cores),
+        memory: Mebibytes(memory_gib << 10),
+        ..Capacity::default()
+    };
+    let name = HostName::new(format!("host-{id}")).unwrap();
+    HostDescription::new(HostId(id), name, RealmName::new("r").unwrap(), capacity, Arc::clone(function))
 }
 
 /// A request of realm `r`.
 pub(crate) fn request(cores: u32, memory_gib: u64) -> Request {
-    Request {
-        realm: RealmName::new("r").unwrap(),
-        cores: Millicores::from_cores(cores),
-        memory: Mebibytes(memory_gib << 10),
-        devices: BTreeMap::new(),
-        owner: String::new(),
-        team: String::new(),
-        labels: BTreeMap::new(),
-    }
+    let memory = Mebibytes(memory_gib << 10);
+    Request::new(RealmName::new("r").unwrap(), Millicores::from_cores(cores), memory)
 }
 
 /// Devices of one class.
 pub(crate) fn devices(class: &str, count: u32) -> BTreeMap<DeviceClass, u32> {
     BTreeMap::from([(DeviceClass::new(class).unwrap(), count)])
+}
+
+/// So many whole devices, as they are asked for.
+pub(crate) fn whole(selector: &str, count: u32) -> BTreeMap<DeviceSelector, DeviceAmount> {
+    BTreeMap::from([(selector.parse().unwrap(), DeviceAmount::Whole(count))])
 }
 
 /// A VM by number.

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use reeve_scheduler::{ChoiceRule, Fleet, Measured, Request};
 
-use crate::fixture::{compile, devices, function, host, request, vm};
+use crate::fixture::{compile, devices, function, host, request, vm, whole};
 
 /// A host with 10 cores (4 used by one VM), 16 GiB (8 used), 4 devices of class `nvidia-a100` (1 used), and a request for
 /// 2 cores, 4 GiB and one device.
@@ -13,13 +13,13 @@ fn scene(expression: &str) -> (Fleet, Request) {
     described.capacity.devices = devices("nvidia-a100", 4);
     fleet.upsert_host(described);
     let mut there = request(4, 8);
-    there.devices = devices("nvidia-a100", 1);
+    there.devices = whole("nvidia-a100", 1);
     there.owner = "ann".to_owned();
     there.team = "blue".to_owned();
     there.labels.insert("app".to_owned(), "web".to_owned());
     fleet.restore(vm(1), reeve_common::ids::HostId(1), &there);
     let mut wanted = request(2, 4);
-    wanted.devices = devices("nvidia-a100", 1);
+    wanted.devices = whole("nvidia-a100", 1);
     wanted.owner = "ann".to_owned();
     wanted.team = "red".to_owned();
     wanted.labels.insert("app".to_owned(), "web".to_owned());

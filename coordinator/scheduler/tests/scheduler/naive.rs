@@ -289,10 +289,11 @@ impl Scene<'_> {
         let sum = |of: &dyn Fn(&Request) -> u64| {
             there.iter().map(|vm| of(vm)).sum::<u64>() + asked * of(self.request)
         };
-        let all = |request: &Request| request.devices.values().map(|count| u64::from(*count)).sum::<u64>();
+        let all =
+            |request: &Request| request.devices.values().map(|amount| amount.permille() / 1000).sum::<u64>();
         let a100 = |request: &Request| {
-            let of_class = request.devices.iter().filter(|(class, _)| class.as_str() == "a100");
-            of_class.map(|(_, count)| u64::from(*count)).sum::<u64>()
+            let of_class = request.devices.iter().filter(|(selector, _)| selector.to_string() == "a100");
+            of_class.map(|(_, amount)| amount.permille() / 1000).sum::<u64>()
         };
         let measured = |of: &dyn Fn(&Measured) -> f64| self.host.measured.as_ref().map_or(f64::NAN, of);
         let (part, measure) = name.rsplit_once('.').unwrap_or(("", name));
@@ -357,14 +358,9 @@ impl Naive {
             ),
         ];
         for class in ["a100", "h100"] {
-            let of = |devices: &BTreeMap<reeve_common::ids::DeviceClass, u32>| {
-                devices
-                    .iter()
-                    .filter(|(known, _)| known.as_str() == class)
-                    .map(|(_, count)| u64::from(*count))
-                    .sum()
-            };
-            amounts.push((used(&|vm| of(&vm.devices)), of(&description.capacity.devices), class.into()));
+            let total = description.capacity.devices.iter().find(|(known, _)| known.as_str() == class);
+            let total = total.map_or(0, |(_, count)| u64::from(*count));
+            amounts.push((used(&|vm| asked_of(vm, class)), total, class.into()));
         }
         amounts
     }
@@ -379,10 +375,7 @@ impl Naive {
         let asked = |name: &str| match name {
             "cores" => request.cores.0,
             "memory" => request.memory.0,
-            class => {
-                let of_class = request.devices.iter().filter(|(known, _)| known.as_str() == class);
-                of_class.map(|(_, count)| u64::from(*count)).sum()
-            }
+            class => asked_of(request, class),
         };
         description.realm == request.realm
             && open
@@ -423,4 +416,10 @@ impl Naive {
         }
         best.map(|(_, id)| id)
     }
+}
+
+/// How many whole devices of one class are asked for.
+fn asked_of(request: &Request, class: &str) -> u64 {
+    let of_class = request.devices.iter().filter(|(selector, _)| selector.to_string() == class);
+    of_class.map(|(_, amount)| amount.permille() / 1000).sum()
 }

@@ -4,7 +4,7 @@ use reeve_common::ids::HostId;
 use reeve_common::units::Mebibytes;
 use reeve_scheduler::{Fleet, Measured, Reason};
 
-use crate::fixture::{devices, function, host, preset, request, vm};
+use crate::fixture::{function, host, preset, request, vm, whole};
 
 const FIRST: HostId = HostId(1);
 const SECOND: HostId = HostId(2);
@@ -107,7 +107,7 @@ fn amounts_beyond_all_measure_do_no_harm() {
     let mut huge = request(1, 1);
     huge.cores.0 = u64::MAX;
     huge.memory.0 = u64::MAX;
-    huge.devices = devices("a100", u32::MAX);
+    huge.devices = whole("a100", u32::MAX);
     for number in 0..40 {
         fleet.restore(vm(number), FIRST, &huge);
     }

@@ -4,7 +4,7 @@ use reeve_common::storage::{PoolReport, PoolState as ReportedPool};
 use reeve_common::units::Mebibytes;
 use reeve_common::utilization::{HostInventory, HostSample};
 
-use super::amounts_of;
+use super::{amounts_of, promised_of};
 use crate::api::types::{
     Amounts, ConnectionState, ForeignDomain, Host, HostState, Inventory, JoinToken, Moment, NewHost, Pool,
     PoolState, Sample,
@@ -64,7 +64,7 @@ pub(in crate::api) fn host_of(view: &HostView) -> Host {
         connection,
         connection_since,
         capacity: view.usage.as_ref().map(|usage| amounts_of(&usage.capacity)),
-        used: view.usage.as_ref().map(|usage| amounts_of(&usage.used)),
+        used: view.usage.as_ref().map(|usage| promised_of(&usage.used)),
         used_by_foreign: view.usage.as_ref().map(|usage| Amounts {
             millicores: usage.foreign.cores.0,
             memory_mib: usage.foreign.memory.0,

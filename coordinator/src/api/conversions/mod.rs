@@ -14,6 +14,8 @@ use std::time::Duration;
 use reeve_common::hardware_profile::Capacity;
 use reeve_common::units::{Bytes, InvalidAmount, parse_duration};
 
+use reeve_scheduler::Promised;
+
 use super::types::Amounts;
 use crate::service::ServiceError;
 
@@ -32,6 +34,17 @@ fn milliseconds(duration: Duration) -> u64 {
 
 fn amounts_of(capacity: &Capacity) -> Amounts {
     Amounts { millicores: capacity.cores.0, memory_mib: capacity.memory.0, devices: capacity.devices.clone() }
+}
+
+/// A device that is promised in part counts as one.
+fn promised_of(promised: &Promised) -> Amounts {
+    let devices = promised.devices_permille.iter();
+    let whole = |permille: u64| u32::try_from(permille.div_ceil(1000)).unwrap_or(u32::MAX);
+    Amounts {
+        millicores: promised.cores.0,
+        memory_mib: promised.memory.0,
+        devices: devices.map(|(class, permille)| (class.clone(), whole(*permille))).collect(),
+    }
 }
 
 fn unreadable(key: &str, error: &InvalidAmount) -> ServiceError {
