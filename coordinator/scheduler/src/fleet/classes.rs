@@ -10,6 +10,7 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+use std::hint::black_box;
 
 use reeve_common::ids::DeviceClass;
 
@@ -17,7 +18,7 @@ use super::asked::Asked;
 use super::columns::Columns;
 use super::function_table::{SharedUse, Workspaces};
 use super::scoring::{Belonging, Ground, LANES};
-use super::tournament::{Tournament, bytes_per_host};
+use super::tournament::{Scores, Tournament, bytes_per_host};
 use crate::request::Request;
 
 /// How much memory the kept scores of one realm may take: 240 classes at 100,000 hosts, 4,800 at 5,000.
@@ -26,6 +27,8 @@ pub(super) const SCORES_BYTES_MAX: usize = 256 << 20;
 const REMEMBERED_MAX: usize = 256;
 /// How many changes are kept at least for groups to catch up with; one that is further behind is scored anew.
 const CHANGES_MIN: usize = 4096;
+/// How many hosts are read ahead and scored together: what is read for them fits into half of a processor's own cache.
+const CHANGES_AT_ONCE: usize = 32;
 
 /// What makes two requests of a realm the same for every host of it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -203,6 +206,8 @@ pub(super) struct ClassCache {
     /// For each slot the number of the round in which it was last met; spares scoring a host twice in one round.
     met: Vec<u64>,
     round: u64,
+    /// Room for the hosts that a group catches up with.
+    changed: Vec<usize>,
 }
 
 impl ClassCache {
@@ -245,7 +250,7 @@ impl ClassCache {
         }
         if self.is_remembered(&key) {
             let (group, lane) = self.admit(key, request, asked, ground, log);
-            return self.groups.get(group)?.tournament.winner(lane);
+            return self.groups.get_mut(group)?.tournament.winner(lane);
         }
         let mut best: Option<(f64, usize)> = None;
         ground.scan(request, asked, &mut self.workspaces, |slot, score| {
@@ -273,7 +278,7 @@ impl ClassCache {
 
     /// Scores again, for the classes of a group, the hosts that changed since it last did.
     fn catch_up(&mut self, number: usize, ground: &Ground<'_>, log: &ChangeLog) {
-        let Self { groups, workspaces, met, round, .. } = self;
+        let Self { groups, workspaces, met, round, changed, .. } = self;
         let Some(group) = groups.get_mut(number) else { return };
         let end = log.end();
         let changes = group.caught_up.and_then(|position| log.since(position));
@@ -286,14 +291,22 @@ impl ClassCache {
                 .each_ref()
                 .map(|class| class.as_ref().map(|class| Belonging::of(&class.request, ground.book)))
         });
-        let mut row = |slot| ground.row(asks, belongings.as_ref(), slot, workspaces);
+        let mut row = |slot| Scores(ground.row(asks, belongings.as_ref(), slot, workspaces));
         let slot_count = ground.columns.len();
         if let Some(changes) = changes {
             *round += 1;
             met.resize(slot_count, 0);
-            for slot in changes.iter().rev().copied() {
-                if std::mem::replace(&mut met[slot], *round) != *round {
-                    tournament.update(slot, &row(slot));
+            changed.clear();
+            changed.extend(changes.iter().copied().filter(|slot| {
+                let last = std::mem::replace(&mut met[*slot], *round);
+                last != *round
+            }));
+            for slots in changed.chunks(CHANGES_AT_ONCE) {
+                let touched: f64 =
+                    slots.iter().map(|slot| tournament.touch(*slot) + ground.columns.touch(*slot)).sum();
+                black_box(touched);
+                for slot in slots.iter().copied() {
+                    tournament.update(slot, row(slot));
                 }
             }
         } else {

@@ -173,6 +173,14 @@ impl Columns {
         self.devices_of.get(class).map_or_else(Amount::default, |column| column.get(slot))
     }
 
+    /// Reads what scoring a host reads, and returns a number that means nothing: see `Tournament::touch`.
+    #[inline]
+    pub(super) fn touch(&self, slot: usize) -> f64 {
+        let amounts = [&self.cores, &self.memory, &self.devices].map(|column| column.get(slot).used);
+        let others = u64::from(self.open[slot]) + self.vms[slot] + self.functions[slot] as u64;
+        self.before[slot] + f64::from(u32::from(amounts.iter().sum::<u64>() + others == 0))
+    }
+
     /// One measured number; NaN where it is not known.
     pub(super) fn measured(&self, slot: usize, reading: Reading) -> f64 {
         let measured = self.measured.get(slot).copied().flatten();
