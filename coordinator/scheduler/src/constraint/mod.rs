@@ -12,8 +12,7 @@ mod realm;
 mod state;
 mod storage;
 
-use reeve_common::ids::DeviceClass;
-
+use crate::device_choice::{Entry, HostDevices};
 use crate::host::HostDescription;
 use crate::reason::Reason;
 use crate::request::Request;
@@ -47,8 +46,10 @@ pub(crate) struct Standing<'a> {
     pub(crate) cores: Amount,
     /// Its memory in MiB.
     pub(crate) memory: Amount,
-    /// Its devices of a class.
-    pub(crate) devices: &'a dyn Fn(&DeviceClass) -> Amount,
+    /// Its devices.
+    pub(crate) devices: &'a HostDevices,
+    /// The devices asked for, by the numbers of their classes, in the order in which they are served.
+    pub(crate) entries: &'a [Entry],
 }
 
 /// One constraint.

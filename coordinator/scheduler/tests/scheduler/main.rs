@@ -4,8 +4,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod decisions;
+mod devices;
 mod explanations;
 mod fixture;
 mod language;
 mod naive;
+mod naive_devices;
+mod pair;
 mod reservations;

@@ -7,6 +7,8 @@ use proptest::prelude::*;
 use reeve_common::ids::{HostId, VmId};
 use reeve_scheduler::{ChoiceRule, HostDescription, HostState, Measured, Request};
 
+use crate::naive_devices::{Held, Rack, entries};
+
 /// An expression, as the tests make it up.
 #[derive(Debug, Clone)]
 pub(crate) enum Expression {
@@ -29,7 +31,7 @@ pub(crate) enum Condition {
 }
 
 /// The attributes used, and whether placement changes them.
-const ATTRIBUTES: [(&str, bool); 27] = [
+const ATTRIBUTES: [(&str, bool); 30] = [
     ("cores.total", false),
     ("cores.used", true),
     ("cores.free", true),
@@ -44,7 +46,10 @@ const ATTRIBUTES: [(&str, bool); 27] = [
     ("devices.used", true),
     ("devices.free", true),
     ("devices.load", true),
+    ("devices.whole", true),
     ("devices.a100.free", true),
+    ("devices.a100.whole", true),
+    ("before.devices.a100.whole", false),
     ("before.devices.a100.used", false),
     ("vms", true),
     ("before.vms", false),
@@ -265,6 +270,8 @@ pub(crate) struct Host {
 pub(crate) struct Naive {
     pub(crate) hosts: BTreeMap<HostId, Host>,
     pub(crate) vms: BTreeMap<VmId, (HostId, Request)>,
+    /// The devices of those that want some and whose host was known once.
+    pub(crate) held: BTreeMap<VmId, Vec<Held>>,
 }
 
 struct Scene<'a> {
@@ -289,12 +296,11 @@ impl Scene<'_> {
         let sum = |of: &dyn Fn(&Request) -> u64| {
             there.iter().map(|vm| of(vm)).sum::<u64>() + asked * of(self.request)
         };
-        let all =
-            |request: &Request| request.devices.values().map(|amount| amount.permille() / 1000).sum::<u64>();
-        let a100 = |request: &Request| {
-            let of_class = request.devices.iter().filter(|(selector, _)| selector.to_string() == "a100");
-            of_class.map(|(_, amount)| amount.permille() / 1000).sum::<u64>()
-        };
+        let rack = self.fleet.rack(self.host);
+        let served = rack.serve(self.request);
+        let rack = if self.with_vm { rack.with(self.request) } else { rack };
+        let a100 = || served.iter().filter(|held| held.class.as_deref() == Some("a100"));
+        let permille = |held: &Held| held.amount.permille();
         let measured = |of: &dyn Fn(&Measured) -> f64| self.host.measured.as_ref().map_or(f64::NAN, of);
         let (part, measure) = name.rsplit_once('.').unwrap_or(("", name));
         let amount = |total: u64, used: u64| match measure {
@@ -314,18 +320,13 @@ impl Scene<'_> {
             ("memory", _) => {
                 amount(capacity.memory.0, sum(&|vm| vm.memory.0) + self.host.description.foreign.memory.0)
             }
-            ("devices", _) => {
-                amount(capacity.devices.values().map(|count| u64::from(*count)).sum(), sum(&all))
-            }
-            ("devices.a100", _) => {
-                let total = capacity.devices.iter().find(|(class, _)| class.as_str() == "a100");
-                amount(total.map_or(0, |(_, count)| u64::from(*count)), sum(&a100))
-            }
+            ("devices", _) => rack.attribute(None, measure),
+            ("devices.a100", _) => rack.attribute(Some("a100"), measure),
             (_, "vms") => count(&|_| true),
             ("vm", "cores") => self.request.cores.0 as f64 / 1000.0,
             ("vm", "memory") => self.request.memory.0 as f64,
-            ("vm", "devices") => all(self.request) as f64,
-            ("vm.devices", _) => a100(self.request) as f64,
+            ("vm", "devices") => served.iter().map(permille).sum::<u64>() as f64 / 1000.0,
+            ("vm.devices", _) => a100().map(permille).sum::<u64>() as f64 / 1000.0,
             ("same", "owner") => count(&|vm| !owner.is_empty() && vm.owner == *owner),
             ("same", "team") => count(&|vm| !team.is_empty() && vm.team == *team),
             ("same.label", _) => count(&|vm| label.is_some() && vm.labels.get("app") == label),
@@ -357,12 +358,56 @@ impl Naive {
                 "memory".into(),
             ),
         ];
-        for class in ["a100", "h100"] {
-            let total = description.capacity.devices.iter().find(|(known, _)| known.as_str() == class);
-            let total = total.map_or(0, |(_, count)| u64::from(*count));
-            amounts.push((used(&|vm| asked_of(vm, class)), total, class.into()));
+        for (class, shelf) in self.rack(host).shelves {
+            amounts.push((shelf.used, shelf.total(), class));
         }
         amounts
+    }
+
+    /// The devices of a host as they are.
+    pub(crate) fn rack(&self, host: &Host) -> Rack {
+        let mut rack = Rack::new(&host.description.capacity);
+        for vm in self.ids_on(host.description.id) {
+            for held in self.held.get(&vm).into_iter().flatten() {
+                assert!(rack.put(held), "{vm:?} holds what another has: {held:?}");
+            }
+        }
+        rack
+    }
+
+    fn ids_on(&self, host: HostId) -> Vec<VmId> {
+        self.vms.iter().filter(|(_, (place, _))| *place == host).map(|(vm, _)| *vm).collect()
+    }
+
+    /// Counts a VM, with the devices that it has kept.
+    pub(crate) fn enter(&mut self, vm: VmId, host: HostId, request: &Request, kept: Option<Vec<Held>>) {
+        self.vms.insert(vm, (host, request.clone()));
+        self.held.remove(&vm);
+        self.held.extend(kept.map(|kept| (vm, kept)));
+        self.settle(host);
+    }
+
+    /// Every VM keeps what it has, then those without get what is left.
+    pub(crate) fn settle(&mut self, host: HostId) {
+        let Some(described) = self.hosts.get(&host) else { return };
+        let mut rack = Rack::new(&described.description.capacity);
+        let mut all: Vec<(VmId, Vec<Held>)> = Vec::new();
+        for vm in self.ids_on(host) {
+            let nothing = |(selector, amount)| Held { selector, amount, class: None, instances: Vec::new() };
+            let fresh = || entries(&self.vms[&vm].1).into_iter().map(nothing).collect();
+            let mut held: Vec<Held> = self.held.get(&vm).cloned().unwrap_or_else(fresh);
+            for held in held.iter_mut().filter(|held| !held.instances.is_empty()) {
+                assert!(rack.put(held));
+            }
+            all.push((vm, held));
+        }
+        for (vm, mut held) in all {
+            for held in held.iter_mut().filter(|held| held.instances.is_empty()) {
+                *held = rack.get(&held.selector, held.amount, true);
+                assert!(rack.put(held));
+            }
+            self.held.insert(vm, held);
+        }
     }
 
     /// Whether the host can take the VM, as far as cost has no say.
@@ -375,10 +420,11 @@ impl Naive {
         let asked = |name: &str| match name {
             "cores" => request.cores.0,
             "memory" => request.memory.0,
-            class => asked_of(request, class),
+            _ => 0,
         };
         description.realm == request.realm
             && open
+            && self.rack(host).can_serve(request)
             && self.amounts(host).iter().all(|(used, total, name)| {
                 let asked = asked(name);
                 asked == 0 || used + asked <= *total
@@ -416,10 +462,4 @@ impl Naive {
         }
         best.map(|(_, id)| id)
     }
-}
-
-/// How many whole devices of one class are asked for.
-fn asked_of(request: &Request, class: &str) -> u64 {
-    let of_class = request.devices.iter().filter(|(selector, _)| selector.to_string() == class);
-    of_class.map(|(_, amount)| amount.permille() / 1000).sum()
 }
