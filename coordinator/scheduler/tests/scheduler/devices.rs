@@ -165,7 +165,7 @@ fn attributes_count_shares_in_part_and_what_a_vm_would_really_get() {
     };
     assert_eq!(
         values(&fleet, &wanting(&[("*", "2")])),
-        [3.25, 2.0, 28.5, 22.0],
+        [3.25, 1.0, 28.5, 22.0],
         "nothing serves it: counted for a100"
     );
     assert_eq!(values(&fleet, &wanting(&[("a100|t4", "1")])), [2.25, 1.0, 28.5, 11.0]);

@@ -296,10 +296,8 @@ impl Scene<'_> {
         let sum = |of: &dyn Fn(&Request) -> u64| {
             there.iter().map(|vm| of(vm)).sum::<u64>() + asked * of(self.request)
         };
-        let rack = self.fleet.rack(self.host);
-        let served = rack.serve(self.request);
-        let rack = if self.with_vm { rack.with(self.request) } else { rack };
-        let a100 = || served.iter().filter(|held| held.class.as_deref() == Some("a100"));
+        let before = || self.fleet.rack(self.host);
+        let rack = || if self.with_vm { before().with(self.request) } else { before() };
         let permille = |held: &Held| held.amount.permille();
         let measured = |of: &dyn Fn(&Measured) -> f64| self.host.measured.as_ref().map_or(f64::NAN, of);
         let (part, measure) = name.rsplit_once('.').unwrap_or(("", name));
@@ -320,13 +318,23 @@ impl Scene<'_> {
             ("memory", _) => {
                 amount(capacity.memory.0, sum(&|vm| vm.memory.0) + self.host.description.foreign.memory.0)
             }
-            ("devices", _) => rack.attribute(None, measure),
-            ("devices.a100", _) => rack.attribute(Some("a100"), measure),
+            ("devices", _) => rack().attribute(None, measure),
+            ("devices.a100", _) => rack().attribute(Some("a100"), measure),
             (_, "vms") => count(&|_| true),
             ("vm", "cores") => self.request.cores.0 as f64 / 1000.0,
             ("vm", "memory") => self.request.memory.0 as f64,
-            ("vm", "devices") => served.iter().map(permille).sum::<u64>() as f64 / 1000.0,
-            ("vm.devices", _) => a100().map(permille).sum::<u64>() as f64 / 1000.0,
+            ("vm", "devices") => {
+                before().serve(self.request).iter().map(permille).sum::<u64>() as f64 / 1000.0
+            }
+            ("vm.devices", _) => {
+                before()
+                    .serve(self.request)
+                    .iter()
+                    .filter(|held| held.class.as_deref() == Some("a100"))
+                    .map(permille)
+                    .sum::<u64>() as f64
+                    / 1000.0
+            }
             ("same", "owner") => count(&|vm| !owner.is_empty() && vm.owner == *owner),
             ("same", "team") => count(&|vm| !team.is_empty() && vm.team == *team),
             ("same.label", _) => count(&|vm| label.is_some() && vm.labels.get("app") == label),
