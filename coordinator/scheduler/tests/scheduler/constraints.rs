@@ -150,10 +150,7 @@ fn a_vm_is_not_its_own_companion() {
     let rule = AffinityRule { kind: Affinity::Apart, companions: Companions::Owner };
     let alone = Request { owner: "ann".to_owned(), affinity: vec![rule], ..request(1, 1) };
     fleet.reserve(vm(1), HostId(1), &alone).unwrap();
-    assert_eq!(
-        fleet.reserve(vm(1), HostId(1), &alone),
-        Ok(())
-    );
+    assert_eq!(fleet.reserve(vm(1), HostId(1), &alone), Ok(()));
     let grown = Request { cores: reeve_common::units::Millicores(2000), ..alone };
     assert_eq!(fleet.reserve(vm(1), HostId(1), &grown), Ok(()), "other amounts for the same VM");
     assert!(fleet.reserve(vm(2), HostId(1), &grown).is_err());
