@@ -398,7 +398,7 @@ mod tests {
         assert!(!devices.can_serve(&[two.clone(), entry(&[1], share(1))]));
         assert!(devices.can_serve(&[two.clone(), entry(&[1, 0], share(1))]));
         assert_eq!(devices.whole(None, &[two.clone(), entry(&[1, 0], share(1))]), 0);
-        assert_eq!(devices.whole(Some(0), &[two.clone()]), 1);
+        assert_eq!(devices.whole(Some(0), std::slice::from_ref(&two)), 1);
         assert_eq!(devices.asked_of(1, &[two]), 2000);
     }
 
