@@ -94,6 +94,29 @@ impl Line {
     }
 }
 
+/// Places where some lines have no value.
+#[derive(Debug, PartialEq)]
+struct Gaps {
+    /// From x to x.
+    places: Vec<(f64, f64)>,
+    /// The lines, by their number.
+    lines: Vec<usize>,
+}
+
+/// The gaps of `lines`; lines with the same ones stand together.
+fn gaps<'a>(lines: impl Iterator<Item = &'a Line>) -> Vec<Gaps> {
+    let mut all: Vec<Gaps> = Vec::new();
+    for (number, line) in lines.enumerate() {
+        let places = line.gaps();
+        match all.iter_mut().find(|known| known.places == places) {
+            Some(known) => known.lines.push(number),
+            None if places.is_empty() => {}
+            None => all.push(Gaps { places, lines: vec![number] }),
+        }
+    }
+    all
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -138,6 +161,12 @@ mod tests {
         );
         assert_eq!(gaps(&[(0.0, 1.0), (1.0, no)]), [(0.5, 1.0)]);
         assert_eq!(gaps(&[]), []);
+    }
+
+    #[test]
+    fn lines_with_the_same_gaps_stand_together() {
+        let found = gaps(example().lines.iter());
+        assert_eq!(found.iter().map(|gaps| gaps.lines.clone()).collect::<Vec<_>>(), [[1, 2]]);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use std::fmt::Write as _;
 use reeve_common::text::printable;
 
 use super::scale::{Scale, axes, clipped};
-use super::{Chart, LINES_MAX, Line};
+use super::{Chart, LINES_MAX, Line, gaps};
 
 /// The image's width; its height depends on the legend and the notes.
 const WIDTH: f64 = 720.0;
@@ -157,21 +157,14 @@ fn frame(x: Scale, y: Scale, label: &str) -> String {
 
 /// Shades where lines have no value, once for all that have none at the same places.
 fn never(lines: &[(&Line, Pen)], x: Scale) -> String {
-    let mut sets: Vec<(Vec<(f64, f64)>, Vec<&str>)> = Vec::new();
-    for (line, _) in lines {
-        let gaps = line.gaps();
-        match sets.iter_mut().find(|(known, _)| *known == gaps) {
-            Some((_, names)) => names.push(&line.name),
-            None if gaps.is_empty() => {}
-            None => sets.push((gaps, vec![&line.name])),
-        }
-    }
     let (_, top, _, height) = PLOT;
     let mut out = String::new();
-    for (row, (gaps, names)) in sets.iter().enumerate() {
+    for (row, found) in gaps(lines.iter().map(|(line, _)| *line)).iter().enumerate() {
+        let named = found.lines.iter().filter_map(|number| lines.get(*number));
+        let names: Vec<&str> = named.map(|(line, _)| line.name.as_str()).collect();
         let said = if lines.len() == 1 { "never".to_owned() } else { format!("never: {}", names.join(", ")) };
         let down = top + 18.0 + f64::from(u16::try_from(row).unwrap_or(u16::MAX)) * ROW;
-        for (from, to) in gaps {
+        for (from, to) in &found.places {
             let (from, to) = (across(x, *from), across(x, *to));
             let (start, wide) = (length(from), length((to - from).max(1.0)));
             let _ = writeln!(

@@ -14,7 +14,7 @@
 use reeve_common::text::printable;
 
 use super::scale::{Scale, axes, clipped};
-use super::{Chart, LINES_MAX, Line};
+use super::{Chart, Gaps, LINES_MAX, Line, gaps};
 
 /// Rows of the picture, without what stands around it: what fits a terminal of 24 lines with a legend and notes.
 const ROWS: usize = 16;
@@ -247,26 +247,18 @@ fn never_rows(
     canvas: &Canvas,
     margin: usize,
 ) -> Vec<String> {
-    let mut sets: Vec<(Vec<(usize, usize)>, Vec<char>)> = Vec::new();
-    for (line, letter) in lines.iter().zip(letters) {
+    let row = |found: &Gaps| -> String {
         let column = |at: f64| canvas.column(x.share(at));
-        let gaps: Vec<_> = line.gaps().iter().map(|(from, to)| (column(*from), column(*to))).collect();
-        let mark = letter.unwrap_or(canvas.characters.main().2);
-        match sets.iter_mut().find(|(known, _)| *known == gaps) {
-            Some((_, marks)) => marks.push(mark),
-            None if gaps.is_empty() => {}
-            None => sets.push((gaps, vec![mark])),
-        }
-    }
-    let row = |(gaps, marks): &(Vec<(usize, usize)>, Vec<char>)| -> String {
-        let cells = (0..canvas.columns).map(|column| {
-            let is_gap = gaps.iter().any(|(from, to)| (*from..=*to).contains(&column));
-            let mark = marks.iter().cycle().nth(column).copied().unwrap_or(' ');
-            if is_gap { mark } else { ' ' }
+        let places: Vec<_> = found.places.iter().map(|(from, to)| column(*from)..=column(*to)).collect();
+        let letter = |line: &usize| letters.get(*line).copied().flatten();
+        let mark = |line: &usize| letter(line).unwrap_or(canvas.characters.main().2);
+        let marks: Vec<char> = found.lines.iter().map(mark).collect();
+        let cells = (0..canvas.columns).zip(marks.iter().cycle()).map(|(column, mark)| {
+            if places.iter().any(|place| place.contains(&column)) { *mark } else { ' ' }
         });
         format!("{NEVER:>margin$}  {}", cells.collect::<String>())
     };
-    sets.iter().map(row).collect()
+    gaps(lines.iter().copied()).iter().map(row).collect()
 }
 
 /// The level axis, its labels and what it measures.
