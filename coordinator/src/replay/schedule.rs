@@ -108,14 +108,14 @@ impl Schedule {
         }
         let target = u128::from(capacity) * u128::from(demand.0);
         let length = u64::try_from(trace.vms.len()).unwrap_or(u64::MAX).max(1);
-        let mut random = SplitMix64(seed);
+        let mut numbers = SplitMix64(seed);
         let (mut rows, mut asked) = (Vec::new(), 0_u64);
         while u128::from(asked) * 1000 < target {
             if rows.len() >= DRAWS_MAX {
                 let percent = format!("{}.{}", demand.0 / 10, demand.0 % 10);
                 return Err(ScheduleError::TooManyDraws { resource, percent });
             }
-            let row = u32::try_from(random.next() % length).unwrap_or(0);
+            let row = u32::try_from(numbers.next() % length).unwrap_or(0);
             let vm = trace.vms.get(row as usize);
             asked += vm.map_or(0, |vm| *trace.size_of(vm).of(resource));
             rows.push(row);
