@@ -40,6 +40,7 @@ mod device_choice;
 mod explanation;
 mod fleet;
 mod host;
+mod quota;
 mod reason;
 mod request;
 
@@ -49,5 +50,6 @@ pub use fleet::{AssignedDevice, Fleet};
 pub use host::{
     CpuAbilities, ForeignUse, HostDescription, HostState, HostUsage, Measured, Promised, UnknownHostState,
 };
+pub use quota::{QuotaHolder, QuotaKind, QuotaLimits, QuotaUsage, Quotas};
 pub use reason::{CostPart, Reason};
 pub use request::{Affinity, AffinityRule, Companions, CpuDemand, HostLabelRule, Request};

@@ -12,6 +12,8 @@ mod explanations;
 mod expression;
 mod fixture;
 mod language;
+mod measurements;
 mod naive;
 mod naive_devices;
+mod quotas;
 mod reservations;

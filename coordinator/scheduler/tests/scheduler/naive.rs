@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use reeve_common::ids::{HostId, VmId};
-use reeve_scheduler::{ChoiceRule, HostDescription, HostState, Measured, Request};
+use reeve_common::ids::{HostId, RealmName, VmId};
+use reeve_scheduler::{ChoiceRule, HostDescription, HostState, Measured, Quotas, Request};
 
 use crate::expression::Expression;
 use crate::naive_devices::{Held, Rack, entries};
@@ -14,6 +14,13 @@ use crate::naive_devices::{Held, Rack, entries};
 pub(crate) struct Cost {
     pub(crate) terms: Vec<Expression>,
     pub(crate) rule: ChoiceRule,
+}
+
+impl Cost {
+    /// Whether anything measured is in it.
+    pub(crate) fn is_measured(&self) -> bool {
+        self.terms.iter().any(|term| term.text().contains("measured."))
+    }
 }
 
 /// A host and what is known of it.
@@ -31,6 +38,7 @@ pub(crate) struct Naive {
     pub(crate) vms: BTreeMap<VmId, (HostId, Request)>,
     /// The devices of those that want some and whose host was known once.
     pub(crate) held: BTreeMap<VmId, Vec<Held>>,
+    pub(crate) quotas: BTreeMap<RealmName, Quotas>,
 }
 
 /// A host as an expression sees it.
@@ -218,7 +226,7 @@ impl Naive {
             ChoiceRule::Increase => after - before,
             ChoiceRule::Total => after,
         };
-        (self.has_room(host, request) && score.is_finite()).then_some(score)
+        (self.is_allowed(request) && self.has_room(host, request) && score.is_finite()).then_some(score)
     }
 
     /// The choice.
