@@ -108,7 +108,7 @@ impl Setup {
         let Some(size) = self.huge_pages else { return };
         if !HugePageSize::ALL.contains(&size) {
             found.contradiction(format!("`huge-pages` is {size}, and must be 2 MiB or 1 GiB"));
-        } else if self.memory.0 % u64::from(size.0) != 0 {
+        } else if !self.memory.0.is_multiple_of(u64::from(size.0)) {
             found.contradiction(format!(
                 "`memory` is {}, which is no whole number of huge pages of {size}: write a multiple",
                 self.memory
@@ -176,7 +176,7 @@ impl Found {
         self.0.push(SetupProblem::Contradiction(text.into()));
     }
 
-    fn range<N: PartialOrd + std::fmt::Display>(&mut self, key: &str, value: N, least: N, most: N) {
+    fn range<N: Copy + PartialOrd + std::fmt::Display>(&mut self, key: &str, value: N, least: N, most: N) {
         if value < least || value > most {
             self.0.push(SetupProblem::OutOfRange {
                 key: key.to_owned(),

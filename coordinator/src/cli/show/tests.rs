@@ -29,12 +29,12 @@ fn with(mut value: Value, changes: &Value) -> Value {
     value
 }
 
-fn amounts(changes: Value) -> Value {
+fn amounts(changes: &Value) -> Value {
     let nothing = json!({
         "millicores": 0, "memory-mib": 0, "devices": {}, "devices-permille": {}, "divisible-devices": [],
         "huge-pages": {}, "numa-nodes": 0
     });
-    with(nothing, &changes)
+    with(nothing, changes)
 }
 
 fn a_host() -> Value {
@@ -43,16 +43,16 @@ fn a_host() -> Value {
         "state": "enabled", "labels": {"rack": "r3"},
         "added-at": "2026-02-01T12:00:00.000Z", "joined-at": "2026-02-01T12:05:00.000Z",
         "connection": "connected", "connection-since": "2026-03-01T11:57:00.000Z",
-        "capacity": amounts(json!({
+        "capacity": amounts(&json!({
             "millicores": 248_000, "memory-mib": 503_808, "devices": {"nvidia-a100": 4, "nvidia-t4": 2},
             "devices-permille": {"nvidia-a100": 4000, "nvidia-t4": 2000},
             "divisible-devices": ["nvidia-t4"], "huge-pages": {"1024": 64}, "numa-nodes": 2
         })),
-        "used": amounts(json!({
+        "used": amounts(&json!({
             "millicores": 6000, "memory-mib": 6144, "devices": {"nvidia-a100": 1, "nvidia-t4": 1},
             "devices-permille": {"nvidia-a100": 1000, "nvidia-t4": 250}, "huge-pages": {"1024": 16}
         })),
-        "used-by-foreign": amounts(json!({})),
+        "used-by-foreign": amounts(&json!({})),
         "inventory": {
             "hostname": "node-1.example", "architecture": "x86_64", "cpu-model": "AMD EPYC 9354", "logical-cpus": 64,
             "memory-mib": 512_000, "kernel": "6.1.0", "hypervisor": "libvirt 9.0.0, QEMU 7.2.19", "kvm-usable": true,
