@@ -35,6 +35,18 @@ pub(crate) enum Measure {
     Load,
 }
 
+impl Measure {
+    /// The word for it.
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Total => "total",
+            Self::Used => "used",
+            Self::Free => "free",
+            Self::Load => "load",
+        }
+    }
+}
+
 /// A reading of the agent's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Reading {
@@ -114,6 +126,25 @@ impl Attribute {
                 | Self::SameTeam
                 | Self::SameLabel(_)
         )
+    }
+
+    /// How it is written. `things` is what the function it belongs to names.
+    pub(crate) fn name(self, things: &NamedThings) -> String {
+        if let Some((name, _)) = NAMES.iter().find(|(_, known)| *known == self) {
+            return (*name).to_owned();
+        }
+        let class = |number: usize| things.device_classes.get(number).map_or("", String::as_str);
+        match self {
+            Self::DevicesOf(number, wanted) => {
+                format!("devices.{}.{}", part(class(number)), wanted.word())
+            }
+            Self::VmDevicesOf(number) => format!("vm.devices.{}", part(class(number))),
+            Self::SameLabel(number) => {
+                format!("same.label.{}", part(things.label_keys.get(number).map_or("", String::as_str)))
+            }
+            // All others stand in the list.
+            _ => String::new(),
+        }
     }
 
     /// Whether it is true or false rather than a number.
@@ -232,6 +263,13 @@ fn attribute(parts: &[&str], things: &mut NamedThings) -> Result<Attribute, Unkn
         ["same", "label", key] => Ok(Attribute::SameLabel(number_in(&mut things.label_keys, key))),
         _ => Err(unknown(parts)),
     }
+}
+
+/// A part of a name as it must be written: in quotes where it would be read as something else.
+fn part(text: &str) -> String {
+    let is_plain = |character: char| character.is_ascii_alphanumeric() || character == '_';
+    let starts_well = text.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_');
+    if starts_well && text.chars().all(is_plain) { text.to_owned() } else { format!("'{text}'") }
 }
 
 fn measure(word: &str) -> Option<Measure> {

@@ -13,16 +13,22 @@
 //! same host.
 
 mod asked;
+mod batch;
 mod binding;
 mod classes;
 mod columns;
+mod digest;
+mod evaluation;
 mod function_table;
 mod holding;
 mod id_hash;
 mod interning;
 mod realm;
 mod scoring;
+mod simulation;
 mod tournament;
+mod trial;
+mod what_if;
 
 use std::collections::HashMap;
 
@@ -34,6 +40,10 @@ use crate::host::{HostDescription, HostUsage, Measured};
 use crate::reason::Reason;
 use crate::request::Request;
 
+pub use batch::{BatchCost, BatchPlan};
+pub use simulation::{SIMULATED_MAX, Simulation};
+pub use what_if::{NewHost, WhatIf};
+
 use classes::SCORES_BYTES_MAX;
 use function_table::Workspaces;
 pub(crate) use holding::whole_devices;
@@ -41,8 +51,8 @@ use holding::{Book, Holding, Tenants};
 use id_hash::IdMap;
 use realm::Realm;
 
-/// The hosts and what of them is promised.
-#[derive(Debug)]
+/// The hosts and what of them is promised. A copy begins without kept scores: it is for asking what would be.
+#[derive(Debug, Clone)]
 pub struct Fleet {
     scores_bytes_max: usize,
     realms: Vec<Realm>,
@@ -292,6 +302,30 @@ impl Fleet {
         }
         let rule = best.or(hosts.first()).map_or(ChoiceRule::default(), |host| host.rule);
         Explanation { request: request.clone(), chosen: best.map(|host| host.host), rule, hosts }
+    }
+
+    /// [`Fleet::explain`] for one host alone; none when the fleet has no such host.
+    #[must_use]
+    pub fn explain_host(&self, host: HostId, request: &Request) -> Option<HostExplanation> {
+        let (realm, slot) = self.find(host)?;
+        realm
+            .explain(slot, request, &self.book, &mut Workspaces::default())
+            .map(|(explanation, _)| explanation)
+    }
+
+    /// What `ask` finds as if the VM were nowhere. Afterwards it is where it was.
+    pub fn without<T>(&mut self, vm: VmId, ask: impl FnOnce(&Self) -> T) -> T {
+        let Some((host, holding)) = self.vms.get(&vm).copied() else { return ask(self) };
+        self.dismiss(vm, host);
+        let answer = ask(self);
+        self.count(vm, host, holding);
+        answer
+    }
+
+    /// By how much the VM would make the cost of the host rise, whether it fits or not.
+    fn rise(&mut self, host: HostId, request: &Request) -> f64 {
+        let Some(place) = self.places.get(&host) else { return 0.0 };
+        self.realms[place.realm].rise(place.slot, request, &self.book, &mut self.workspaces[place.realm])
     }
 
     /// What of a host is promised.

@@ -3,9 +3,12 @@
 // The lints that keep input from ending the program do not bind tests, which end when they fail.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod batch;
 mod decisions;
+mod digest;
 mod explanations;
 mod fixture;
 mod language;
 mod naive;
 mod reservations;
+mod simulation;
