@@ -3,6 +3,7 @@
 
 #![allow(clippy::print_stdout)] // the figures are the output
 
+mod batch;
 mod figures;
 mod fleet;
 mod hosts;
@@ -18,6 +19,9 @@ fn main() -> anyhow::Result<ExitCode> {
         for size in [5_000, 50_000, 100_000] {
             fleet::place(size)?;
         }
+    }
+    if wanted("batch") {
+        batch::measure()?;
     }
     if wanted("agent") || wanted("start-overhead") {
         hosts::measure()?;

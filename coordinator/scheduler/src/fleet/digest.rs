@@ -104,7 +104,7 @@ impl Fleet {
             explanation: Explanation {
                 request: request.clone(),
                 chosen: best.map(|(host, _)| host),
-                rule: rule.unwrap_or(ChoiceRule::default()),
+                rule: rule.unwrap_or_default(),
                 hosts,
             },
         }
