@@ -15,7 +15,9 @@ use reeve_common::ids::DeviceClass;
 
 use super::asked::Asked;
 use super::columns::Columns;
+use super::demands::{DemandKey, Demands};
 use super::function_table::{SharedUse, Workspaces};
+use super::particulars::Particulars;
 use super::scoring::{Belonging, Ground, LANES};
 use super::tournament::{Tournament, bytes_per_host};
 use crate::request::Request;
@@ -36,11 +38,12 @@ pub(super) struct ClassKey {
     owner: Option<String>,
     team: Option<String>,
     labels: Vec<(String, String)>,
+    demands: Option<Box<DemandKey>>,
 }
 
 impl ClassKey {
     /// The class of `request`, where the cost functions ask about what `uses` says.
-    pub(super) fn of(request: &Request, uses: &SharedUse) -> Self {
+    pub(super) fn of(request: &Request, uses: &SharedUse, particulars: &Particulars) -> Self {
         let label = |key: &String| request.labels.get(key).map(|value| (key.clone(), value.clone()));
         Self {
             cores: request.cores.0,
@@ -49,7 +52,13 @@ impl ClassKey {
             owner: uses.owner.then(|| request.owner.clone()),
             team: uses.team.then(|| request.team.clone()),
             labels: uses.label_keys.iter().filter_map(label).collect(),
+            demands: DemandKey::of(request, particulars),
         }
+    }
+
+    /// Whether hosts must be asked for more than amounts.
+    const fn is_demanding(&self) -> bool {
+        self.demands.is_some()
     }
 }
 
@@ -60,6 +69,13 @@ struct Class {
     /// A request of it; any other would do as well.
     request: Request,
     last_used: u64,
+}
+
+impl Class {
+    /// What its requests demand; none for ordinary ones.
+    fn demands(&self, ground: &Ground<'_>) -> Option<Demands<'_>> {
+        self.key.is_demanding().then(|| ground.demands(&self.request))
+    }
 }
 
 /// Sixteen classes side by side.
@@ -255,7 +271,8 @@ impl ClassCache {
             return self.groups.get(group)?.tournament.winner(lane);
         }
         let mut best: Option<(f64, usize)> = None;
-        ground.scan(request, asked, &mut self.workspaces, |slot, score| {
+        let demands = key.is_demanding().then(|| ground.demands(request));
+        ground.scan(request, asked, demands.as_ref(), &mut self.workspaces, |slot, score| {
             if best.is_none_or(|(lowest, first)| score < lowest || (score == lowest && slot < first)) {
                 best = Some((score, slot));
             }
@@ -293,7 +310,10 @@ impl ClassCache {
                 .each_ref()
                 .map(|class| class.as_ref().map(|class| Belonging::of(&class.request, ground.book)))
         });
-        let mut row = |slot| ground.row(asks, belongings.as_ref(), slot, workspaces);
+        let is_demanding = classes.iter().flatten().any(|class| class.key.is_demanding());
+        let demands = is_demanding
+            .then(|| classes.each_ref().map(|class| class.as_ref().and_then(|class| class.demands(ground))));
+        let mut row = |slot| ground.row(asks, belongings.as_ref(), demands.as_ref(), slot, workspaces);
         let slot_count = ground.columns.len();
         if let Some(changes) = changes {
             *round += 1;
@@ -330,8 +350,10 @@ impl ClassCache {
             group.tournament.put_lane(slot, lane, super::tournament::INFEASIBLE);
         }
         let tournament = &mut group.tournament;
-        ground
-            .scan(request, asked, &mut self.workspaces, |slot, score| tournament.put_lane(slot, lane, score));
+        let demands = key.is_demanding().then(|| ground.demands(request));
+        ground.scan(request, asked, demands.as_ref(), &mut self.workspaces, |slot, score| {
+            tournament.put_lane(slot, lane, score);
+        });
         tournament.rebuild();
         self.places.insert(key, (number, lane));
         (number, lane)

@@ -7,10 +7,9 @@ use std::mem::{Discriminant, discriminant};
 use reeve_common::ids::HostId;
 
 use super::Fleet;
-use super::function_table::Workspaces;
+use super::companions::Circle;
 use super::realm::Realm;
 use super::tournament::INFEASIBLE;
-use crate::cost::ChoiceRule;
 use crate::explanation::{Explanation, ExplanationDigest, HostExplanation, HostsTold, RefusalCount};
 use crate::reason::{CostPart, Reason};
 use crate::request::Request;
@@ -111,19 +110,15 @@ impl Fleet {
     }
 
     fn look_through(&self, realm: &Realm, request: &Request, told: HostsTold, found: &mut Found) {
-        let ground = realm.ground(&self.book);
-        let mut scores = vec![INFEASIBLE; ground.columns.len()];
-        if realm.is_of(request) {
-            let asked = realm.asked(request);
-            ground.scan(request, &asked, &mut Workspaces::default(), |slot, score| scores[slot] = score);
-        }
+        let scores = realm.scores(request, &self.book);
+        let circle = Circle::of(request, &self.book);
         // A host that the scan left out though it has room is vetoed by its cost.
         let veto = Reason::Cost { part: CostPart::Sum, value: f64::NAN };
         for (slot, score) in scores.into_iter().enumerate() {
             let Some(host) = realm.host(slot).map(|host| host.id) else { continue };
             found.considered += 1;
             if score == INFEASIBLE {
-                let reason = realm.check(slot, request).err();
+                let reason = realm.check(slot, request, &circle, &self.book).err();
                 found.refused(reason.as_ref().unwrap_or(&veto), host, told.refused);
             } else {
                 found.feasible(score, host, told.feasible.max(1));

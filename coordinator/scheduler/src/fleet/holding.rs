@@ -125,6 +125,11 @@ impl Tenants {
         }
     }
 
+    /// Whether a VM is among them.
+    pub(super) fn contains(&self, vm: VmId) -> bool {
+        self.vms.binary_search_by_key(&vm, |(id, _)| *id).is_ok()
+    }
+
     /// How many there are.
     pub(super) fn len(&self) -> usize {
         self.vms.len()

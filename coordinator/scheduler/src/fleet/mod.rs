@@ -6,6 +6,7 @@
 //!     │        ├────▶ binding     a cost function over the columns     ┐
 //!     │        ├────▶ scoring     requests x hosts ─▶ scores           │ what is fast
 //!     │        └────▶ classes ─▶ tournament   kept scores, the lowest  ┘
+//!     │        └────▶ demands     what few requests ask besides amounts, host by host; companions, particulars
 //!     └─ where each host and each VM is
 //! ```
 //!
@@ -17,12 +18,15 @@ mod batch;
 mod binding;
 mod classes;
 mod columns;
+mod companions;
+mod demands;
 mod digest;
 mod evaluation;
 mod function_table;
 mod holding;
 mod id_hash;
 mod interning;
+mod particulars;
 mod realm;
 mod scoring;
 mod simulation;
@@ -45,6 +49,7 @@ pub use simulation::{SIMULATED_MAX, Simulation};
 pub use what_if::{NewHost, WhatIf};
 
 use classes::SCORES_BYTES_MAX;
+use companions::Circle;
 use function_table::Workspaces;
 pub(crate) use holding::whole_devices;
 use holding::{Book, Holding, Tenants};
@@ -112,7 +117,7 @@ impl Fleet {
             }
             Some(place) => {
                 let measured = self.realms[place.realm].measured(place.slot);
-                (self.realms[place.realm].remove(place.slot), measured)
+                (self.realms[place.realm].remove(place.slot, &self.book), measured)
             }
             None => (self.parked.remove(&id).unwrap_or_default(), None),
         };
@@ -146,7 +151,7 @@ impl Fleet {
     /// Forgets a host. VMs placed there stay so until they are released, and count again should it come back.
     pub fn remove_host(&mut self, host: HostId) {
         let Some(place) = self.places.remove(&host) else { return };
-        let tenants = self.realms[place.realm].remove(place.slot);
+        let tenants = self.realms[place.realm].remove(place.slot, &self.book);
         if tenants.len() > 0 {
             self.parked.insert(host, tenants);
         }
@@ -283,13 +288,15 @@ impl Fleet {
     pub fn explain(&self, request: &Request) -> Explanation {
         let mut workspaces: Vec<Workspaces<1>> = Vec::new();
         workspaces.resize_with(self.realms.len(), Workspaces::default);
+        let circles: Vec<Circle<'_>> = self.realms.iter().map(|_| Circle::of(request, &self.book)).collect();
         let hosts: Vec<HostExplanation> = self
             .host_ids()
             .iter()
             .filter_map(|host| {
                 let place = self.places.get(host)?;
                 let workspaces = workspaces.get_mut(place.realm)?;
-                self.realms[place.realm].explain(place.slot, request, &self.book, workspaces)
+                let circle = circles.get(place.realm)?;
+                self.realms[place.realm].explain(place.slot, request, circle, &self.book, workspaces)
             })
             .map(|(explanation, _)| explanation)
             .collect();
@@ -308,9 +315,9 @@ impl Fleet {
     #[must_use]
     pub fn explain_host(&self, host: HostId, request: &Request) -> Option<HostExplanation> {
         let (realm, slot) = self.find(host)?;
-        realm
-            .explain(slot, request, &self.book, &mut Workspaces::default())
-            .map(|(explanation, _)| explanation)
+        let circle = Circle::of(request, &self.book);
+        let explained = realm.explain(slot, request, &circle, &self.book, &mut Workspaces::default());
+        explained.map(|(explanation, _)| explanation)
     }
 
     /// What `ask` finds as if the VM were nowhere. Afterwards it is where it was.

@@ -7,9 +7,13 @@ use reeve_common::units::{Mebibytes, Millicores};
 use super::asked::Asked;
 use super::classes::{ChangeLog, ClassCache, ClassKey};
 use super::columns::{Columns, Row};
+use super::companions::{Census, Circle, Residents};
+use super::demands;
 use super::function_table::{FunctionTable, SharedUse, Workspaces};
 use super::holding::{AMOUNT_MAX, Book, Holding, Shape, Tenants};
+use super::particulars::Particulars;
 use super::scoring::Ground;
+use super::tournament::INFEASIBLE;
 use crate::constraint::{self, Amount, Standing};
 use crate::cost::CostFunction;
 use crate::explanation::{HostExplanation, TermExplanation};
@@ -36,6 +40,8 @@ pub(super) struct Realm {
     log: ChangeLog,
     cache: ClassCache,
     workspaces: Workspaces<1>,
+    census: Census,
+    particulars: Particulars,
 }
 
 impl Realm {
@@ -53,7 +59,11 @@ impl Realm {
         self.tenants[slot] = tenants;
         let function = self.acquire_function(&host);
         self.columns.functions[slot] = function;
+        self.particulars.set(slot, None, Some(&host));
         self.hosts[slot] = Some(host);
+        for holding in self.tenants[slot].holdings() {
+            self.census.admit(holding, book);
+        }
         self.count(slot, book);
         slot
     }
@@ -64,14 +74,19 @@ impl Realm {
         let function = self.acquire_function(&host);
         self.columns.functions[slot] = function;
         self.release_function(old);
+        self.particulars.set(slot, self.hosts[slot].as_ref(), Some(&host));
         self.hosts[slot] = Some(host);
         self.count(slot, book);
     }
 
     /// Takes a host out and returns its VMs.
-    pub(super) fn remove(&mut self, slot: usize) -> Tenants {
+    pub(super) fn remove(&mut self, slot: usize, book: &Book) -> Tenants {
         let tenants = std::mem::take(&mut self.tenants[slot]);
+        for holding in tenants.holdings() {
+            self.census.dismiss(holding, book);
+        }
         self.release_function(self.columns.functions[slot]);
+        self.particulars.set(slot, self.hosts[slot].as_ref(), None);
         self.hosts[slot] = None;
         self.columns.measured[slot] = None;
         let id = self.columns.ids[slot];
@@ -103,6 +118,7 @@ impl Realm {
             (0..self.hosts.len()).filter(|slot| self.hosts[*slot].is_some()).collect();
         order.sort_unstable_by_key(|slot| self.columns.ids[*slot]);
         self.columns.reorder(&order);
+        self.particulars.reorder(&order);
         self.hosts = order.iter().map(|slot| self.hosts[*slot].take()).collect();
         self.tenants = order.iter().map(|slot| std::mem::take(&mut self.tenants[*slot])).collect();
         self.vacant = 0;
@@ -156,6 +172,7 @@ impl Realm {
     /// Counts a VM on a host.
     pub(super) fn admit(&mut self, slot: usize, vm: VmId, holding: Holding, book: &Book) {
         self.tenants[slot].insert(vm, holding);
+        self.census.admit(holding, book);
         let Some(shape) = book.shapes.get(holding.shape) else { return };
         let Self { columns, device_classes, .. } = self;
         let before = device_classes.len();
@@ -173,6 +190,7 @@ impl Realm {
     /// Counts a VM no longer.
     pub(super) fn dismiss(&mut self, slot: usize, vm: VmId, holding: Holding, book: &Book) {
         self.tenants[slot].remove(vm);
+        self.census.dismiss(holding, book);
         let Some(shape) = book.shapes.get(holding.shape) else { return };
         self.columns.give_back(slot, shape.cores, shape.memory);
         for (class, count) in &shape.devices {
@@ -231,8 +249,9 @@ impl Realm {
 
     /// Has a host scored again before the next decision.
     fn note(&mut self, slot: usize, book: &Book) {
-        let Self { columns, functions, tenants, workspaces, .. } = self;
-        let ground = Ground { columns, functions, tenants, book, asks_whose_it_is: false };
+        let Self { columns, functions, tenants, workspaces, hosts, particulars, .. } = self;
+        let ground =
+            Ground { columns, functions, tenants, book, asks_whose_it_is: false, hosts, particulars };
         let before = ground.cost_before(slot, workspaces);
         columns.before[slot] = before;
         self.log.note(slot, self.columns.len());
@@ -246,7 +265,13 @@ impl Realm {
             tenants: &self.tenants,
             book,
             asks_whose_it_is: !self.shared_use.is_nothing(),
+            hosts: &self.hosts,
+            particulars: &self.particulars,
         }
+    }
+
+    fn residents<'a>(&'a self, book: &'a Book) -> Residents<'a> {
+        Residents { census: &self.census, tenants: &self.tenants, book }
     }
 
     /// What is known of a host.
@@ -275,7 +300,13 @@ impl Realm {
     }
 
     /// Whether the host can take the VM as far as cost has no say.
-    pub(super) fn check(&self, slot: usize, request: &Request) -> Result<(), Reason> {
+    pub(super) fn check(
+        &self,
+        slot: usize,
+        request: &Request,
+        circle: &Circle<'_>,
+        book: &Book,
+    ) -> Result<(), Reason> {
         let id = HostId(self.columns.ids.get(slot).copied().unwrap_or_default());
         let host = self.host(slot).ok_or(Reason::UnknownHost { host: id })?;
         let devices = |class: &DeviceClass| {
@@ -287,6 +318,8 @@ impl Realm {
             cores: self.columns.cores.get(slot),
             memory: self.columns.memory.get(slot),
             devices: &devices,
+            company_here: &|companions| circle.here(companions, self.tenants.get(slot), book),
+            company_in_realm: &|companions| circle.in_realm(companions, &self.residents(book)),
         };
         constraint::check(&standing, request)
     }
@@ -301,14 +334,17 @@ impl Realm {
     ) -> Result<(), Reason> {
         let asked = self.asked(request);
         // The columns answer first, and have the last word only if it is yes; the reason is found from the description.
-        if !self.is_of(request) || !asked.fits(&self.columns, slot) {
-            self.check(slot, request)?;
+        if !self.is_of(request)
+            || !asked.fits(&self.columns, slot)
+            || demands::is_demanding(request, &self.particulars)
+        {
+            self.check(slot, request, &Circle::of(request, book), book)?;
         }
         let cost = self.ground(book).cost(request, &asked, slot, workspaces);
         if cost.is_none_or(|cost| cost.score().is_finite()) {
             return Ok(());
         }
-        let explained = self.explain(slot, request, book, workspaces);
+        let explained = self.explain(slot, request, &Circle::of(request, book), book, workspaces);
         explained.and_then(|(_, reason)| reason).map_or(Ok(()), Err)
     }
 
@@ -327,12 +363,34 @@ impl Realm {
     /// The host with the lowest score.
     pub(super) fn decide(&mut self, request: &Request, book: &Book) -> Option<HostId> {
         let asked = self.asked(request);
-        let key = ClassKey::of(request, &self.shared_use);
-        let Self { columns, functions, tenants, shared_use, log, cache, .. } = self;
+        if demands::wants_company(request) {
+            self.census.watch(request, &self.tenants, book);
+        }
+        let Self { columns, functions, tenants, shared_use, log, cache, hosts, particulars, census, .. } =
+            self;
+        let request = Residents { census, tenants, book }.binding(request);
+        let key = ClassKey::of(&request, shared_use, particulars);
         let asks_whose_it_is = !shared_use.is_nothing();
-        let ground = Ground { columns, functions, tenants, book, asks_whose_it_is };
-        let slot = cache.decide(key, request, &asked, &ground, log)?;
+        let ground = Ground { columns, functions, tenants, book, asks_whose_it_is, hosts, particulars };
+        let slot = cache.decide(key, &request, &asked, &ground, log)?;
         Some(HostId(columns.ids[slot]))
+    }
+
+    /// The score of every host by its slot, none kept; infeasible where the host cannot take the request.
+    pub(super) fn scores(&self, request: &Request, book: &Book) -> Vec<f64> {
+        let mut scores = vec![INFEASIBLE; self.columns.len()];
+        if self.is_of(request) {
+            let asked = self.asked(request);
+            let ground = self.ground(book);
+            let request = self.residents(book).binding(request);
+            let demands =
+                demands::is_demanding(&request, &self.particulars).then(|| ground.demands(&request));
+            let mut workspaces = Workspaces::default();
+            ground.scan(&request, &asked, demands.as_ref(), &mut workspaces, |slot, score| {
+                scores[slot] = score
+            });
+        }
+        scores
     }
 
     /// Everything about one host that bears on the request, and why it cannot take it.
@@ -340,6 +398,7 @@ impl Realm {
         &self,
         slot: usize,
         request: &Request,
+        circle: &Circle<'_>,
         book: &Book,
         workspaces: &mut Workspaces<1>,
     ) -> Option<(HostExplanation, Option<Reason>)> {
@@ -349,7 +408,7 @@ impl Realm {
         let function = &host.cost_function;
         let terms = function.terms().zip(values.iter().copied());
         let veto = || cost.veto(&terms.clone().map(|((name, _), (before, after))| (name, before, after)));
-        let reason = self.check(slot, request).err().or_else(veto);
+        let reason = self.check(slot, request, circle, book).err().or_else(veto);
         let explanation = HostExplanation {
             host: host.id,
             name: host.name.clone(),

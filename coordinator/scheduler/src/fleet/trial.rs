@@ -20,7 +20,7 @@ pub(super) struct Trial<'a> {
 
 impl<'a> Trial<'a> {
     pub(super) fn on(fleet: &'a mut Fleet) -> Self {
-        Self { fleet, placed: HashSet::new(), next: 0 }
+        Self { fleet, placed: HashSet::new(), next: u128::MAX }
     }
 
     /// The fleet with the VMs that are on trial.
@@ -28,11 +28,12 @@ impl<'a> Trial<'a> {
         self.fleet
     }
 
-    /// An id that no VM of the fleet has. Those of real VMs are random, so the first is nearly always free.
+    /// An id that no VM of the fleet has. UUIDs with all their bits set are of no version, so no rule about a single VM
+    /// means such a one either.
     pub(super) fn make_up_vm(&mut self) -> VmId {
         loop {
             let vm = VmId(Uuid::from_u128(self.next));
-            self.next += 1;
+            self.next -= 1;
             if !self.fleet.vms.contains_key(&vm) {
                 return vm;
             }

@@ -33,7 +33,7 @@ pub struct NewHost {
 pub struct WhatIf {
     /// Hosts that come, in this order.
     pub with: Vec<NewHost>,
-    /// Hosts that are not there. Their VMs stay counted for what holds realm-wide.
+    /// Hosts that are not there, as if they had been removed.
     pub without: BTreeSet<HostId>,
     /// What all hosts are judged by, those that come as well; none to leave each its own.
     pub cost_function: Option<Arc<CostFunction>>,

@@ -4,9 +4,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod batch;
+mod choices;
+mod constraints;
 mod decisions;
+mod demands;
 mod digest;
 mod explanations;
+mod expression;
 mod fixture;
 mod language;
 mod naive;
