@@ -12,17 +12,18 @@ mod draining;
 mod host_labels;
 mod memory;
 mod pools;
+mod quota;
 mod realm;
 mod state;
 mod storage;
 
-use reeve_common::ids::DeviceClass;
-
+use crate::device_choice::{Entry, HostDevices};
 use crate::host::HostDescription;
 use crate::reason::Reason;
 use crate::request::{Companions, Request};
 
 pub(crate) use affinity::is_binding;
+pub(crate) use quota::check as check_quota;
 
 /// How much there is of one thing on one host, and how much of it is gone. The only place that says what fits.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -53,8 +54,10 @@ pub(crate) struct Standing<'a> {
     pub(crate) cores: Amount,
     /// Its memory in MiB.
     pub(crate) memory: Amount,
-    /// Its devices of a class.
-    pub(crate) devices: &'a dyn Fn(&DeviceClass) -> Amount,
+    /// Its devices.
+    pub(crate) devices: &'a HostDevices,
+    /// The devices asked for, by the numbers of their classes, in the order in which they are served.
+    pub(crate) entries: &'a [Entry],
     /// How many of a VM's companions are on it.
     pub(crate) company_here: &'a dyn Fn(&Companions) -> u64,
     /// How many of them are on all hosts of the realm together.

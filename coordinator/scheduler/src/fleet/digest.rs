@@ -7,8 +7,7 @@ use std::mem::{Discriminant, discriminant};
 use reeve_common::ids::HostId;
 
 use super::Fleet;
-use super::companions::Circle;
-use super::realm::Realm;
+use super::realm::{Inquiry, Realm};
 use super::tournament::INFEASIBLE;
 use crate::explanation::{Explanation, ExplanationDigest, HostExplanation, HostsTold, RefusalCount};
 use crate::reason::{CostPart, Reason};
@@ -111,14 +110,17 @@ impl Fleet {
 
     fn look_through(&self, realm: &Realm, request: &Request, told: HostsTold, found: &mut Found) {
         let scores = realm.scores(request, &self.book);
-        let circle = Circle::of(request, &self.book);
+        let quota = self.check_quota(request).err();
+        let inquiry = Inquiry::new(request, &self.book, None);
         // A host that the scan left out though it has room is vetoed by its cost.
         let veto = Reason::Cost { part: CostPart::Sum, value: f64::NAN };
         for (slot, score) in scores.into_iter().enumerate() {
             let Some(host) = realm.host(slot).map(|host| host.id) else { continue };
             found.considered += 1;
-            if score == INFEASIBLE {
-                let reason = realm.check(slot, request, &circle, &self.book).err();
+            if let Some(quota) = &quota {
+                found.refused(quota, host, told.refused);
+            } else if score == INFEASIBLE {
+                let reason = realm.check(slot, &inquiry, &self.book).err();
                 found.refused(reason.as_ref().unwrap_or(&veto), host, told.refused);
             } else {
                 found.feasible(score, host, told.feasible.max(1));
