@@ -15,7 +15,7 @@ use reeve_tests::harness::waiting::poll_until;
 use reeve_tests::image::Variant;
 use reeve_tests::lab::{CoordinatorSettings, Daemon, Place, image_volume};
 
-use super::figures::{median, print};
+use super::figures::{median, print, resident_mebibytes};
 
 /// Domains that run while the agent is measured.
 const DOMAINS: usize = 50;
@@ -142,7 +142,7 @@ fn agent(lab: &TestLab) -> Result<()> {
     // A span of time is what is measured over: there is no event to wait for.
     std::thread::sleep(MEASURED_FOR);
     let used = (processor_seconds(pid)? - before) / begun.elapsed().as_secs_f64();
-    print(&format!("agent-rss/{DOMAINS}"), resident_mebibytes(pid)?, "MiB");
+    print(&format!("agent-rss/{DOMAINS}"), resident_mebibytes(&pid.to_string())?, "MiB");
     print(&format!("agent-cpu/{DOMAINS}"), used * 100.0, "percent of a core");
     Ok(())
 }
@@ -154,11 +154,4 @@ fn processor_seconds(pid: i32) -> Result<f64> {
     let ticks =
         |index: usize| -> Result<f64> { Ok(fields.split(' ').nth(index).context("no such field")?.parse()?) };
     Ok((ticks(11)? + ticks(12)?) / 100.0)
-}
-
-fn resident_mebibytes(pid: i32) -> Result<f64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).context("no VmRSS")?;
-    let kibibytes: f64 = line.split_whitespace().nth(1).context("no figure")?.parse()?;
-    Ok(kibibytes / 1024.0)
 }

@@ -1,26 +1,90 @@
 //! The benchmarks: each prints lines `bench NAME VALUE UNIT`. Figures that depend on the machine are ratios within one
-//! run where that is possible. `make bench` builds with optimisation and runs them all; a name as argument runs one.
+//! run where that is possible. `make bench` builds with optimisation and runs them all; names as arguments choose some.
 
 #![allow(clippy::print_stdout)] // the figures are the output
 
 mod figures;
-mod fleet;
 mod hosts;
+mod memory;
+mod native;
+mod placing;
+mod workload;
 
-use std::process::ExitCode;
+use anyhow::Result;
+use clap::Parser;
+use clap::builder::PossibleValuesParser;
+use placing::Wanted;
 
-fn main() -> anyhow::Result<ExitCode> {
-    let chosen: Vec<String> =
-        std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
-    let wanted =
-        |name: &str| chosen.is_empty() || chosen.iter().any(|chosen| name.starts_with(chosen.as_str()));
-    if wanted("place") {
-        for size in [5_000, 50_000, 100_000] {
-            fleet::place(size)?;
-        }
+/// What there is: the names by which figures are chosen, and what each says.
+const FIGURES: [(&str, &str); 11] = [
+    ("place/5000", "placements a second, every one of 5,000 hosts considered"),
+    ("place/50000", "the same with 50,000 hosts"),
+    ("place/100000", "the same with 100,000 hosts"),
+    ("place-ratio/100000", "place/100000 over place/5000, measured in turns"),
+    ("place-p99/100000", "99 of 100 placements take no longer, with 100,000 hosts"),
+    ("place-cold/5000", "placements a second when each request has a new shape"),
+    ("cost-vs-native", "a host scored by the language, over the same formula in Rust"),
+    ("memory/100000", "scheduler state of 100,000 hosts and 1,000,000 VMs"),
+    ("start-overhead", "from `vm start` to the domain, over virsh alone (needs root)"),
+    ("agent-rss/50", "resident memory of an agent with 50 domains (needs root)"),
+    ("agent-cpu/50", "processor time of an agent with 50 domains (needs root)"),
+];
+
+/// Measures, and prints lines `bench NAME VALUE UNIT`.
+#[derive(Debug, Parser)]
+#[command(name = "reeve-bench", after_help = after_help())]
+struct Arguments {
+    /// The figures to measure; all when none is named. A name up to its slash means all sizes.
+    #[arg(value_name = "NAME", value_parser = PossibleValuesParser::new(names()), hide_possible_values = true)]
+    names: Vec<String>,
+}
+
+fn after_help() -> String {
+    let mut text = "Figures:\n".to_owned();
+    for (name, meaning) in FIGURES {
+        text += &format!("  {name:<20} {meaning}\n");
     }
-    if wanted("agent") || wanted("start-overhead") {
+    text + "\nExamples:\n  reeve-bench place/5000 place/100000\n  reeve-bench cost-vs-native memory"
+}
+
+/// Whole names, and those without a size.
+fn names() -> Vec<&'static str> {
+    let mut names: Vec<&str> = FIGURES.iter().map(|(name, _)| *name).collect();
+    names.extend(FIGURES.iter().filter_map(|(name, _)| name.split_once('/').map(|(kind, _)| kind)));
+    names.push(memory::HERE);
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+fn main() -> Result<()> {
+    let chosen = Arguments::parse().names;
+    if chosen.iter().any(|name| name == memory::HERE) {
+        return memory::measure_here();
+    }
+    let wanted = |name: &str| {
+        let kind = name.split_once('/').map_or(name, |(kind, _)| kind);
+        chosen.is_empty() || chosen.iter().any(|chosen| chosen == name || chosen == kind)
+    };
+    // A ratio is of the first of them.
+    let sizes = [5_000, 50_000, 100_000].map(|hosts| Wanted {
+        hosts,
+        rate: wanted(&format!("place/{hosts}")),
+        ratio: hosts == 100_000 && wanted("place-ratio/100000"),
+        p99: hosts == 100_000 && wanted("place-p99/100000"),
+    });
+    placing::side_by_side(sizes)?;
+    if wanted("place-cold/5000") {
+        placing::cold(5_000)?;
+    }
+    if wanted("cost-vs-native") {
+        native::measure()?;
+    }
+    if wanted("memory/100000") {
+        memory::measure()?;
+    }
+    if ["start-overhead", "agent-rss/50", "agent-cpu/50"].into_iter().any(wanted) {
         hosts::measure()?;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }

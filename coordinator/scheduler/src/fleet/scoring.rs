@@ -13,12 +13,15 @@ use super::asked::{Asked, float};
 use super::binding::{Amounts, BoundFunction, Lanes, Shared};
 use super::classes::Asks;
 use super::columns::Columns;
+use super::demands::{Demands, GroupDemands};
 use super::function_table::{FunctionTable, Workspaces};
 use super::holding::{Book, Tenants};
 use super::interning::Number;
+use super::particulars::Particulars;
 use super::tournament::INFEASIBLE;
 use crate::constraint::Amount;
-use crate::cost::{ChoiceRule, Reading};
+use crate::cost::{ChoiceRule, Reading, When};
+use crate::host::HostDescription;
 use crate::reason::{CostPart, Reason};
 use crate::request::Request;
 
@@ -88,6 +91,10 @@ pub(super) struct Ground<'a> {
     pub(super) book: &'a Book,
     /// Whether any cost function asks whose a VM is.
     pub(super) asks_whose_it_is: bool,
+    /// What is known of the hosts; only demanding requests look at it.
+    pub(super) hosts: &'a [Option<HostDescription>],
+    /// Likewise.
+    pub(super) particulars: &'a Particulars,
 }
 
 /// Whose the VMs of a group's classes are.
@@ -119,7 +126,23 @@ impl Lanes<LANES> for RowLanes<'_> {
     }
 
     fn devices_of(&self, class: usize) -> Amounts<LANES> {
-        row_amounts(self.ground.columns.devices_of(class, self.slot), self.asks.devices_of_asked(class))
+        let Columns { host_devices, .. } = self.ground.columns;
+        let mut asked = [0.0; LANES];
+        for (lane, entries) in self.asks.devices() {
+            asked[lane] = float(host_devices[self.slot].asked_of(class, entries));
+        }
+        row_amounts(self.ground.columns.devices_of(class, self.slot), asked)
+    }
+
+    fn devices_whole(&self, class: Option<usize>, when: When) -> [f64; LANES] {
+        let devices = &self.ground.columns.host_devices[self.slot];
+        let mut whole = [float(devices.whole(class, &[])); LANES];
+        if when == When::After {
+            for (lane, entries) in self.asks.devices() {
+                whole[lane] = float(devices.whole(class, entries));
+            }
+        }
+        whole
     }
 
     fn vms(&self) -> [f64; LANES] {
@@ -170,8 +193,18 @@ impl<const W: usize> Lanes<W> for PickLanes<'_, W> {
     }
 
     fn devices_of(&self, class: usize) -> Amounts<W> {
-        let asked = self.asked.devices_of_float(class);
-        self.amounts(|slot| self.ground.columns.devices_of(class, slot), asked)
+        let Columns { host_devices, .. } = self.ground.columns;
+        let asked = |slot: usize| float(host_devices[slot].asked_of(class, &self.asked.devices));
+        let amounts = self.amounts(|slot| self.ground.columns.devices_of(class, slot), 0.0);
+        Amounts { asked: self.slots.map(asked), ..amounts }
+    }
+
+    fn devices_whole(&self, class: Option<usize>, when: When) -> [f64; W] {
+        let entries = match when {
+            When::Before => &[],
+            When::After => self.asked.devices.as_slice(),
+        };
+        self.slots.map(|slot| float(self.ground.columns.host_devices[slot].whole(class, entries)))
     }
 
     fn vms(&self) -> [f64; W] {
@@ -204,11 +237,15 @@ impl<'a> Ground<'a> {
         &self,
         asks: &Asks,
         belongings: Option<&Belongings<'_>>,
+        demands: Option<&GroupDemands<'_>>,
         slot: usize,
         workspaces: &mut Workspaces<LANES>,
     ) -> [f64; LANES] {
         let mut scores = [INFEASIBLE; LANES];
-        let fits = asks.fits(self.columns, slot);
+        let mut fits = asks.fits(self.columns, slot);
+        for (fits, demands) in fits.iter_mut().zip(demands.into_iter().flatten()) {
+            *fits = *fits && demands.as_ref().is_none_or(|demands| self.meets(slot, demands));
+        }
         let Some((number, bound)) = self.bound(slot).filter(|_| fits.contains(&true)) else { return scores };
         let lanes = RowLanes { ground: *self, slot, asks, belongings };
         let (after, before) = workspaces.get(number, bound);
@@ -228,6 +265,7 @@ impl<'a> Ground<'a> {
         &self,
         request: &Request,
         asked: &Asked,
+        demands: Option<&Demands<'_>>,
         workspaces: &mut Workspaces<LANES>,
         mut found: impl FnMut(usize, f64),
     ) {
@@ -235,7 +273,7 @@ impl<'a> Ground<'a> {
         // Hosts wait, by cost function, until there are enough to be scored at once.
         let mut waiting: Vec<(usize, Vec<usize>)> = Vec::new();
         for slot in 0..self.columns.len() {
-            if !asked.fits(self.columns, slot) {
+            if !asked.fits(self.columns, slot) || demands.is_some_and(|demands| !self.meets(slot, demands)) {
                 continue;
             }
             let number = self.columns.functions[slot];

@@ -3,9 +3,17 @@
 // The lints that keep input from ending the program do not bind tests, which end when they fail.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod choices;
+mod constraints;
 mod decisions;
+mod demands;
+mod devices;
 mod explanations;
+mod expression;
 mod fixture;
 mod language;
+mod measurements;
 mod naive;
+mod naive_devices;
+mod quotas;
 mod reservations;
