@@ -155,7 +155,7 @@ pub(crate) struct Input {
 }
 
 /// The names that are whole by themselves.
-const NAMES: [(&str, Attribute); 27] = [
+const NAMES: [(&str, Attribute); 28] = [
     ("cores.total", Attribute::Cores(Measure::Total)),
     ("cores.used", Attribute::Cores(Measure::Used)),
     ("cores.free", Attribute::Cores(Measure::Free)),
