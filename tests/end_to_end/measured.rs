@@ -65,6 +65,6 @@ fn heat(explained: &Value, host: &str) -> Result<f64> {
     let hosts = explained["hosts"].as_array().context("no hosts")?;
     let found = hosts.iter().find(|explained| explained["name"] == host || explained["host"] == host);
     let terms = found.context("the host is not explained")?["terms"].as_array().context("no terms")?;
-    let heat = terms.iter().find(|term| term["name"] == "heat").context("no heat")?;
+    let heat = terms.iter().find(|term| term["term"] == "heat").context("no heat")?;
     heat["after"].as_f64().context("heat is no number")
 }
