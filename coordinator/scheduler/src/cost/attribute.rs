@@ -16,6 +16,7 @@
 //! | `measured.cpu.load`, `measured.memory.load` | share in use, as measured |
 //! | `measured.cpu.pressure`, `measured.memory.pressure`, `measured.disk.pressure` | share of time some task waited |
 //! | `measured.network.rate`, `measured.disk.rate` | MiB per second |
+//! | `measured.vms.load` | share of all processor time that VMs of ours used |
 //! | `measured.known` | whether there is a measurement young enough; without one the others are not a number |
 //!
 //! What placing the VM changes (used, free, load, vms, same) is given as it would be *with* the VM; `before.` in front
@@ -68,6 +69,8 @@ pub(crate) enum Reading {
     NetworkRate,
     /// `disk_rate`
     DiskRate,
+    /// `vms_load`
+    VmsLoad,
 }
 
 /// Something a term can ask for. Classes and label keys are the function's own, by their number in its lists.
@@ -183,7 +186,7 @@ pub(crate) struct Input {
 }
 
 /// The names that are whole by themselves.
-const NAMES: [(&str, Attribute); 27] = [
+const NAMES: [(&str, Attribute); 28] = [
     ("cores.total", Attribute::Cores(Measure::Total)),
     ("cores.used", Attribute::Cores(Measure::Used)),
     ("cores.free", Attribute::Cores(Measure::Free)),
@@ -211,6 +214,7 @@ const NAMES: [(&str, Attribute); 27] = [
     ("measured.disk.pressure", Attribute::Measured(Reading::DiskPressure)),
     ("measured.network.rate", Attribute::Measured(Reading::NetworkRate)),
     ("measured.disk.rate", Attribute::Measured(Reading::DiskRate)),
+    ("measured.vms.load", Attribute::Measured(Reading::VmsLoad)),
 ];
 
 /// Why a name means nothing, and what to write.

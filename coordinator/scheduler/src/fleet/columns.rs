@@ -169,6 +169,7 @@ impl Columns {
             (Reading::DiskPressure, Some(known)) => known.io_pressure,
             (Reading::NetworkRate, Some(known)) => known.network_rate,
             (Reading::DiskRate, Some(known)) => known.disk_rate,
+            (Reading::VmsLoad, Some(known)) => known.vms_load,
         }
     }
 }
