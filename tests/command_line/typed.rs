@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use reeve_common::clock::{Clock, SystemClock};
-use reeve_coordinator::cli::{Surroundings, run};
+use reeve_coordinator::cli::{Surroundings, Terminal, run};
 use serde_json::Value;
 
 /// What a command answered.
@@ -68,6 +68,7 @@ pub(crate) async fn typed(words: Vec<OsString>, input: &str) -> Answer {
         out: &mut out,
         err: &mut err,
         watched: false,
+        terminal: Terminal::default(),
         now: SystemClock.now(),
     };
     let exit = run(words, surroundings).await;

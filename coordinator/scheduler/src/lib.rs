@@ -36,17 +36,23 @@
 
 mod constraint;
 mod cost;
+mod device_choice;
 mod explanation;
 mod fleet;
 mod host;
+mod quota;
 mod reason;
 mod request;
 
 pub use cost::{ChoiceRule, CostError, CostFunction, presets};
-pub use explanation::{Explanation, HostExplanation, TermExplanation};
-pub use fleet::Fleet;
+pub use explanation::{
+    AttributeValue, CostEvaluation, Explanation, ExplanationDigest, HostExplanation, HostsTold, RefusalCount,
+    TermExplanation,
+};
+pub use fleet::{AssignedDevice, BatchCost, BatchPlan, Fleet, NewHost, SIMULATED_MAX, Simulation, WhatIf};
 pub use host::{
     CpuAbilities, ForeignUse, HostDescription, HostState, HostUsage, Measured, Promised, UnknownHostState,
 };
+pub use quota::{QuotaHolder, QuotaKind, QuotaLimits, QuotaUsage, Quotas};
 pub use reason::{CostPart, Reason};
 pub use request::{Affinity, AffinityRule, Companions, CpuDemand, HostLabelRule, Request};

@@ -1,11 +1,15 @@
 //! Owns why a host cannot take a VM, in numbers: one variant for each constraint.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
-use reeve_common::ids::{DeviceClass, HostId, RealmName};
+use reeve_common::device::{DeviceSelector, Share};
+use reeve_common::ids::{HostId, RealmName};
 use reeve_common::units::{Mebibytes, Millicores};
 
 use crate::host::HostState;
+use crate::quota::{QuotaHolder, QuotaKind};
+use crate::request::{CpuDemand, HostLabelRule};
 
 /// Why a host cannot take a VM.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -15,6 +19,20 @@ pub enum Reason {
     UnknownHost {
         /// The host asked for.
         host: HostId,
+    },
+    /// The VM's owner or team would have more of the realm than it may.
+    #[error("quota of {holder}: {kind}: {} asked, {} used of {} allowed", kind.amount(*asked), kind.amount(*used), kind.amount(*allowed))]
+    Quota {
+        /// Whose limit it is.
+        holder: QuotaHolder,
+        /// What is limited, and the unit of the amounts.
+        kind: QuotaKind,
+        /// What the VM needs.
+        asked: u64,
+        /// What the holder's other VMs have together.
+        used: u64,
+        /// What they all may have.
+        allowed: u64,
     },
     /// Realms never mix.
     #[error("realm: the VM is of {asked}, the host of {host}")]
@@ -42,6 +60,56 @@ pub enum Reason {
         /// What is wrong with them.
         problem: String,
     },
+    /// The VM's processor must be able to do something, and of the host's nothing is known.
+    #[error("cpu: {asked} asked, and the host has not said what its processor can do")]
+    CpuUnknown {
+        /// What the VM needs.
+        asked: CpuDemand,
+    },
+    /// The host's processor cannot do what the VM's must.
+    #[error("cpu: {}", CannotDo(model.as_deref(), *models, missing, *features))]
+    Cpu {
+        /// The model asked for, if the host cannot give it.
+        model: Option<String>,
+        /// How many models the host can give.
+        models: usize,
+        /// The features asked for that the host's processor lacks.
+        missing: BTreeSet<String>,
+        /// How many features were asked for.
+        features: usize,
+    },
+    /// A label of the host says what the VM does not want.
+    #[error("host label {}: {}", .rule.key, Mislabelled(rule, found.as_deref()))]
+    HostLabel {
+        /// What the VM wants.
+        rule: HostLabelRule,
+        /// The value of the host's label; none when it has no such label.
+        found: Option<String>,
+    },
+    /// Some storage pools that the VM's disks are in cannot be used on the host.
+    #[error("storage: {} of {asked} pools cannot be used, {}", .problems.len(), .problems.join(", "))]
+    Pools {
+        /// In how many pools the VM's disks are.
+        asked: usize,
+        /// What is wrong, for each that cannot be used.
+        problems: Vec<String>,
+    },
+    /// The VMs it must be with are not there.
+    #[error("affinity: together with {who} asked, none is here and {elsewhere} elsewhere")]
+    Together {
+        /// Which VMs.
+        who: String,
+        /// How many of them are on other hosts of the realm.
+        elsewhere: u64,
+    },
+    /// VMs it must not be with are there.
+    #[error("anti-affinity: apart from {who} asked, {here} here")]
+    Apart {
+        /// Which VMs.
+        who: String,
+        /// How many of them are on the host.
+        here: u64,
+    },
     /// Not enough processor time is free.
     #[error("cores: {asked} asked, {free} free of {total}")]
     Cores {
@@ -62,17 +130,42 @@ pub enum Reason {
         /// What may be promised in all.
         total: Mebibytes,
     },
-    /// Not enough devices of a class are free.
-    #[error("devices: {asked} {class} asked, {free} free of {total}")]
+    /// Not enough whole devices are free.
+    #[error(
+        "devices: {asked} {selector} asked, {free} free of {total}{hint}",
+        hint = NotOfOneClass { asked: *.asked, free: *.free, free_of_one: *.free_of_one }
+    )]
     Devices {
-        /// The class.
-        class: DeviceClass,
-        /// How many the VM needs.
+        /// The classes that would do.
+        selector: DeviceSelector,
+        /// How many the VM needs, all of one class.
         asked: u32,
-        /// How many are left.
+        /// How many are wholly free in these classes.
         free: u64,
+        /// How many are wholly free in the class that has the most.
+        free_of_one: u64,
         /// How many the host has.
-        total: u32,
+        total: u64,
+    },
+    /// No device has enough left for a share.
+    #[error("devices: {asked} of one {selector} asked, at most {largest} permille of one free, of {total}")]
+    DeviceShare {
+        /// The classes that would do.
+        selector: DeviceSelector,
+        /// The share that the VM needs.
+        asked: Share,
+        /// The largest free part of one device in thousandths.
+        largest: u64,
+        /// How many devices that may be shared the host has.
+        total: u64,
+    },
+    /// The host has such devices, and VMs may not share them.
+    #[error("devices: {asked} of one {selector} asked, and those of the host may not be shared")]
+    DevicesNotDivisible {
+        /// The classes that would do.
+        selector: DeviceSelector,
+        /// The share that the VM needs.
+        asked: Share,
     },
     /// The cost of placing the VM there is not a finite number, which means "never here".
     #[error("cost: {part} is {value}, so never here", value = NotFinite(*.value))]
@@ -107,6 +200,56 @@ impl fmt::Display for CostPart {
             Self::Term(term) => write!(formatter, "the term {term}"),
             Self::TermBefore(term) => write!(formatter, "the term {term} before the VM"),
             Self::Sum => formatter.write_str("the sum of the terms"),
+        }
+    }
+}
+
+/// What is added when there would be enough, were it not for the classes.
+struct NotOfOneClass {
+    asked: u32,
+    free: u64,
+    free_of_one: u64,
+}
+
+impl fmt::Display for NotOfOneClass {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.free < u64::from(self.asked) {
+            return Ok(());
+        }
+        write!(formatter, ", at most {} of one class", self.free_of_one)
+    }
+}
+
+/// What a processor cannot do, in words: the model it cannot give, of how many it can; the features it lacks, of how many that were asked for.
+struct CannotDo<'a>(Option<&'a str>, usize, &'a BTreeSet<String>, usize);
+
+impl fmt::Display for CannotDo<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(model, models, missing, features) = self;
+        if let Some(model) = model {
+            write!(formatter, "model {model} asked, it is not among the {models} the host can give")?;
+        }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let names: Vec<&str> = missing.iter().map(String::as_str).collect();
+        let separator = if model.is_some() { "; " } else { "" };
+        write!(formatter, "{separator}{} of {features} features missing: ", names.len())?;
+        formatter.write_str(&names.join(", "))
+    }
+}
+
+/// What a label was to be and what it is, in words.
+struct Mislabelled<'a>(&'a HostLabelRule, Option<&'a str>);
+
+impl fmt::Display for Mislabelled<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let values: Vec<&str> = self.0.values.iter().map(String::as_str).collect();
+        let values = values.join(" or ");
+        let wish = if self.0.wanted { "asked" } else { "not wanted" };
+        match self.1 {
+            Some(found) => write!(formatter, "{values} {wish}, the host has {found}"),
+            None => write!(formatter, "{values} {wish}, the host has none"),
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Must not: know images, drives or how a VM is started.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use reeve_common::device::{DeviceAmount, DeviceSelector};
 use reeve_common::hardware_profile::HugePageSize;
@@ -92,8 +93,20 @@ impl CpuDemand {
     }
 }
 
+impl fmt::Display for CpuDemand {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let features: Vec<&str> = self.features.iter().map(String::as_str).collect();
+        match (&self.model, features.as_slice()) {
+            (None, []) => formatter.write_str("nothing"),
+            (Some(model), []) => write!(formatter, "model {model}"),
+            (None, features) => write!(formatter, "{}", features.join(", ")),
+            (Some(model), features) => write!(formatter, "model {model} with {}", features.join(", ")),
+        }
+    }
+}
+
 /// A label of the host must have one of these values, or none of them.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct HostLabelRule {
     /// The label's key.

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   arguments/ ─▶ action/ ─▶ client/ ─▶ UNIX socket
-//!                   │  └── definition/  (files given to `create -f`)
+//!                   │  ├── definition/  (files given to `create -f`)
+//!                   │  └── replay       (traces, replayed in this process)
 //!                   └────▶ show/ ─▶ screen ─▶ standard output
 //! ```
 //!
@@ -17,10 +18,14 @@ mod definition;
 mod exit;
 mod failure;
 mod moments;
+// Drawn by `cost plot` and `replay`.
+#[allow(dead_code, unused_imports)] // until the commands that draw are there
+mod plot;
 mod progress;
 mod screen;
 mod selector;
 mod show;
+mod terminal;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Read, Write};
@@ -38,6 +43,7 @@ pub use self::failure::Failure;
 use self::progress::Style;
 use self::screen::Screen;
 pub use self::selector::VmSelector;
+pub use self::terminal::{Characters, Terminal};
 
 /// Where a command reads and writes, and when it is.
 pub struct Surroundings<'a> {
@@ -49,6 +55,8 @@ pub struct Surroundings<'a> {
     pub err: &'a mut dyn Write,
     /// Somebody watches standard error.
     pub watched: bool,
+    /// What standard output can show.
+    pub terminal: Terminal,
     /// The moment that distances are told from.
     pub now: Timestamp,
 }
@@ -66,14 +74,20 @@ pub fn main() -> ExitCode {
             return ExitCode::from(Exit::Failed.code());
         }
     };
-    let surroundings =
-        Surroundings { input: &mut input, out: &mut out, err: &mut err, watched, now: SystemClock.now() };
+    let surroundings = Surroundings {
+        input: &mut input,
+        out: &mut out,
+        err: &mut err,
+        watched,
+        terminal: Terminal::of_this_process(),
+        now: SystemClock.now(),
+    };
     ExitCode::from(runtime.block_on(run(std::env::args_os(), surroundings)).code())
 }
 
 /// Runs one command line, the program's name first.
 pub async fn run(arguments: impl IntoIterator<Item = OsString>, surroundings: Surroundings<'_>) -> Exit {
-    let Surroundings { input, out, err, watched, now } = surroundings;
+    let Surroundings { input, out, err, watched, terminal, now } = surroundings;
     let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
         Err(error) => return answer_without_command(&error, out, err, watched),
@@ -85,7 +99,7 @@ pub async fn run(arguments: impl IntoIterator<Item = OsString>, surroundings: Su
         (false, true) => Style::Spinner,
         (false, false) => Style::Lines,
     };
-    let mut run = Run { client: Client::new(global.socket), screen, progress, input, out, err };
+    let mut run = Run { client: Client::new(global.socket), screen, progress, terminal, input, out, err };
     match Box::pin(run.carry_out(arguments.command)).await {
         Ok(exit) => exit,
         Err(failure) => {

@@ -3,20 +3,27 @@
 //!
 //! Must not: know how the fleet keeps its numbers, or what a place costs.
 
+mod affinity;
 mod connection;
 mod cores;
+mod cpu;
 mod devices;
 mod draining;
+mod host_labels;
 mod memory;
+mod pools;
+mod quota;
 mod realm;
 mod state;
 mod storage;
 
-use reeve_common::ids::DeviceClass;
-
+use crate::device_choice::{Entry, HostDevices};
 use crate::host::HostDescription;
 use crate::reason::Reason;
-use crate::request::Request;
+use crate::request::{Companions, Request};
+
+pub(crate) use affinity::is_binding;
+pub(crate) use quota::check as check_quota;
 
 /// How much there is of one thing on one host, and how much of it is gone. The only place that says what fits.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -47,15 +54,38 @@ pub(crate) struct Standing<'a> {
     pub(crate) cores: Amount,
     /// Its memory in MiB.
     pub(crate) memory: Amount,
-    /// Its devices of a class.
-    pub(crate) devices: &'a dyn Fn(&DeviceClass) -> Amount,
+    /// Its devices.
+    pub(crate) devices: &'a HostDevices,
+    /// The devices asked for, by the numbers of their classes, in the order in which they are served.
+    pub(crate) entries: &'a [Entry],
+    /// How many of a VM's companions are on it.
+    pub(crate) company_here: &'a dyn Fn(&Companions) -> u64,
+    /// How many of them are on all hosts of the realm together.
+    pub(crate) company_in_realm: &'a dyn Fn(&Companions) -> u64,
 }
 
 /// One constraint.
 type Constraint = fn(&Standing<'_>, &Request) -> Result<(), Reason>;
 
+/// A constraint that ordinary requests do not have. It is asked for whole fleets, so the answer comes without words.
+struct Demand {
+    /// Whether it holds.
+    is_met: fn(&Standing<'_>, &Request) -> bool,
+    /// Why it does not.
+    reason: fn(&Standing<'_>, &Request) -> Reason,
+}
+
+impl Demand {
+    fn check(&self, standing: &Standing<'_>, request: &Request) -> Result<(), Reason> {
+        if (self.is_met)(standing, request) { Ok(()) } else { Err((self.reason)(standing, request)) }
+    }
+}
+
 /// Those that do not depend on the request, within a realm: a host fails them for every VM.
 const OF_HOST: [Constraint; 4] = [state::check, draining::check, connection::check, storage::check];
+
+/// Those about what the host is and whom it has.
+const OF_DEMANDS: [Demand; 4] = [cpu::DEMAND, host_labels::DEMAND, pools::DEMAND, affinity::DEMAND];
 
 /// Those about how much is left.
 const OF_CAPACITY: [Constraint; 3] = [cores::check, memory::check, devices::check];
@@ -63,7 +93,19 @@ const OF_CAPACITY: [Constraint; 3] = [cores::check, memory::check, devices::chec
 /// Whether the host can take the VM, as far as cost has no say.
 pub(crate) fn check(standing: &Standing<'_>, request: &Request) -> Result<(), Reason> {
     realm::check(standing, request)?;
-    OF_HOST.iter().chain(&OF_CAPACITY).try_for_each(|constraint| constraint(standing, request))
+    OF_HOST.iter().try_for_each(|constraint| constraint(standing, request))?;
+    OF_DEMANDS.iter().try_for_each(|demand| demand.check(standing, request))?;
+    OF_CAPACITY.iter().try_for_each(|constraint| constraint(standing, request))
+}
+
+/// Whether the host meets what the VM demands besides amounts.
+pub(crate) fn meets_demands(standing: &Standing<'_>, request: &Request) -> bool {
+    OF_DEMANDS.iter().all(|demand| (demand.is_met)(standing, request))
+}
+
+/// Whether the VM demands anything besides amounts and usable pools.
+pub(crate) fn is_demanding(request: &Request) -> bool {
+    !request.cpu.is_nothing() || !request.host_labels.is_empty() || !request.affinity.is_empty()
 }
 
 /// Whether the host can take any VM of its realm at all.

@@ -12,13 +12,16 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::hint::black_box;
 
-use reeve_common::ids::DeviceClass;
+use reeve_common::device::{DeviceAmount, DeviceSelector};
 
 use super::asked::Asked;
 use super::columns::Columns;
+use super::demands::{DemandKey, Demands};
 use super::function_table::{SharedUse, Workspaces};
+use super::particulars::Particulars;
 use super::scoring::{Belonging, Ground, LANES};
 use super::tournament::{Scores, Tournament, bytes_per_host};
+use crate::device_choice::Entry;
 use crate::request::Request;
 
 /// How much memory the kept scores of one realm may take: 240 classes at 100,000 hosts, 4,800 at 5,000.
@@ -35,24 +38,31 @@ const CHANGES_AT_ONCE: usize = 32;
 pub(super) struct ClassKey {
     cores: u64,
     memory: u64,
-    devices: Vec<(DeviceClass, u32)>,
+    devices: Vec<(DeviceSelector, DeviceAmount)>,
     owner: Option<String>,
     team: Option<String>,
     labels: Vec<(String, String)>,
+    demands: Option<Box<DemandKey>>,
 }
 
 impl ClassKey {
     /// The class of `request`, where the cost functions ask about what `uses` says.
-    pub(super) fn of(request: &Request, uses: &SharedUse) -> Self {
+    pub(super) fn of(request: &Request, uses: &SharedUse, particulars: &Particulars) -> Self {
         let label = |key: &String| request.labels.get(key).map(|value| (key.clone(), value.clone()));
         Self {
             cores: request.cores.0,
             memory: request.memory.0,
-            devices: super::holding::whole_devices(request).collect(),
+            devices: super::holding::devices_of(request),
             owner: uses.owner.then(|| request.owner.clone()),
             team: uses.team.then(|| request.team.clone()),
             labels: uses.label_keys.iter().filter_map(label).collect(),
+            demands: DemandKey::of(request, particulars),
         }
+    }
+
+    /// Whether hosts must be asked for more than amounts.
+    const fn is_demanding(&self) -> bool {
+        self.demands.is_some()
     }
 }
 
@@ -63,6 +73,13 @@ struct Class {
     /// A request of it; any other would do as well.
     request: Request,
     last_used: u64,
+}
+
+impl Class {
+    /// What its requests demand; none for ordinary ones.
+    fn demands(&self, ground: &Ground<'_>) -> Option<Demands<'_>> {
+        self.key.is_demanding().then(|| ground.demands(&self.request))
+    }
 }
 
 /// Sixteen classes side by side.
@@ -80,12 +97,13 @@ struct Group {
 pub(super) struct Asks {
     cores: [u64; LANES],
     memory: [u64; LANES],
-    devices: Vec<(usize, [u64; LANES])>,
+    /// Devices, for the lanes that ask for some.
+    devices: Vec<(usize, Vec<Entry>)>,
     /// Millicores asked, as floats.
     pub(super) cores_asked: [f64; LANES],
     /// MiB asked.
     pub(super) memory_asked: [f64; LANES],
-    /// Devices asked.
+    /// Thousandths of devices asked.
     pub(super) devices_asked: [f64; LANES],
 }
 
@@ -127,44 +145,32 @@ impl Asks {
         for ((fits, asked_cores), asked_memory) in fits.iter_mut().zip(self.cores).zip(self.memory) {
             *fits &= cores.fits(asked_cores) & memory.fits(asked_memory);
         }
-        for (class, asked) in &self.devices {
-            let amount = columns.devices_of(*class, slot);
-            for (fits, asked) in fits.iter_mut().zip(asked) {
-                *fits &= amount.fits(*asked);
-            }
+        for (lane, entries) in &self.devices {
+            fits[*lane] = fits[*lane] && columns.host_devices[slot].can_serve(entries);
         }
         fits
     }
 
-    /// Devices of one class asked, as floats.
-    pub(super) fn devices_of_asked(&self, class: usize) -> [f64; LANES] {
-        let asked = self.devices.iter().find(|(number, _)| *number == class);
-        asked.map_or([0.0; LANES], |(_, asked)| asked.map(super::asked::float))
+    /// The devices that lanes ask for, in the order in which they are served; lanes that ask for none are left out.
+    pub(super) fn devices(&self) -> impl Iterator<Item = (usize, &[Entry])> {
+        self.devices.iter().map(|(lane, entries)| (*lane, entries.as_slice()))
     }
 
     fn set(&mut self, lane: usize, asked: &Asked) {
-        let is_possible = !asked.is_impossible;
-        self.cores[lane] = if is_possible { asked.cores } else { NEVER };
+        self.cores[lane] = asked.cores;
         self.memory[lane] = asked.memory;
         self.cores_asked[lane] = asked.cores_float();
         self.memory_asked[lane] = asked.memory_float();
         self.devices_asked[lane] = asked.devices_float();
-        for (_, counts) in &mut self.devices {
-            counts[lane] = 0;
-        }
-        for (number, count) in &asked.devices {
-            let known = self.devices.iter().position(|(known, _)| known == number);
-            let place = known.unwrap_or_else(|| {
-                self.devices.push((*number, [0; LANES]));
-                self.devices.len() - 1
-            });
-            self.devices[place].1[lane] = *count;
+        self.devices.retain(|(known, _)| *known != lane);
+        if !asked.devices.is_empty() {
+            self.devices.push((lane, asked.devices.clone()));
         }
     }
 }
 
 /// Which hosts changed, in order; numbered from the beginning of time.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct ChangeLog {
     slots: Vec<usize>,
     first: u64,
@@ -210,6 +216,13 @@ pub(super) struct ClassCache {
     changed: Vec<usize>,
 }
 
+impl Clone for ClassCache {
+    /// As large, and empty: scores are made again when they are asked for, and a copy is seldom asked for all.
+    fn clone(&self) -> Self {
+        Self::new(self.scores_bytes_max)
+    }
+}
+
 impl ClassCache {
     /// Without classes. One group is kept however little memory there may be.
     pub(super) fn new(scores_bytes_max: usize) -> Self {
@@ -253,7 +266,8 @@ impl ClassCache {
             return self.groups.get_mut(group)?.tournament.winner(lane);
         }
         let mut best: Option<(f64, usize)> = None;
-        ground.scan(request, asked, &mut self.workspaces, |slot, score| {
+        let demands = key.is_demanding().then(|| ground.demands(request));
+        ground.scan(request, asked, demands.as_ref(), &mut self.workspaces, |slot, score| {
             if best.is_none_or(|(lowest, first)| score < lowest || (score == lowest && slot < first)) {
                 best = Some((score, slot));
             }
@@ -291,7 +305,11 @@ impl ClassCache {
                 .each_ref()
                 .map(|class| class.as_ref().map(|class| Belonging::of(&class.request, ground.book)))
         });
-        let mut row = |slot| Scores(ground.row(asks, belongings.as_ref(), slot, workspaces));
+        let is_demanding = classes.iter().flatten().any(|class| class.key.is_demanding());
+        let demands = is_demanding
+            .then(|| classes.each_ref().map(|class| class.as_ref().and_then(|class| class.demands(ground))));
+        let mut row =
+            |slot| Scores(ground.row(asks, belongings.as_ref(), demands.as_ref(), slot, workspaces));
         let slot_count = ground.columns.len();
         if let Some(changes) = changes {
             *round += 1;
@@ -336,8 +354,10 @@ impl ClassCache {
             group.tournament.put_lane(slot, lane, super::tournament::INFEASIBLE);
         }
         let tournament = &mut group.tournament;
-        ground
-            .scan(request, asked, &mut self.workspaces, |slot, score| tournament.put_lane(slot, lane, score));
+        let demands = key.is_demanding().then(|| ground.demands(request));
+        ground.scan(request, asked, demands.as_ref(), &mut self.workspaces, |slot, score| {
+            tournament.put_lane(slot, lane, score);
+        });
         tournament.rebuild();
         self.places.insert(key, (number, lane));
         (number, lane)

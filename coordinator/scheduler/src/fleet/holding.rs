@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use reeve_common::device::DeviceAmount;
-use reeve_common::ids::{DeviceClass, VmId};
+use reeve_common::device::{DeviceAmount, DeviceSelector};
+use reeve_common::ids::VmId;
 
+use super::assignment::Assignment;
+use super::id_hash::IdMap;
 use super::interning::{Interner, Number};
+use crate::device_choice;
 use crate::request::Request;
 
 /// The largest amount of one thing that is counted: 2^40 MiB are an exbibyte, 2^40 millicores a billion cores. What is
@@ -15,34 +18,32 @@ pub(super) const AMOUNT_MAX: u64 = 1 << 40;
 /// What a VM takes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Shape {
+    /// The number of the VM's realm, whose quotas it counts for.
+    pub(super) realm: u32,
     /// Millicores.
     pub(super) cores: u64,
     /// MiB.
     pub(super) memory: u64,
-    /// Devices, none of them zero.
-    pub(super) devices: Vec<(DeviceClass, u32)>,
+    /// Devices, none of them zero, in the order in which they are served.
+    pub(super) devices: Vec<(DeviceSelector, DeviceAmount)>,
 }
 
 impl Shape {
-    /// What `request` asks for.
-    pub(super) fn of(request: &Request) -> Self {
+    /// What `request` of the realm with this number asks for.
+    pub(super) fn of(request: &Request, realm: u32) -> Self {
         Self {
+            realm,
             cores: request.cores.0.min(AMOUNT_MAX),
             memory: request.memory.0.min(AMOUNT_MAX),
-            devices: whole_devices(request).collect(),
+            devices: devices_of(request),
         }
     }
 }
 
-/// The whole devices of single classes that are asked for.
-pub(crate) fn whole_devices(request: &Request) -> impl Iterator<Item = (DeviceClass, u32)> {
-    request.devices.iter().filter_map(|(selector, amount)| {
-        let class = selector.alternatives().first()?;
-        match amount {
-            DeviceAmount::Whole(count) if *count > 0 => Some((class.clone(), *count)),
-            _ => None,
-        }
-    })
+/// The devices that `request` asks for, in the order in which they are served.
+pub(super) fn devices_of(request: &Request) -> Vec<(DeviceSelector, DeviceAmount)> {
+    let entries = device_choice::in_order(request).into_iter();
+    entries.map(|(selector, amount)| (selector.clone(), amount)).collect()
 }
 
 /// What a VM takes and whose it is, by number.
@@ -59,7 +60,7 @@ pub(super) struct Holding {
 }
 
 /// The values behind holdings.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Book {
     /// Amounts.
     pub(super) shapes: Interner<Shape>,
@@ -67,31 +68,44 @@ pub(super) struct Book {
     pub(super) words: Interner<String>,
     /// Labels, all of a VM together.
     pub(super) labels: Interner<BTreeMap<String, String>>,
+    /// Which devices the VMs got that asked for some.
+    pub(super) assignments: IdMap<VmId, Assignment>,
 }
 
 impl Book {
-    /// Enters what `request` takes.
-    pub(super) fn enter(&mut self, request: &Request) -> Holding {
+    /// Enters what `request` of the realm with this number takes.
+    pub(super) fn enter(&mut self, request: &Request, realm: u32) -> Holding {
         Holding {
-            shape: self.shapes.acquire(&Shape::of(request)),
+            shape: self.shapes.acquire(&Shape::of(request, realm)),
             owner: self.words.acquire(&request.owner),
             team: self.words.acquire(&request.team),
             labels: self.labels.acquire(&request.labels),
         }
     }
 
-    /// Whether a holding is what `request` takes.
-    pub(super) fn is_of(&self, holding: Holding, request: &Request) -> bool {
-        self.shapes.get(holding.shape) == Some(&Shape::of(request))
+    /// Whether a holding is what `request` of the realm with this number takes.
+    pub(super) fn is_of(&self, holding: Holding, request: &Request, realm: u32) -> bool {
+        self.shapes.get(holding.shape) == Some(&Shape::of(request, realm))
             && self.words.get(holding.owner) == Some(&request.owner)
             && self.words.get(holding.team) == Some(&request.team)
             && self.labels.get(holding.labels) == Some(&request.labels)
     }
 
+    /// Whether a VM that is to take what `request` asks for keeps the devices that it has: it asks for the same, and has
+    /// all of them.
+    pub(super) fn keeps_devices(&self, vm: VmId, holding: Holding, request: &Request) -> bool {
+        let shape = self.shapes.get(holding.shape);
+        let is_same = shape.is_some_and(|shape| shape.devices == devices_of(request));
+        is_same && self.assignments.get(&vm).is_some_and(Assignment::is_whole)
+    }
+
     /// Whether nothing is held.
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
-        self.shapes.is_empty() && self.words.is_empty() && self.labels.is_empty()
+        self.shapes.is_empty()
+            && self.words.is_empty()
+            && self.labels.is_empty()
+            && self.assignments.is_empty()
     }
 
     /// Takes a holding out again.
@@ -104,7 +118,7 @@ impl Book {
 }
 
 /// The VMs of one host, by id.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Tenants {
     vms: Vec<(VmId, Holding)>,
 }
@@ -125,6 +139,11 @@ impl Tenants {
         }
     }
 
+    /// Whether a VM is among them.
+    pub(super) fn contains(&self, vm: VmId) -> bool {
+        self.vms.binary_search_by_key(&vm, |(id, _)| *id).is_ok()
+    }
+
     /// How many there are.
     pub(super) fn len(&self) -> usize {
         self.vms.len()
@@ -133,6 +152,11 @@ impl Tenants {
     /// Their ids, in order.
     pub(super) fn ids(&self) -> impl Iterator<Item = VmId> {
         self.vms.iter().map(|(vm, _)| *vm)
+    }
+
+    /// Who holds what, by id.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (VmId, Holding)> {
+        self.vms.iter().copied()
     }
 
     /// What they hold.
@@ -158,12 +182,12 @@ mod tests {
             ..Request::new(RealmName::new("r").unwrap(), Millicores(1), Mebibytes(2))
         };
         let mut book = Book::default();
-        let holding = book.enter(&request);
-        assert_eq!(book.enter(&request), holding);
-        assert!(book.is_of(holding, &request));
-        assert!(!book.is_of(holding, &Request { owner: "bob".to_owned(), ..request.clone() }));
+        let holding = book.enter(&request, 0);
+        assert_eq!(book.enter(&request, 0), holding);
+        assert!(book.is_of(holding, &request, 0));
+        assert!(!book.is_of(holding, &Request { owner: "bob".to_owned(), ..request.clone() }, 0));
         book.strike(holding);
-        assert!(book.is_of(holding, &request), "it is still held once");
+        assert!(book.is_of(holding, &request, 0), "it is still held once");
         book.strike(holding);
         assert_eq!(book.shapes.get(holding.shape), None);
         assert_eq!(book.words.get(holding.owner), None);

@@ -6,6 +6,7 @@
 //!     │        ├────▶ binding     a cost function over the columns     ┐
 //!     │        ├────▶ scoring     requests x hosts ─▶ scores           │ what is fast
 //!     │        └────▶ classes ─▶ tournament   kept scores, the lowest  ┘
+//!     │        └────▶ demands     what few requests ask besides amounts, host by host; companions, particulars
 //!     └─ where each host and each VM is
 //! ```
 //!
@@ -13,18 +14,31 @@
 //! same host.
 
 mod asked;
+mod assignment;
+mod batch;
 mod binding;
 mod classes;
 mod columns;
+mod companions;
+mod demands;
+mod device_table;
+mod digest;
+mod evaluation;
 mod function_table;
 mod holding;
 mod id_hash;
 mod interning;
+mod measurements;
+mod particulars;
+mod quota_ledger;
 mod realm;
 mod scoring;
+mod simulation;
 mod tournament;
+mod trial;
+mod what_if;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use reeve_common::ids::{HostId, RealmName, VmId};
 
@@ -34,15 +48,22 @@ use crate::host::{HostDescription, HostUsage, Measured};
 use crate::reason::Reason;
 use crate::request::Request;
 
+pub use assignment::AssignedDevice;
+use assignment::Assignment;
+pub use batch::{BatchCost, BatchPlan};
+pub use simulation::{SIMULATED_MAX, Simulation};
+pub use what_if::{NewHost, WhatIf};
+
 use classes::SCORES_BYTES_MAX;
 use function_table::Workspaces;
-pub(crate) use holding::whole_devices;
-use holding::{Book, Holding, Tenants};
+use holding::{Book, Holding, Shape, Tenants};
 use id_hash::IdMap;
-use realm::Realm;
+use measurements::Measurements;
+use quota_ledger::{QuotaLedger, shape_realm};
+use realm::{Inquiry, Realm};
 
-/// The hosts and what of them is promised.
-#[derive(Debug)]
+/// The hosts and what of them is promised. A copy begins without kept scores: it is for asking what would be.
+#[derive(Debug, Clone)]
 pub struct Fleet {
     scores_bytes_max: usize,
     realms: Vec<Realm>,
@@ -54,6 +75,9 @@ pub struct Fleet {
     book: Book,
     /// Room to work costs out in, for each realm.
     workspaces: Vec<Workspaces<1>>,
+    /// By the number of the realm; none for those without quotas.
+    ledgers: BTreeMap<u32, QuotaLedger>,
+    measurements: Measurements,
 }
 
 /// Where a host is kept.
@@ -89,6 +113,8 @@ impl Fleet {
             parked: IdMap::default(),
             book: Book::default(),
             workspaces: Vec::new(),
+            ledgers: BTreeMap::new(),
+            measurements: Measurements::default(),
         }
     }
 
@@ -98,15 +124,15 @@ impl Fleet {
         let realm = self.realm_number(&host.realm);
         let (tenants, measured) = match self.places.get(&id).copied() {
             Some(place) if place.realm == realm => {
-                return self.realms[realm].replace(place.slot, host, &self.book);
+                return self.realms[realm].replace(place.slot, host, &mut self.book);
             }
             Some(place) => {
                 let measured = self.realms[place.realm].measured(place.slot);
-                (self.realms[place.realm].remove(place.slot), measured)
+                (self.realms[place.realm].remove(place.slot, &self.book), measured)
             }
             None => (self.parked.remove(&id).unwrap_or_default(), None),
         };
-        let slot = self.realms[realm].insert(host, tenants, &self.book);
+        let slot = self.realms[realm].insert(host, tenants, &mut self.book);
         self.realms[realm].set_measured(slot, measured, &self.book);
         self.places.insert(id, Place { realm, slot });
     }
@@ -136,16 +162,11 @@ impl Fleet {
     /// Forgets a host. VMs placed there stay so until they are released, and count again should it come back.
     pub fn remove_host(&mut self, host: HostId) {
         let Some(place) = self.places.remove(&host) else { return };
-        let tenants = self.realms[place.realm].remove(place.slot);
+        let measured = self.realms[place.realm].measured(place.slot);
+        self.measurements.replace(host, measured.map(|measured| measured.at), None);
+        let tenants = self.realms[place.realm].remove(place.slot, &self.book);
         if tenants.len() > 0 {
             self.parked.insert(host, tenants);
-        }
-    }
-
-    /// Replaces what was measured on a host; none when the last measurement is too old to be believed.
-    pub fn set_measured(&mut self, host: HostId, measured: Option<Measured>) {
-        if let Some(place) = self.places.get(&host) {
-            self.realms[place.realm].set_measured(place.slot, measured, &self.book);
         }
     }
 
@@ -174,12 +195,14 @@ impl Fleet {
     /// The first reason why it cannot.
     pub fn fits(&self, host: HostId, request: &Request) -> Result<(), Reason> {
         let (realm, slot) = self.find(host).ok_or(Reason::UnknownHost { host })?;
+        self.check_quota(request)?;
         realm.fits(slot, request, &self.book, &mut Workspaces::default())
     }
 
     /// [`Fleet::fits`] with room at hand to work the cost out in.
     fn fits_quickly(&mut self, host: HostId, request: &Request) -> Result<(), Reason> {
         let place = self.places.get(&host).ok_or(Reason::UnknownHost { host })?;
+        self.check_quota(request)?;
         self.realms[place.realm].fits(place.slot, request, &self.book, &mut self.workspaces[place.realm])
     }
 
@@ -197,12 +220,16 @@ impl Fleet {
         if held != host {
             return Err(Reason::PlacedElsewhere { host: held });
         }
-        if self.book.is_of(holding, request) {
+        let realm = self.realm_number(&request.realm);
+        if self.book.is_of(holding, request, shape_realm(realm)) {
             return Ok(());
         }
         self.dismiss(vm, host);
         let result = self.fits_quickly(host, request);
         if result.is_ok() {
+            if !self.book.keeps_devices(vm, holding, request) {
+                self.book.assignments.remove(&vm);
+            }
             self.book.strike(holding);
             self.admit(vm, host, request);
         } else {
@@ -213,8 +240,29 @@ impl Fleet {
 
     /// Counts a VM that is on the host already, whether it fits or not. A VM counted elsewhere moves.
     pub fn restore(&mut self, vm: VmId, host: HostId, request: &Request) {
+        self.restore_with(vm, host, request, &[]);
+    }
+
+    /// The same for a VM that is known to have these devices, as [`Fleet::assignment`] told. What it asks for beyond them,
+    /// and what another VM has, is chosen anew.
+    pub fn restore_with(&mut self, vm: VmId, host: HostId, request: &Request, devices: &[AssignedDevice]) {
         self.release(vm);
+        if !devices.is_empty() {
+            let realm = shape_realm(self.realm_number(&request.realm));
+            let told = Assignment::told(&Shape::of(request, realm), devices);
+            self.book.assignments.insert(vm, told);
+        }
         self.admit(vm, host, request);
+    }
+
+    /// Which devices a VM has. Fewer than it asked for where the host has none left for it, or is not there.
+    #[must_use]
+    pub fn assignment(&self, vm: VmId) -> Vec<AssignedDevice> {
+        let found = self.vms.get(&vm).and_then(|(_, holding)| {
+            let shape = self.book.shapes.get(holding.shape)?;
+            Some(self.book.assignments.get(&vm)?.devices(shape))
+        });
+        found.unwrap_or_default()
     }
 
     /// Gives back what was promised to the VM, and says where it was.
@@ -222,24 +270,28 @@ impl Fleet {
         let (host, holding) = self.vms.get(&vm).copied()?;
         self.dismiss(vm, host);
         self.book.strike(holding);
+        self.book.assignments.remove(&vm);
         Some(host)
     }
 
     fn admit(&mut self, vm: VmId, host: HostId, request: &Request) {
-        let holding = self.book.enter(request);
+        let realm = self.realm_number(&request.realm);
+        let holding = self.book.enter(request, shape_realm(realm));
         self.count(vm, host, holding);
     }
 
     fn count(&mut self, vm: VmId, host: HostId, holding: Holding) {
         self.vms.insert(vm, (host, holding));
+        self.in_ledger(holding, QuotaLedger::admit);
         match self.places.get(&host) {
-            Some(place) => self.realms[place.realm].admit(place.slot, vm, holding, &self.book),
+            Some(place) => self.realms[place.realm].admit(place.slot, vm, holding, &mut self.book),
             None => self.parked.entry(host).or_default().insert(vm, holding),
         }
     }
 
     fn dismiss(&mut self, vm: VmId, host: HostId) {
         let Some((_, holding)) = self.vms.remove(&vm) else { return };
+        self.in_ledger(holding, QuotaLedger::dismiss);
         if let Some(place) = self.places.get(&host) {
             self.realms[place.realm].dismiss(place.slot, vm, holding, &self.book);
         } else if let Some(tenants) = self.parked.get_mut(&host) {
@@ -259,6 +311,7 @@ impl Fleet {
     /// The host with the lowest score, the lowest id among equals. Nothing is reserved.
     #[must_use]
     pub fn decide(&mut self, request: &Request) -> Option<HostId> {
+        self.check_quota(request).ok()?;
         let number = *self.realm_numbers.get(&request.realm)?;
         let realm = &mut self.realms[number];
         if realm.settle() {
@@ -273,13 +326,17 @@ impl Fleet {
     pub fn explain(&self, request: &Request) -> Explanation {
         let mut workspaces: Vec<Workspaces<1>> = Vec::new();
         workspaces.resize_with(self.realms.len(), Workspaces::default);
+        let quota = self.check_quota(request).err();
+        let inquiries: Vec<Inquiry<'_>> =
+            self.realms.iter().map(|_| Inquiry::new(request, &self.book, quota.clone())).collect();
         let hosts: Vec<HostExplanation> = self
             .host_ids()
             .iter()
             .filter_map(|host| {
                 let place = self.places.get(host)?;
                 let workspaces = workspaces.get_mut(place.realm)?;
-                self.realms[place.realm].explain(place.slot, request, &self.book, workspaces)
+                let inquiry = inquiries.get(place.realm)?;
+                self.realms[place.realm].explain(place.slot, inquiry, &self.book, workspaces)
             })
             .map(|(explanation, _)| explanation)
             .collect();
@@ -292,6 +349,30 @@ impl Fleet {
         }
         let rule = best.or(hosts.first()).map_or(ChoiceRule::default(), |host| host.rule);
         Explanation { request: request.clone(), chosen: best.map(|host| host.host), rule, hosts }
+    }
+
+    /// [`Fleet::explain`] for one host alone; none when the fleet has no such host.
+    #[must_use]
+    pub fn explain_host(&self, host: HostId, request: &Request) -> Option<HostExplanation> {
+        let (realm, slot) = self.find(host)?;
+        let inquiry = Inquiry::new(request, &self.book, self.check_quota(request).err());
+        let explained = realm.explain(slot, &inquiry, &self.book, &mut Workspaces::default());
+        explained.map(|(explanation, _)| explanation)
+    }
+
+    /// What `ask` finds as if the VM were nowhere. Afterwards it is where it was.
+    pub fn without<T>(&mut self, vm: VmId, ask: impl FnOnce(&Self) -> T) -> T {
+        let Some((host, holding)) = self.vms.get(&vm).copied() else { return ask(self) };
+        self.dismiss(vm, host);
+        let answer = ask(self);
+        self.count(vm, host, holding);
+        answer
+    }
+
+    /// By how much the VM would make the cost of the host rise, whether it fits or not.
+    fn rise(&mut self, host: HostId, request: &Request) -> f64 {
+        let Some(place) = self.places.get(&host) else { return 0.0 };
+        self.realms[place.realm].rise(place.slot, request, &self.book, &mut self.workspaces[place.realm])
     }
 
     /// What of a host is promised.

@@ -1,16 +1,25 @@
 //! Owns the hosts of one realm: their columns, their VMs, and the choice among them. Realms never mix, so nothing here
 //! ever looks beyond its own.
 
+use reeve_common::clock::Timestamp;
+use reeve_common::hardware_profile::Capacity;
 use reeve_common::ids::{DeviceClass, HostId, RealmName, VmId};
 use reeve_common::units::{Mebibytes, Millicores};
 
 use super::asked::Asked;
 use super::classes::{ChangeLog, ClassCache, ClassKey};
 use super::columns::{Columns, Row};
+use super::companions::{Census, Circle, Residents};
+use super::demands;
+use super::device_table::DeviceTable;
 use super::function_table::{FunctionTable, SharedUse, Workspaces};
 use super::holding::{AMOUNT_MAX, Book, Holding, Shape, Tenants};
+use super::particulars::Particulars;
 use super::scoring::Ground;
+use super::tournament::INFEASIBLE;
 use crate::constraint::{self, Amount, Standing};
+use crate::cost::CostFunction;
+use crate::device_choice::HostDevices;
 use crate::explanation::{HostExplanation, TermExplanation};
 use crate::host::{HostDescription, HostUsage, Measured, Promised};
 use crate::reason::Reason;
@@ -21,7 +30,7 @@ const VACANT_MAX: usize = 64;
 
 /// The hosts of one realm, by slot: in the order of their ids, as far as they came in that order. A slot is vacant after
 /// its host was removed, and stays so until [`Realm::settle`].
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Realm {
     name: Option<RealmName>,
     columns: Columns,
@@ -29,12 +38,30 @@ pub(super) struct Realm {
     tenants: Vec<Tenants>,
     vacant: usize,
     is_out_of_order: bool,
-    device_classes: Vec<DeviceClass>,
+    device_table: DeviceTable,
     functions: FunctionTable,
     shared_use: SharedUse,
     log: ChangeLog,
     cache: ClassCache,
     workspaces: Workspaces<1>,
+    census: Census,
+    particulars: Particulars,
+}
+
+/// A request with what must be known of it before hosts of one realm are asked.
+#[derive(Debug)]
+pub(super) struct Inquiry<'a> {
+    request: &'a Request,
+    circle: Circle<'a>,
+    /// Why no host at all comes into question.
+    quota: Option<Reason>,
+}
+
+impl<'a> Inquiry<'a> {
+    /// Looks `request` up.
+    pub(super) fn new(request: &'a Request, book: &Book, quota: Option<Reason>) -> Self {
+        Self { request, circle: Circle::of(request, book), quota }
+    }
 }
 
 impl Realm {
@@ -44,7 +71,7 @@ impl Realm {
     }
 
     /// Adds a host with the VMs it has, and says in which slot.
-    pub(super) fn insert(&mut self, host: HostDescription, tenants: Tenants, book: &Book) -> usize {
+    pub(super) fn insert(&mut self, host: HostDescription, tenants: Tenants, book: &mut Book) -> usize {
         self.is_out_of_order |= self.columns.ids.last().is_some_and(|last| *last >= host.id.0);
         self.hosts.push(None);
         self.tenants.push(Tenants::default());
@@ -52,32 +79,46 @@ impl Realm {
         self.tenants[slot] = tenants;
         let function = self.acquire_function(&host);
         self.columns.functions[slot] = function;
+        self.particulars.set(slot, None, Some(&host));
         self.hosts[slot] = Some(host);
+        for holding in self.tenants[slot].holdings() {
+            self.census.admit(holding, book);
+        }
         self.count(slot, book);
         slot
     }
 
     /// Replaces what is known of a host.
-    pub(super) fn replace(&mut self, slot: usize, host: HostDescription, book: &Book) {
+    pub(super) fn replace(&mut self, slot: usize, host: HostDescription, book: &mut Book) {
         let old = self.columns.functions[slot];
         let function = self.acquire_function(&host);
         self.columns.functions[slot] = function;
         self.release_function(old);
+        self.particulars.set(slot, self.hosts[slot].as_ref(), Some(&host));
         self.hosts[slot] = Some(host);
         self.count(slot, book);
     }
 
     /// Takes a host out and returns its VMs.
-    pub(super) fn remove(&mut self, slot: usize) -> Tenants {
+    pub(super) fn remove(&mut self, slot: usize, book: &Book) -> Tenants {
         let tenants = std::mem::take(&mut self.tenants[slot]);
+        for holding in tenants.holdings() {
+            self.census.dismiss(holding, book);
+        }
         self.release_function(self.columns.functions[slot]);
+        self.particulars.set(slot, self.hosts[slot].as_ref(), None);
         self.hosts[slot] = None;
         self.columns.measured[slot] = None;
         let id = self.columns.ids[slot];
-        self.columns.set(slot, &Row { id, ..Row::default() });
+        self.columns.set(slot, Row { id, ..Row::default() });
         self.log.note(slot, self.columns.len());
         self.vacant += 1;
         tenants
+    }
+
+    /// Whether a request is for this realm.
+    pub(super) fn is_of(&self, request: &Request) -> bool {
+        self.name.as_ref() == Some(&request.realm)
     }
 
     /// The hosts' ids by slot.
@@ -97,6 +138,7 @@ impl Realm {
             (0..self.hosts.len()).filter(|slot| self.hosts[*slot].is_some()).collect();
         order.sort_unstable_by_key(|slot| self.columns.ids[*slot]);
         self.columns.reorder(&order);
+        self.particulars.reorder(&order);
         self.hosts = order.iter().map(|slot| self.hosts[*slot].take()).collect();
         self.tenants = order.iter().map(|slot| std::mem::take(&mut self.tenants[*slot])).collect();
         self.vacant = 0;
@@ -106,14 +148,14 @@ impl Realm {
     }
 
     fn acquire_function(&mut self, host: &HostDescription) -> usize {
-        let Self { functions, device_classes, columns, .. } = self;
-        let before = device_classes.len();
+        let Self { functions, device_table, .. } = self;
+        let before = device_table.len();
         let number = functions.acquire(&host.cost_function, |class| {
-            // A text that is no name of a class names no device; it gets a column that stays empty.
-            DeviceClass::new(class).map_or(usize::MAX, |class| class_number(device_classes, columns, &class))
+            // A text that is no name of a class names no device.
+            DeviceClass::new(class).map_or(usize::MAX, |class| device_table.number(&class))
         });
         for class in host.capacity.devices.keys() {
-            class_number(device_classes, columns, class);
+            device_table.number(class);
         }
         self.check_classes(before);
         number
@@ -121,13 +163,13 @@ impl Realm {
 
     fn release_function(&mut self, number: usize) {
         self.functions.release(number);
-        self.check_classes(self.device_classes.len());
+        self.check_classes(self.device_table.len());
     }
 
     /// Forgets request classes when what makes a class has changed: device classes or what cost functions ask about.
     fn check_classes(&mut self, device_classes_before: usize) {
         let uses = self.functions.shared_use();
-        if uses != self.shared_use || device_classes_before != self.device_classes.len() {
+        if uses != self.shared_use || device_classes_before != self.device_table.len() {
             self.shared_use = uses;
             self.cache.clear();
         }
@@ -147,47 +189,58 @@ impl Realm {
         self.columns.measured.get(slot).copied().flatten()
     }
 
-    /// Counts a VM on a host.
-    pub(super) fn admit(&mut self, slot: usize, vm: VmId, holding: Holding, book: &Book) {
+    /// When what its cost asks of a host was measured.
+    fn measured_at(&self, slot: usize) -> Option<Timestamp> {
+        let is_measured = self.functions.get(self.columns.functions[slot])?.is_measured;
+        self.measured(slot).filter(|_| is_measured).map(|measured| measured.at)
+    }
+
+    /// Counts a VM on a host. It gets the devices that it is known to have, and where it has none yet, those that the
+    /// rule chooses.
+    pub(super) fn admit(&mut self, slot: usize, vm: VmId, holding: Holding, book: &mut Book) {
         self.tenants[slot].insert(vm, holding);
+        self.census.admit(holding, book);
         let Some(shape) = book.shapes.get(holding.shape) else { return };
-        let Self { columns, device_classes, .. } = self;
-        let before = device_classes.len();
-        columns.take(slot, shape.cores, shape.memory);
-        for (class, count) in &shape.devices {
-            let number = class_number(device_classes, columns, class);
-            columns.take_devices(slot, number, u64::from(*count));
-        }
-        if before != device_classes.len() {
-            self.check_classes(before);
+        self.columns.take(slot, shape.cores, shape.memory);
+        if !shape.devices.is_empty() {
+            self.know_classes(shape);
+            let assignment = book.assignments.entry(vm).or_default();
+            let table = &self.device_table;
+            self.columns.change_devices(slot, |devices| {
+                assignment.keep(shape, devices, table);
+                assignment.fill(shape, devices, table);
+            });
         }
         self.note(slot, book);
     }
 
-    /// Counts a VM no longer.
+    /// Counts a VM no longer. Which devices it had is still remembered.
     pub(super) fn dismiss(&mut self, slot: usize, vm: VmId, holding: Holding, book: &Book) {
         self.tenants[slot].remove(vm);
+        self.census.dismiss(holding, book);
         let Some(shape) = book.shapes.get(holding.shape) else { return };
         self.columns.give_back(slot, shape.cores, shape.memory);
-        for (class, count) in &shape.devices {
-            if let Some(number) = self.device_classes.iter().position(|known| known == class) {
-                self.columns.give_back_devices(slot, number, u64::from(*count));
-            }
+        if let Some(assignment) = book.assignments.get(&vm) {
+            let table = &self.device_table;
+            self.columns.change_devices(slot, |devices| assignment.give_back(shape, devices, table));
         }
         self.note(slot, book);
+    }
+
+    /// Numbers the classes that a VM names, so that it can be counted for them.
+    fn know_classes(&mut self, shape: &Shape) {
+        let before = self.device_table.len();
+        for class in shape.devices.iter().flat_map(|(selector, _)| selector.alternatives()) {
+            self.device_table.number(class);
+        }
+        if before != self.device_table.len() {
+            self.check_classes(before);
+        }
     }
 
     /// Makes a host's numbers anew from what it is and whom it has, and has it scored again.
-    fn count(&mut self, slot: usize, book: &Book) {
-        let before = self.device_classes.len();
-        for shape in self.tenants[slot].holdings().filter_map(|holding| book.shapes.get(holding.shape)) {
-            for (class, _) in &shape.devices {
-                class_number(&mut self.device_classes, &mut self.columns, class);
-            }
-        }
-        if before != self.device_classes.len() {
-            self.check_classes(before);
-        }
+    fn count(&mut self, slot: usize, book: &mut Book) {
+        let devices = self.count_devices(slot, book);
         let Some(host) = self.hosts.get(slot).and_then(Option::as_ref) else { return };
         let mut row = Row {
             id: host.id.0,
@@ -196,50 +249,68 @@ impl Realm {
             vms: self.tenants[slot].len() as u64,
             cores: Amount { total: cap(host.capacity.cores.0), used: cap(host.foreign.cores.0) },
             memory: Amount { total: cap(host.capacity.memory.0), used: cap(host.foreign.memory.0) },
-            devices: Vec::new(),
+            devices,
         };
-        for (number, class) in self.device_classes.iter().enumerate() {
-            if let Some(count) = host.capacity.devices.get(class) {
-                row.devices.push((number, Amount { total: u64::from(*count), used: 0 }));
-            }
-        }
         for shape in self.tenants[slot].holdings().filter_map(|holding| book.shapes.get(holding.shape)) {
             row.cores.used += shape.cores;
             row.memory.used += shape.memory;
-            self.count_devices(shape, &mut row.devices);
         }
-        self.columns.set(slot, &row);
+        self.columns.set(slot, row);
         self.note(slot, book);
     }
 
-    fn count_devices(&self, shape: &Shape, devices: &mut Vec<(usize, Amount)>) {
-        for (class, count) in &shape.devices {
-            let Some(number) = self.device_classes.iter().position(|known| known == class) else { continue };
-            let place = devices.iter().position(|(known, _)| *known == number).unwrap_or_else(|| {
-                devices.push((number, Amount::default()));
-                devices.len() - 1
+    /// A host's devices as they are with its VMs: each keeps what it has, then those without get what is left.
+    fn count_devices(&mut self, slot: usize, book: &mut Book) -> HostDevices {
+        let Book { shapes, assignments, .. } = book;
+        let tenants = std::mem::take(&mut self.tenants[slot]);
+        let with_devices = || {
+            let shapes = tenants.iter().filter_map(|(vm, holding)| Some((vm, shapes.get(holding.shape)?)));
+            shapes.filter(|(_, shape)| !shape.devices.is_empty())
+        };
+        with_devices().for_each(|(_, shape)| self.know_classes(shape));
+        let table = &self.device_table;
+        let mut devices = self.hosts[slot].as_ref().map_or_else(HostDevices::default, |host| {
+            let Capacity { devices, divisible_devices, .. } = &host.capacity;
+            let numbered = devices.iter().filter_map(|(class, count)| {
+                Some((table.find(class)?, *count, divisible_devices.contains(class)))
             });
-            devices[place].1.used += u64::from(*count);
+            HostDevices::new(numbered)
+        });
+        for (vm, shape) in with_devices() {
+            assignments.entry(vm).or_default().keep(shape, &mut devices, table);
         }
+        for (vm, shape) in with_devices() {
+            assignments.entry(vm).or_default().fill(shape, &mut devices, table);
+        }
+        self.tenants[slot] = tenants;
+        devices
     }
 
     /// Has a host scored again before the next decision.
     fn note(&mut self, slot: usize, book: &Book) {
-        let Self { columns, functions, tenants, workspaces, .. } = self;
-        let ground = Ground { columns, functions, tenants, book, asks_whose_it_is: false };
+        let Self { columns, functions, tenants, workspaces, hosts, particulars, .. } = self;
+        let ground =
+            Ground { columns, functions, tenants, book, asks_whose_it_is: false, hosts, particulars };
         let before = ground.cost_before(slot, workspaces);
         columns.before[slot] = before;
         self.log.note(slot, self.columns.len());
     }
 
-    fn ground<'a>(&'a self, book: &'a Book) -> Ground<'a> {
+    /// What scores are made from.
+    pub(super) fn ground<'a>(&'a self, book: &'a Book) -> Ground<'a> {
         Ground {
             columns: &self.columns,
             functions: &self.functions,
             tenants: &self.tenants,
             book,
             asks_whose_it_is: !self.shared_use.is_nothing(),
+            hosts: &self.hosts,
+            particulars: &self.particulars,
         }
+    }
+
+    fn residents<'a>(&'a self, book: &'a Book) -> Residents<'a> {
+        Residents { census: &self.census, tenants: &self.tenants, book }
     }
 
     /// What is known of a host.
@@ -247,28 +318,40 @@ impl Realm {
         self.hosts.get(slot).and_then(Option::as_ref)
     }
 
+    /// The hosts, by slot.
+    pub(super) fn hosts(&self) -> impl Iterator<Item = &HostDescription> {
+        self.hosts.iter().flatten()
+    }
+
     /// The VMs of a host.
     pub(super) fn tenants(&self, slot: usize) -> Option<&Tenants> {
         self.tenants.get(slot)
     }
 
-    fn asked(&self, request: &Request) -> Asked {
-        Asked::of(request, |class| self.device_classes.iter().position(|known| known.as_str() == class))
+    /// What is asked, by this realm's numbers.
+    pub(super) fn asked(&self, request: &Request) -> Asked {
+        Asked::of(request, &self.device_table)
+    }
+
+    /// The number of a device class, if it has one here.
+    pub(super) fn class_number(&self, class: &str) -> Option<usize> {
+        self.device_table.find(&DeviceClass::new(class).ok()?)
     }
 
     /// Whether the host can take the VM as far as cost has no say.
-    fn check(&self, slot: usize, request: &Request) -> Result<(), Reason> {
+    pub(super) fn check(&self, slot: usize, inquiry: &Inquiry<'_>, book: &Book) -> Result<(), Reason> {
+        let Inquiry { request, circle, .. } = inquiry;
         let id = HostId(self.columns.ids.get(slot).copied().unwrap_or_default());
         let host = self.host(slot).ok_or(Reason::UnknownHost { host: id })?;
-        let devices = |class: &DeviceClass| {
-            let number = self.device_classes.iter().position(|known| known == class);
-            number.map_or_else(Amount::default, |number| self.columns.devices_of(number, slot))
-        };
+        let asked = self.asked(request);
         let standing = Standing {
             host,
             cores: self.columns.cores.get(slot),
             memory: self.columns.memory.get(slot),
-            devices: &devices,
+            devices: &self.columns.host_devices[slot],
+            entries: &asked.devices,
+            company_here: &|companions| circle.here(companions, self.tenants.get(slot), book),
+            company_in_realm: &|companions| circle.in_realm(companions, &self.residents(book)),
         };
         constraint::check(&standing, request)
     }
@@ -283,43 +366,82 @@ impl Realm {
     ) -> Result<(), Reason> {
         let asked = self.asked(request);
         // The columns answer first, and have the last word only if it is yes; the reason is found from the description.
-        if self.name.as_ref() != Some(&request.realm) || !asked.fits(&self.columns, slot) {
-            self.check(slot, request)?;
+        if !self.is_of(request)
+            || !asked.fits(&self.columns, slot)
+            || demands::is_demanding(request, &self.particulars)
+        {
+            self.check(slot, &Inquiry::new(request, book, None), book)?;
         }
         let cost = self.ground(book).cost(request, &asked, slot, workspaces);
         if cost.is_none_or(|cost| cost.score().is_finite()) {
             return Ok(());
         }
-        let explained = self.explain(slot, request, book, workspaces);
+        let explained = self.explain(slot, &Inquiry::new(request, book, None), book, workspaces);
         explained.and_then(|(_, reason)| reason).map_or(Ok(()), Err)
+    }
+
+    /// By how much the VM would make a host's cost rise, whether it fits or not.
+    pub(super) fn rise(
+        &self,
+        slot: usize,
+        request: &Request,
+        book: &Book,
+        workspaces: &mut Workspaces<1>,
+    ) -> f64 {
+        let cost = self.ground(book).cost(request, &self.asked(request), slot, workspaces);
+        cost.map_or(0.0, |cost| cost.rise())
     }
 
     /// The host with the lowest score.
     pub(super) fn decide(&mut self, request: &Request, book: &Book) -> Option<HostId> {
         let asked = self.asked(request);
-        let key = ClassKey::of(request, &self.shared_use);
-        let Self { columns, functions, tenants, shared_use, log, cache, .. } = self;
+        if demands::wants_company(request) {
+            self.census.watch(request, &self.tenants, book);
+        }
+        let Self { columns, functions, tenants, shared_use, log, cache, hosts, particulars, census, .. } =
+            self;
+        let request = Residents { census, tenants, book }.binding(request);
+        let key = ClassKey::of(&request, shared_use, particulars);
         let asks_whose_it_is = !shared_use.is_nothing();
-        let ground = Ground { columns, functions, tenants, book, asks_whose_it_is };
-        let slot = cache.decide(key, request, &asked, &ground, log)?;
+        let ground = Ground { columns, functions, tenants, book, asks_whose_it_is, hosts, particulars };
+        let slot = cache.decide(key, &request, &asked, &ground, log)?;
         Some(HostId(columns.ids[slot]))
+    }
+
+    /// The score of every host by its slot, none kept; infeasible where the host cannot take the request.
+    pub(super) fn scores(&self, request: &Request, book: &Book) -> Vec<f64> {
+        let mut scores = vec![INFEASIBLE; self.columns.len()];
+        if self.is_of(request) {
+            let asked = self.asked(request);
+            let ground = self.ground(book);
+            let request = self.residents(book).binding(request);
+            let demands =
+                demands::is_demanding(&request, &self.particulars).then(|| ground.demands(&request));
+            let mut workspaces = Workspaces::default();
+            ground.scan(&request, &asked, demands.as_ref(), &mut workspaces, |slot, score| {
+                scores[slot] = score
+            });
+        }
+        scores
     }
 
     /// Everything about one host that bears on the request, and why it cannot take it.
     pub(super) fn explain(
         &self,
         slot: usize,
-        request: &Request,
+        inquiry: &Inquiry<'_>,
         book: &Book,
         workspaces: &mut Workspaces<1>,
     ) -> Option<(HostExplanation, Option<Reason>)> {
+        let Inquiry { request, .. } = inquiry;
         let host = self.host(slot)?;
         let asked = self.asked(request);
         let (cost, values) = self.ground(book).cost_by_term(request, &asked, slot, workspaces)?;
         let function = &host.cost_function;
         let terms = function.terms().zip(values.iter().copied());
         let veto = || cost.veto(&terms.clone().map(|((name, _), (before, after))| (name, before, after)));
-        let reason = self.check(slot, request).err().or_else(veto);
+        let quota = inquiry.quota.clone();
+        let reason = quota.or_else(|| self.check(slot, inquiry, book).err()).or_else(veto);
         let explanation = HostExplanation {
             host: host.id,
             name: host.name.clone(),
@@ -327,18 +449,11 @@ impl Realm {
             reason: reason.as_ref().map(Reason::to_string),
             cost_function: function.name().clone(),
             rule: function.rule(),
-            terms: terms
-                .clone()
-                .map(|((name, expression), (before, after))| TermExplanation {
-                    name: name.to_owned(),
-                    expression: expression.to_owned(),
-                    before,
-                    after,
-                })
-                .collect(),
+            terms: terms_of(function, &values),
             before: cost.before,
             after: cost.after,
             increase: cost.after - cost.before,
+            measured_at: self.measured_at(slot),
         };
         Some((explanation, reason))
     }
@@ -356,23 +471,29 @@ impl Realm {
         for shape in tenants.holdings().filter_map(|holding| book.shapes.get(holding.shape)) {
             usage.used.cores = Millicores(usage.used.cores.0 + shape.cores);
             usage.used.memory = Mebibytes(usage.used.memory.0 + shape.memory);
-            for (class, count) in &shape.devices {
-                *usage.used.devices_permille.entry(class.clone()).or_default() += u64::from(*count) * 1000;
-            }
         }
+        let devices = self.columns.host_devices.get(slot)?.classes().iter();
+        let used = devices.filter(|class| class.used > 0);
+        usage.used.devices_permille = used
+            .filter_map(|class| Some((self.device_table.name(class.number)?.clone(), class.used)))
+            .collect();
         Some(usage)
     }
 }
 
-fn cap(amount: u64) -> u64 {
-    amount.min(AMOUNT_MAX)
+/// The terms of a function with their values before and after.
+pub(super) fn terms_of(function: &CostFunction, values: &[(f64, f64)]) -> Vec<TermExplanation> {
+    let terms = function.terms().zip(values);
+    terms
+        .map(|((name, expression), (before, after))| TermExplanation {
+            name: name.to_owned(),
+            expression: expression.to_owned(),
+            before: *before,
+            after: *after,
+        })
+        .collect()
 }
 
-/// The number of a device class, which gets a column when it is new.
-fn class_number(classes: &mut Vec<DeviceClass>, columns: &mut Columns, class: &DeviceClass) -> usize {
-    classes.iter().position(|known| known == class).unwrap_or_else(|| {
-        classes.push(class.clone());
-        columns.devices_of.push(super::columns::AmountColumn::default());
-        classes.len() - 1
-    })
+fn cap(amount: u64) -> u64 {
+    amount.min(AMOUNT_MAX)
 }

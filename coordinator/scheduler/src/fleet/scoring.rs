@@ -13,12 +13,15 @@ use super::asked::{Asked, float};
 use super::binding::{Amounts, BoundFunction, Lanes, Shared};
 use super::classes::Asks;
 use super::columns::Columns;
+use super::demands::{Demands, GroupDemands};
 use super::function_table::{FunctionTable, Workspaces};
 use super::holding::{Book, Tenants};
 use super::interning::Number;
+use super::particulars::Particulars;
 use super::tournament::INFEASIBLE;
 use crate::constraint::Amount;
-use crate::cost::{ChoiceRule, Reading};
+use crate::cost::{ChoiceRule, Reading, When, Workspace};
+use crate::host::HostDescription;
 use crate::reason::{CostPart, Reason};
 use crate::request::Request;
 
@@ -88,6 +91,10 @@ pub(super) struct Ground<'a> {
     pub(super) book: &'a Book,
     /// Whether any cost function asks whose a VM is.
     pub(super) asks_whose_it_is: bool,
+    /// What is known of the hosts; only demanding requests look at it.
+    pub(super) hosts: &'a [Option<HostDescription>],
+    /// Likewise.
+    pub(super) particulars: &'a Particulars,
 }
 
 /// Whose the VMs of a group's classes are.
@@ -119,7 +126,23 @@ impl Lanes<LANES> for RowLanes<'_> {
     }
 
     fn devices_of(&self, class: usize) -> Amounts<LANES> {
-        row_amounts(self.ground.columns.devices_of(class, self.slot), self.asks.devices_of_asked(class))
+        let Columns { host_devices, .. } = self.ground.columns;
+        let mut asked = [0.0; LANES];
+        for (lane, entries) in self.asks.devices() {
+            asked[lane] = float(host_devices[self.slot].asked_of(class, entries));
+        }
+        row_amounts(self.ground.columns.devices_of(class, self.slot), asked)
+    }
+
+    fn devices_whole(&self, class: Option<usize>, when: When) -> [f64; LANES] {
+        let devices = &self.ground.columns.host_devices[self.slot];
+        let mut whole = [float(devices.whole(class, &[])); LANES];
+        if when == When::After {
+            for (lane, entries) in self.asks.devices() {
+                whole[lane] = float(devices.whole(class, entries));
+            }
+        }
+        whole
     }
 
     fn vms(&self) -> [f64; LANES] {
@@ -170,8 +193,18 @@ impl<const W: usize> Lanes<W> for PickLanes<'_, W> {
     }
 
     fn devices_of(&self, class: usize) -> Amounts<W> {
-        let asked = self.asked.devices_of_float(class);
-        self.amounts(|slot| self.ground.columns.devices_of(class, slot), asked)
+        let Columns { host_devices, .. } = self.ground.columns;
+        let asked = |slot: usize| float(host_devices[slot].asked_of(class, &self.asked.devices));
+        let amounts = self.amounts(|slot| self.ground.columns.devices_of(class, slot), 0.0);
+        Amounts { asked: self.slots.map(asked), ..amounts }
+    }
+
+    fn devices_whole(&self, class: Option<usize>, when: When) -> [f64; W] {
+        let entries = match when {
+            When::Before => &[],
+            When::After => self.asked.devices.as_slice(),
+        };
+        self.slots.map(|slot| float(self.ground.columns.host_devices[slot].whole(class, entries)))
     }
 
     fn vms(&self) -> [f64; W] {
@@ -204,11 +237,15 @@ impl<'a> Ground<'a> {
         &self,
         asks: &Asks,
         belongings: Option<&Belongings<'_>>,
+        demands: Option<&GroupDemands<'_>>,
         slot: usize,
         workspaces: &mut Workspaces<LANES>,
     ) -> [f64; LANES] {
         let mut scores = [INFEASIBLE; LANES];
-        let fits = asks.fits(self.columns, slot);
+        let mut fits = asks.fits(self.columns, slot);
+        for (fits, demands) in fits.iter_mut().zip(demands.into_iter().flatten()) {
+            *fits = *fits && demands.as_ref().is_none_or(|demands| self.meets(slot, demands));
+        }
         let Some((number, bound)) = self.bound(slot).filter(|_| fits.contains(&true)) else { return scores };
         let lanes = RowLanes { ground: *self, slot, asks, belongings };
         let (after, before) = workspaces.get(number, bound);
@@ -228,6 +265,7 @@ impl<'a> Ground<'a> {
         &self,
         request: &Request,
         asked: &Asked,
+        demands: Option<&Demands<'_>>,
         workspaces: &mut Workspaces<LANES>,
         mut found: impl FnMut(usize, f64),
     ) {
@@ -235,7 +273,7 @@ impl<'a> Ground<'a> {
         // Hosts wait, by cost function, until there are enough to be scored at once.
         let mut waiting: Vec<(usize, Vec<usize>)> = Vec::new();
         for slot in 0..self.columns.len() {
-            if !asked.fits(self.columns, slot) {
+            if !asked.fits(self.columns, slot) || demands.is_some_and(|demands| !self.meets(slot, demands)) {
                 continue;
             }
             let number = self.columns.functions[slot];
@@ -283,6 +321,19 @@ impl<'a> Ground<'a> {
         }
     }
 
+    /// What a function is given for one host and one request.
+    pub(super) fn lanes_of_one<'r>(
+        &self,
+        request: &'r Request,
+        asked: &'r Asked,
+        slot: usize,
+    ) -> impl Lanes<1> + use<'a, 'r>
+    where
+        'a: 'r,
+    {
+        PickLanes { ground: *self, slots: [slot], asked, belonging: self.belonging(request) }
+    }
+
     /// The cost of one host, whether it can take the request or not.
     pub(super) fn cost(
         &self,
@@ -292,8 +343,7 @@ impl<'a> Ground<'a> {
         workspaces: &mut Workspaces<1>,
     ) -> Option<HostCost> {
         let (number, bound) = self.bound(slot)?;
-        let belonging = self.belonging(request);
-        let lanes = PickLanes { ground: *self, slots: [slot], asked, belonging };
+        let lanes = self.lanes_of_one(request, asked, slot);
         let (after, before) = workspaces.get(number, bound);
         let [after_sum] = *bound.after(&lanes, after);
         let [before_sum] = *bound.before(&lanes, before);
@@ -308,16 +358,31 @@ impl<'a> Ground<'a> {
         slot: usize,
         workspaces: &mut Workspaces<1>,
     ) -> Option<(HostCost, Vec<(f64, f64)>)> {
-        let cost = self.cost(request, asked, slot, workspaces)?;
         let (number, bound) = self.bound(slot)?;
-        let (after, before) = workspaces.get(number, bound);
+        Some(self.cost_by_term_of(bound, request, asked, slot, workspaces.get(number, bound)))
+    }
+
+    /// The same by a function that may not be the host's own. `cells` are those for after and before.
+    pub(super) fn cost_by_term_of(
+        &self,
+        bound: &BoundFunction,
+        request: &Request,
+        asked: &Asked,
+        slot: usize,
+        cells: &mut (Workspace<1>, Workspace<1>),
+    ) -> (HostCost, Vec<(f64, f64)>) {
+        let lanes = self.lanes_of_one(request, asked, slot);
+        let (after, before) = cells;
+        let [after_sum] = *bound.after(&lanes, after);
+        let [before_sum] = *bound.before(&lanes, before);
+        let cost = HostCost { rule: bound.function.rule(), before: before_sum, after: after_sum };
         let mut values_before = bound.function.before().terms(before).map(|[value]| value);
         let values_after = bound.function.after().terms(after).map(|[value]| value);
         let terms = bound.function.charges().zip(values_after).map(|(is_charge, after)| {
             let before = if is_charge { None } else { values_before.next() };
             (before.unwrap_or(0.0), after)
         });
-        Some((cost, terms.collect()))
+        (cost, terms.collect())
     }
 
     /// The cost of a host as it is, for a function whose cost before does not depend on the VM.
@@ -348,6 +413,13 @@ impl HostCost {
     /// The number that is compared.
     pub(super) fn score(&self) -> f64 {
         compared(self.rule, self.before, self.after)
+    }
+
+    /// By how much the VM makes it rise. Under [`ChoiceRule::Total`] a host may be chosen that costs infinitely much as it
+    /// is; then all that it costs with the VM counts.
+    pub(super) fn rise(&self) -> f64 {
+        let rise = self.after - self.before;
+        if rise.is_finite() { rise } else { self.after }
     }
 
     /// Why it means "never here", if it does. `terms` gives their names with their values before and after.

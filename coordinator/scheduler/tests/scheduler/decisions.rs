@@ -4,23 +4,31 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use reeve_common::device::{DeviceAmount, DeviceSelector};
+use reeve_common::clock::Timestamp;
+use reeve_common::device::{DeviceAmount, DeviceSelector, Share};
 use reeve_common::hardware_profile::Capacity;
 use reeve_common::ids::{CostFunctionName, DeviceClass, HostId, HostName, RealmName, VmId};
 use reeve_common::units::{Mebibytes, Millicores};
 use reeve_scheduler::{
-    ChoiceRule, CostFunction, Fleet, ForeignUse, HostDescription, HostState, Measured, Request,
+    AssignedDevice, ChoiceRule, CostFunction, Fleet, ForeignUse, HostDescription, HostState, Measured,
+    Quotas, Request,
 };
 
-use crate::fixture::{host as plain_host, preset, vm};
-use crate::naive::{Cost, Host, Naive, expression};
+use crate::demands::{Equipment, demands, equipment};
+use crate::expression::expression;
+use crate::fixture::vm;
+use crate::naive::{Cost, Host, Naive};
+use crate::naive_devices::{Held, entries};
+use crate::quotas::quotas;
 
 /// Something that happens to a fleet.
 #[derive(Debug, Clone)]
 enum Event {
     Upsert { host: u32, seed: HostSeed },
     Remove { host: u32 },
-    Measure { host: u32, cpu: Option<u8> },
+    Measure { host: u32, cpu: Option<u8>, at: u64 },
+    Forget { before: u64 },
+    Limit { realm: bool, quotas: Quotas },
     Reserve { vm: u128, host: u32, shape: usize },
     Place { vm: u128, shape: usize },
     Restore { vm: u128, host: u32, shape: usize },
@@ -29,30 +37,34 @@ enum Event {
 
 /// What a host is made of.
 #[derive(Debug, Clone)]
-struct HostSeed {
+pub(crate) struct HostSeed {
     realm: bool,
     out: u8,
     cores: u8,
     memory: u8,
     a100: u8,
     h100: u8,
+    divisible: u8,
     foreign: u8,
+    equipment: Equipment,
     cost: usize,
 }
 
 const VMS: u128 = 60;
 
-fn seed() -> impl Strategy<Value = HostSeed> {
-    let numbers = (0_u8..20, 0_u8..40, 0_u8..4, 0_u8..3, 0_u8..12);
-    (any::<bool>(), 0_u8..30, numbers, 0_usize..3).prop_map(
-        |(realm, out, (cores, memory, a100, h100, foreign), cost)| HostSeed {
+pub(crate) fn seed() -> impl Strategy<Value = HostSeed> {
+    let numbers = (0_u8..20, 0_u8..40, 0_u8..5, 0_u8..3, 0_u8..4, 0_u8..12);
+    (any::<bool>(), 0_u8..30, numbers, equipment(), 0_usize..3).prop_map(
+        |(realm, out, (cores, memory, a100, h100, divisible, foreign), equipment, cost)| HostSeed {
             realm,
             out,
             cores,
             memory,
             a100,
             h100,
+            divisible,
             foreign,
+            equipment,
             cost,
         },
     )
@@ -62,7 +74,10 @@ fn event(hosts: u32, shapes: usize) -> impl Strategy<Value = Event> {
     prop_oneof![
         2 => (0..hosts, seed()).prop_map(|(host, seed)| Event::Upsert { host, seed }),
         1 => (0..hosts).prop_map(|host| Event::Remove { host }),
-        2 => (0..hosts, proptest::option::of(0_u8..8)).prop_map(|(host, cpu)| Event::Measure { host, cpu }),
+        2 => (0..hosts, proptest::option::of(0_u8..8), 0_u64..6)
+            .prop_map(|(host, cpu, at)| Event::Measure { host, cpu, at }),
+        1 => (0_u64..7).prop_map(|before| Event::Forget { before }),
+        1 => (proptest::bool::weighted(0.1), quotas()).prop_map(|(realm, quotas)| Event::Limit { realm, quotas }),
         2 => (0..VMS, 0..hosts, 0..shapes).prop_map(|(vm, host, shape)| Event::Reserve { vm, host, shape }),
         6 => (0..VMS, 0..shapes).prop_map(|(vm, shape)| Event::Place { vm, shape }),
         1 => (0..VMS, 0..hosts, 0..shapes).prop_map(|(vm, host, shape)| Event::Restore { vm, host, shape }),
@@ -71,11 +86,15 @@ fn event(hosts: u32, shapes: usize) -> impl Strategy<Value = Event> {
 }
 
 /// More shapes than a group of classes has lanes, so that several groups are at work.
-fn shape() -> impl Strategy<Value = Request> {
+pub(crate) fn shape() -> impl Strategy<Value = Request> {
     let realm = proptest::bool::weighted(0.1);
-    (realm, 0_u64..6, 0_u64..10, 0_u32..2, 0_u32..2, (0_u8..3, 0_u8..3, 0_u8..3)).prop_map(
-        |(realm, cores, memory, a100, h100, (owner, team, label))| Request {
-            devices: asked_devices(a100, h100),
+    let amounts = (0_u64..6, 0_u64..10, wanted());
+    (realm, amounts, (0_u8..3, 0_u8..3, 0_u8..3), demands()).prop_map(
+        |(realm, (cores, memory, devices), (owner, team, label), demands)| Request {
+            realm: realm_name(realm),
+            cores: Millicores(cores * 500),
+            memory: Mebibytes(memory * 256),
+            devices,
             owner: word("owner", owner),
             team: word("team", team),
             labels: if label == 0 {
@@ -83,9 +102,25 @@ fn shape() -> impl Strategy<Value = Request> {
             } else {
                 [("app".to_owned(), word("app", label))].into()
             },
-            ..Request::new(realm_name(realm), Millicores(cores * 500), Mebibytes(memory * 256))
+            ..demands
         },
     )
+}
+
+/// No devices, some, or some of several kinds.
+fn wanted() -> impl Strategy<Value = BTreeMap<DeviceSelector, DeviceAmount>> {
+    let selector = proptest::sample::select(vec!["a100", "h100", "a100|h100", "h100|t4", "*"]);
+    let amount = prop_oneof![
+        (0_u32..4).prop_map(DeviceAmount::Whole),
+        proptest::sample::select(vec![1, 200, 300, 500, 999])
+            .prop_map(|permille| DeviceAmount::Share(Share::new(permille).unwrap())),
+    ];
+    let entry = (selector.prop_map(|text| text.parse().unwrap()), amount);
+    prop_oneof![
+        2 => Just(BTreeMap::new()),
+        3 => proptest::collection::btree_map(entry.0.clone(), entry.1.clone(), 1),
+        1 => proptest::collection::btree_map(entry.0, entry.1, 2..4),
+    ]
 }
 
 fn word(kind: &str, number: u8) -> String {
@@ -96,19 +131,20 @@ fn realm_name(second: bool) -> RealmName {
     RealmName::new(if second { "b" } else { "a" }).unwrap()
 }
 
-fn device_map(a100: u32, h100: u32) -> BTreeMap<DeviceClass, u32> {
+/// So many devices, as a host has them.
+pub(crate) fn device_map(a100: u32, h100: u32) -> BTreeMap<DeviceClass, u32> {
     let class = |name: &str| DeviceClass::new(name).unwrap();
     [(class("a100"), a100), (class("h100"), h100)].into_iter().filter(|(_, count)| *count > 0).collect()
 }
 
 /// The same as they are asked for.
-fn asked_devices(a100: u32, h100: u32) -> BTreeMap<DeviceSelector, DeviceAmount> {
+pub(crate) fn asked_devices(a100: u32, h100: u32) -> BTreeMap<DeviceSelector, DeviceAmount> {
     let asked = device_map(a100, h100).into_iter();
     asked.map(|(class, count)| (class.into(), DeviceAmount::Whole(count))).collect()
 }
 
 /// A cost function in both forms; none when some term has no finite value at all.
-fn both(cost: &Cost) -> Option<Arc<CostFunction>> {
+pub(crate) fn both(cost: &Cost) -> Option<Arc<CostFunction>> {
     let terms: Vec<_> =
         cost.terms.iter().enumerate().map(|(number, term)| (format!("t{number}"), term.text())).collect();
     match CostFunction::compile(&CostFunctionName::new("random").unwrap(), &terms, cost.rule) {
@@ -120,13 +156,13 @@ fn both(cost: &Cost) -> Option<Arc<CostFunction>> {
     }
 }
 
-fn cost() -> impl Strategy<Value = Cost> {
+pub(crate) fn cost() -> impl Strategy<Value = Cost> {
     let rule = prop_oneof![2 => Just(ChoiceRule::Increase), 1 => Just(ChoiceRule::Total)];
     (proptest::collection::vec(expression(), 0..4), rule).prop_map(|(terms, rule)| Cost { terms, rule })
 }
 
-fn describe(id: u32, seed: &HostSeed, function: &Arc<CostFunction>) -> HostDescription {
-    HostDescription {
+pub(crate) fn describe(id: u32, seed: &HostSeed, function: &Arc<CostFunction>) -> HostDescription {
+    let mut host = HostDescription {
         id: HostId(id),
         name: HostName::new(format!("h{id}")).unwrap(),
         realm: realm_name(seed.realm && seed.out.is_multiple_of(2)),
@@ -141,6 +177,12 @@ fn describe(id: u32, seed: &HostSeed, function: &Arc<CostFunction>) -> HostDescr
             cores: Millicores(u64::from(seed.cores) * 1000),
             memory: Mebibytes(u64::from(seed.memory) * 256),
             devices: device_map(u32::from(seed.a100), u32::from(seed.h100)),
+            divisible_devices: ["a100", "h100"]
+                .into_iter()
+                .enumerate()
+                .filter(|(bit, _)| seed.divisible >> bit & 1 == 0)
+                .map(|(_, name)| DeviceClass::new(name).unwrap())
+                .collect(),
             ..Capacity::default()
         },
         foreign: ForeignUse {
@@ -152,7 +194,18 @@ fn describe(id: u32, seed: &HostSeed, function: &Arc<CostFunction>) -> HostDescr
         cpu: None,
         labels: BTreeMap::new(),
         cost_function: Arc::clone(function),
-    }
+    };
+    seed.equipment.give(&mut host);
+    host
+}
+
+/// Whether two requests are the same, but for what they demand of the host.
+fn takes_alike(left: &Request, right: &Request) -> bool {
+    let what = |request: &Request| {
+        let Request { cores, memory, owner, team, labels, .. } = request.clone();
+        (cores, memory, entries(request), owner, team, labels)
+    };
+    what(left) == what(right)
 }
 
 /// The real fleet and the naive one, side by side.
@@ -173,13 +226,15 @@ impl Pair {
                 let measured = self.naive.hosts.get(&id).and_then(|host| host.measured);
                 self.fleet.upsert_host(description.clone());
                 self.naive.hosts.insert(id, Host { description, cost: cost.clone(), measured });
+                self.naive.settle(id);
             }
             Event::Remove { host } => {
                 self.fleet.remove_host(HostId(*host));
                 self.naive.hosts.remove(&HostId(*host));
             }
-            Event::Measure { host, cpu } => {
+            Event::Measure { host, cpu, at } => {
                 let measured = cpu.map(|cpu| Measured {
+                    at: Timestamp(*at),
                     cpu_load: f64::from(cpu) / 8.0,
                     disk_rate: f64::from(cpu) * 10.0,
                     ..Measured::default()
@@ -188,6 +243,16 @@ impl Pair {
                 if let Some(host) = self.naive.hosts.get_mut(&HostId(*host)) {
                     host.measured = measured;
                 }
+            }
+            Event::Forget { before } => {
+                let is_old =
+                    |host: &&mut Host| host.measured.is_some_and(|measured| measured.at < Timestamp(*before));
+                let forgotten = self.naive.hosts.values_mut().filter(is_old).map(|host| host.measured = None);
+                assert_eq!(self.fleet.forget_measured_before(Timestamp(*before)), forgotten.count());
+            }
+            Event::Limit { realm, quotas } => {
+                self.fleet.set_quotas(&realm_name(*realm), quotas.clone());
+                self.naive.quotas.insert(realm_name(*realm), quotas.clone());
             }
             Event::Reserve { vm: number, host, shape } => self.reserve(vm(*number), HostId(*host), *shape),
             Event::Place { vm: number, shape } => {
@@ -199,11 +264,13 @@ impl Pair {
             }
             Event::Restore { vm: number, host, shape } => {
                 self.fleet.restore(vm(*number), HostId(*host), &self.shapes[*shape]);
-                self.naive.vms.insert(vm(*number), (HostId(*host), self.shapes[*shape].clone()));
+                self.naive.vms.remove(&vm(*number));
+                self.naive.enter(vm(*number), HostId(*host), &self.shapes[*shape], None);
             }
             Event::Release { vm: number } => {
                 let released = self.fleet.release(vm(*number));
                 assert_eq!(released, self.naive.vms.remove(&vm(*number)).map(|(host, _)| host));
+                self.naive.held.remove(&vm(*number));
             }
         }
     }
@@ -214,21 +281,29 @@ impl Pair {
         let result = self.fleet.reserve(vm, host, &request);
         let mut naive = self.naive.clone();
         let is_elsewhere = naive.vms.get(&vm).is_some_and(|(held, _)| *held != host);
-        let is_same = naive.vms.get(&vm).is_some_and(|(held, known)| *held == host && *known == request);
-        naive.vms.remove(&vm);
+        let is_same =
+            naive.vms.get(&vm).is_some_and(|(held, known)| *held == host && takes_alike(known, &request));
+        let before = naive.vms.remove(&vm);
+        // Who asks for the same devices as before, and has them, keeps them.
+        let kept =
+            before.filter(|(_, known)| entries(known) == entries(&request)).and(naive.held.remove(&vm));
+        let kept = kept.filter(|kept| kept.iter().all(|held| !held.instances.is_empty()));
         let fits = naive.hosts.get(&host).is_some_and(|there| naive.score(there, &request).is_some());
         let expected = is_same || (!is_elsewhere && fits);
         assert_eq!(result.is_ok(), expected, "{result:?}");
         if expected && !is_same {
-            naive.vms.insert(vm, (host, request.clone()));
-            let asked = [request.cores.0, request.memory.0];
-            for (number, (used, total, name)) in naive.amounts(&naive.hosts[&host]).into_iter().enumerate() {
-                let is_asked = asked.get(number).map_or_else(
-                    || request.devices.keys().any(|selector| selector.to_string() == name),
-                    |asked| *asked > 0,
-                );
-                assert!(!is_asked || used <= total, "{name} of {host}: {used} of {total}");
+            let has_kept = kept.is_some();
+            naive.enter(vm, host, &request, kept);
+            let held = naive.held.get(&vm).cloned().unwrap_or_default();
+            let is_asked = |name: &str| match name {
+                "cores" => request.cores.0 > 0,
+                "memory" => request.memory.0 > 0,
+                class => !has_kept && held.iter().any(|held| held.class.as_deref() == Some(class)),
+            };
+            for (used, total, name) in naive.amounts(&naive.hosts[&host]) {
+                assert!(!is_asked(&name) || used <= total, "{name} of {host}: {used} of {total}");
             }
+            naive.assert_within_quotas(&request);
             self.naive = naive;
         }
     }
@@ -253,6 +328,8 @@ impl Pair {
                 let (before, after) = self.naive.cost(naive, request);
                 let same = |a: f64, b: f64| a == b || (a.is_nan() && b.is_nan());
                 assert!(same(host.before, before) && same(host.after, after), "{host:?}: {before} {after}");
+                let measured_at = naive.measured.filter(|_| naive.cost.is_measured()).map(|known| known.at);
+                assert_eq!(host.measured_at, measured_at);
             }
         }
         for (id, host) in &self.naive.hosts {
@@ -262,8 +339,38 @@ impl Pair {
             assert_eq!(usage.used.memory.0 + usage.foreign.memory.0, amounts[1].0);
             let there = self.naive.vms.iter().filter(|(_, (place, _))| place == id).map(|(vm, _)| *vm);
             assert!(self.fleet.vms_on(*id).eq(there));
+            self.compare_devices(*id, &amounts[2..]);
         }
     }
+
+    /// Who has which device, and that nobody has more of one than there is.
+    fn compare_devices(&self, host: HostId, classes: &[(u64, u64, String)]) {
+        let mut used = BTreeMap::new();
+        for vm in self.fleet.vms_on(host) {
+            let assigned = self.fleet.assignment(vm);
+            let held = self.naive.held.get(&vm).into_iter().flatten();
+            let expected: Vec<AssignedDevice> = held.flat_map(assigned_by).collect();
+            assert_eq!(assigned, expected, "{vm:?}");
+            for device in assigned {
+                let used: &mut u32 = used.entry((device.class, device.instance)).or_default();
+                *used += u32::from(device.permille);
+                assert!(*used <= 1000, "instance {} of {host}", device.instance);
+            }
+        }
+        let promised = self.fleet.usage(host).unwrap().used.devices_permille;
+        let promised = promised.into_iter().map(|(class, used)| (class.to_string(), used));
+        let expected =
+            classes.iter().filter(|(used, ..)| *used > 0).map(|(used, _, name)| (name.clone(), *used));
+        assert!(promised.eq(expected), "{host}: {classes:?}");
+    }
+}
+
+fn assigned_by(held: &Held) -> impl Iterator<Item = AssignedDevice> {
+    held.instances.iter().map(|instance| AssignedDevice {
+        class: DeviceClass::new(held.class.clone().unwrap()).unwrap(),
+        instance: u32::try_from(*instance).unwrap(),
+        permille: u16::try_from(held.each()).unwrap(),
+    })
 }
 
 proptest! {
@@ -347,171 +454,5 @@ proptest! {
         prop_assert_eq!(fleet.decide(&request), before);
         prop_assert_eq!(fleet.decide(&request), before);
         prop_assert_eq!(fleet.explain(&request).chosen, before);
-    }
-}
-
-/// Measured load moves a decision at once, also one that was made before and is kept.
-#[test]
-fn measurements_are_never_served_from_yesterday() {
-    let cost = crate::fixture::function(&[("heat", "10 * measured.cpu.load"), ("cpu", "cores.load")]);
-    let mut fleet = Fleet::new();
-    for id in 1..=20 {
-        fleet.upsert_host(plain_host(id, 8, 8, &cost));
-    }
-    let wanted = crate::fixture::request(1, 1);
-    assert_eq!(fleet.decide(&wanted), None, "nothing is known of any host");
-    for round in 0..100_u32 {
-        let cool = 1 + round * 7 % 20;
-        for id in 1..=20 {
-            let cpu_load = if id == cool { 0.1 } else { 0.5 };
-            fleet.set_measured(HostId(id), Some(Measured { cpu_load, ..Measured::default() }));
-        }
-        assert_eq!(fleet.decide(&wanted), Some(HostId(cool)), "round {round}");
-    }
-    fleet.set_measured(HostId(1 + 99 * 7 % 20), None);
-    assert_ne!(fleet.decide(&wanted), Some(HostId(1 + 99 * 7 % 20)));
-}
-
-/// A request for devices that nobody had is asked again when somebody has them, however they became known.
-#[test]
-fn devices_that_appear_are_found() {
-    let balanced = preset("balanced");
-    let mut fleet = Fleet::new();
-    fleet.upsert_host(plain_host(1, 8, 8, &balanced));
-    let mut wanted = crate::fixture::request(1, 1);
-    wanted.devices = asked_devices(0, 1);
-    for _ in 0..3 {
-        assert_eq!(fleet.decide(&wanted), None);
-    }
-    // First known by a VM that is said to run on a host which is not there yet, and which has none itself.
-    fleet.restore(vm(1), HostId(2), &wanted);
-    fleet.upsert_host(plain_host(2, 8, 8, &balanced));
-    for _ in 0..3 {
-        assert_eq!(fleet.decide(&wanted), None);
-    }
-    let mut with_devices = plain_host(3, 8, 8, &balanced);
-    with_devices.capacity.devices = device_map(0, 1);
-    fleet.upsert_host(with_devices);
-    for _ in 0..3 {
-        assert_eq!(fleet.decide(&wanted), Some(HostId(3)));
-    }
-}
-
-/// Requests that differ in nothing but whose they are have their own scores where a cost function asks.
-#[test]
-fn whose_a_vm_is_counts_where_it_is_asked() {
-    for (term, differ) in [
-        ("power(same.owner, 2)", (|request, name| request.owner = name) as fn(&mut Request, String)),
-        ("power(same.team, 2)", |request, name| request.team = name),
-        ("power(same.label.app, 2)", |request, name| {
-            request.labels.insert("app".to_owned(), name);
-        }),
-    ] {
-        let cost = crate::fixture::function(&[("alike", term)]);
-        let mut fleet = Fleet::new();
-        fleet.upsert_host(plain_host(1, 8, 8, &cost));
-        fleet.upsert_host(plain_host(2, 8, 8, &cost));
-        let [mut ann, mut bob] = [crate::fixture::request(1, 1), crate::fixture::request(1, 1)];
-        differ(&mut ann, "ann".to_owned());
-        differ(&mut bob, "bob".to_owned());
-        fleet.reserve(vm(1), HostId(1), &ann).unwrap();
-        fleet.reserve(vm(2), HostId(2), &bob).unwrap();
-        for _ in 0..3 {
-            assert_eq!(
-                (fleet.decide(&ann), fleet.decide(&bob)),
-                (Some(HostId(2)), Some(HostId(1))),
-                "{term}"
-            );
-        }
-        let nobody = crate::fixture::request(1, 1);
-        assert!((fleet.explain(&nobody).hosts[0].increase - 1.0).abs() < 1e-12, "nobody shares with nobody");
-    }
-}
-
-/// More classes than are kept, more changes than are remembered: still the same choices.
-#[test]
-fn decisions_hold_when_classes_and_changes_overflow() {
-    for mut fleet in [Fleet::new(), Fleet::with_scores_limit(0)] {
-        overflow(&mut fleet);
-    }
-}
-
-fn overflow(fleet: &mut Fleet) {
-    let balanced = preset("balanced");
-    for id in 0..300 {
-        let mut host = plain_host(id, 32 + id % 7, u64::from(64 + id % 11), &balanced);
-        if id % 9 == 0 {
-            host.capacity.devices = device_map(40, id % 2);
-        }
-        fleet.upsert_host(host);
-    }
-    let shapes: Vec<_> = (0..40_u64)
-        .map(|number| {
-            let mut request = crate::fixture::request(1, 1);
-            request.cores = Millicores(250 + 50 * (number % 8));
-            request.memory = Mebibytes(512 + 128 * (number / 8));
-            request.devices = asked_devices(u32::from(number % 6 == 0), 0);
-            request
-        })
-        .collect();
-    for step in 0..12_000_usize {
-        // Long stretches ask for few shapes, so that the groups of the others fall far behind.
-        let shape = &shapes[if step / 1000 % 2 == 0 { step % 40 } else { step % 3 }];
-        let place = fleet.decide(shape);
-        if step % 97 == 0 {
-            assert_eq!(place, fleet.explain(shape).chosen, "step {step}");
-        }
-        if let Some(host) = place {
-            fleet.reserve(vm(step as u128), host, shape).unwrap();
-        }
-        if step > 5_000 {
-            fleet.release(vm((step - 5_000) as u128));
-        }
-    }
-    for shape in &shapes {
-        assert_eq!(fleet.decide(shape), fleet.explain(shape).chosen);
-    }
-}
-
-/// Each preset compiles and decides as its name says.
-#[test]
-fn presets_do_what_they_are_called() {
-    let place_ten = |name: &str| {
-        let cost = preset(name);
-        let mut fleet = Fleet::new();
-        for id in 0..5 {
-            fleet.upsert_host(plain_host(id, 16, 64, &cost));
-        }
-        let wanted = crate::fixture::request(1, 4);
-        let mut hosts = BTreeMap::new();
-        for number in 0..10 {
-            let host = fleet.decide(&wanted).unwrap();
-            fleet.reserve(vm(number), host, &wanted).unwrap();
-            *hosts.entry(host).or_insert(0) += 1;
-        }
-        hosts.into_values().collect::<Vec<_>>()
-    };
-    assert_eq!(place_ten("pack"), [10]);
-    assert_eq!(place_ten("unfragmented"), [10]);
-    assert_eq!(place_ten("spread"), [2, 2, 2, 2, 2]);
-    assert_eq!(place_ten("balanced"), [2, 2, 2, 2, 2]);
-    assert_eq!(place_ten("opportunity"), [2, 2, 2, 2, 2]);
-    assert_eq!(reeve_scheduler::presets().len(), 5);
-}
-
-/// Hosts with devices are kept for who needs them, under every preset that says so.
-#[test]
-fn a_vm_without_devices_stays_off_hosts_with_them() {
-    for name in ["balanced", "pack", "spread", "unfragmented"] {
-        let cost = preset(name);
-        let mut fleet = Fleet::new();
-        let mut with_devices = plain_host(1, 16, 64, &cost);
-        with_devices.capacity.devices = device_map(4, 0);
-        fleet.upsert_host(with_devices);
-        fleet.upsert_host(plain_host(2, 16, 64, &cost));
-        let mut wanted = crate::fixture::request(2, 8);
-        assert_eq!(fleet.decide(&wanted), Some(HostId(2)), "{name}");
-        wanted.devices = asked_devices(1, 0);
-        assert_eq!(fleet.decide(&wanted), Some(HostId(1)), "{name}");
     }
 }

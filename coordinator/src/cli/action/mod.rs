@@ -2,6 +2,7 @@
 
 mod catalogue;
 mod fleet;
+mod replay;
 mod vm;
 mod wait;
 
@@ -13,12 +14,15 @@ use super::exit::Exit;
 use super::failure::Failure;
 use super::progress::Style;
 use super::screen::Screen;
+use super::terminal::Terminal;
 
 /// One run of `reeve`: whom it asks, and whom it answers.
 pub(super) struct Run<'a> {
     pub(super) client: Client,
     pub(super) screen: Screen,
     pub(super) progress: Style,
+    #[allow(dead_code)] // until the commands that draw are there
+    pub(super) terminal: Terminal,
     pub(super) input: &'a mut dyn Read,
     pub(super) out: &'a mut dyn Write,
     pub(super) err: &'a mut dyn Write,
@@ -42,6 +46,7 @@ impl Run<'_> {
             Command::Config(command) => self.configuration(command).await,
             Command::Drive(command) => self.drive(command).await,
             Command::Vm(command) => self.vm(command).await,
+            Command::Replay(arguments) => self.replay(&arguments),
         }
     }
 
