@@ -34,39 +34,59 @@ impl<const W: usize> Scores<W> {
     pub(super) const NONE: Self = Self([INFEASIBLE; W]);
 }
 
-/// Scores of hosts by their slot.
+/// Scores of hosts by their slot, for any number of groups of `W` classes.
 #[derive(Debug)]
 pub(super) struct Tournament<const W: usize> {
-    leaves: Vec<Scores<W>>,
-    levels: Vec<Vec<Scores<W>>>,
+    groups: usize,
+    leaves: Rows<W>,
+    levels: Vec<Rows<W>>,
 }
 
 impl<const W: usize> Default for Tournament<W> {
     fn default() -> Self {
-        Self { leaves: Vec::new(), levels: Vec::new() }
+        Self::with_groups(0)
     }
 }
 
-/// Bytes that a host takes in one tournament, nodes included.
+/// Bytes that a host takes in one group, nodes included.
 pub(super) const fn bytes_per_host<const W: usize>() -> usize {
     size_of::<Scores<W>>() * CHILDREN / (CHILDREN - 1)
 }
 
 impl<const W: usize> Tournament<W> {
+    /// Without hosts, for so many groups.
+    pub(super) fn with_groups(groups: usize) -> Self {
+        Self { groups, leaves: Rows::default(), levels: Vec::new() }
+    }
+
+    /// How many groups there is room for.
+    pub(super) fn groups(&self) -> usize {
+        self.groups
+    }
+
+    /// Makes room for more groups. No host can take a VM of a new one until it is scored.
+    pub(super) fn set_groups(&mut self, groups: usize) {
+        for rows in self.levels.iter_mut().chain([&mut self.leaves]) {
+            *rows = rows.with_groups(self.groups, groups);
+        }
+        self.groups = groups;
+    }
+
     /// The slot of the lowest score of a class, the first among equals, if any host can take it.
-    pub(super) fn winner(&mut self, lane: usize) -> Option<usize> {
+    pub(super) fn winner(&mut self, group: usize, lane: usize) -> Option<usize> {
         let top = self.levels.len().checked_sub(1)?;
-        // Going down: the node at `place` in the level above `floor`.
+        // On the way down: the node at `place` in the level above `floor`.
         let (mut floor, mut place) = (top, 0);
         loop {
             let (below, above) = self.levels.split_at_mut(floor);
             let below = below.last().unwrap_or(&self.leaves);
-            let node = above.first_mut()?.get_mut(place)?;
+            let node = above.first_mut()?.get_mut(self.groups, place, group)?;
             let lowest_of_node = *node.0.get(lane)?;
             if floor == top && !lowest_of_node.is_finite() {
                 return None;
             }
-            if let Some(child) = children(below, place).iter().position(|row| row.0[lane] == lowest_of_node) {
+            let children = below.children(self.groups, place, group);
+            if let Some(child) = children.iter().position(|row| row.0[lane] == lowest_of_node) {
                 place = place * CHILDREN + child;
                 if floor == 0 {
                     return Some(place);
@@ -74,7 +94,7 @@ impl<const W: usize> Tournament<W> {
                 floor -= 1;
             } else {
                 // It was too low, and so may be the one above it, which is looked at again.
-                *node = lowest(below, place);
+                *node = lowest(children);
                 if floor < top {
                     floor += 1;
                     place /= CHILDREN;
@@ -84,73 +104,91 @@ impl<const W: usize> Tournament<W> {
     }
 
     /// Puts scores in without comparing them; [`Tournament::rebuild`] does that for all.
-    pub(super) fn put(&mut self, slot: usize, scores: Scores<W>) {
+    pub(super) fn put(&mut self, slot: usize, group: usize, scores: Scores<W>) {
         self.grow(slot + 1);
-        self.leaves[slot] = scores;
+        if let Some(leaf) = self.leaves.get_mut(self.groups, slot, group) {
+            *leaf = scores;
+        }
     }
 
     /// Likewise for one class.
-    pub(super) fn put_lane(&mut self, slot: usize, lane: usize, score: f64) {
+    pub(super) fn put_lane(&mut self, slot: usize, group: usize, lane: usize, score: f64) {
         self.grow(slot + 1);
-        self.leaves[slot].0[lane] = score;
+        if let Some(leaf) = self.leaves.get_mut(self.groups, slot, group) {
+            leaf.0[lane] = score;
+        }
     }
 
-    /// Compares everything anew.
-    pub(super) fn rebuild(&mut self) {
+    /// Compares everything of a group anew.
+    pub(super) fn rebuild(&mut self, group: usize) {
         let mut below = &self.leaves;
         for level in &mut self.levels {
-            for (node, place) in level.iter_mut().enumerate() {
-                *place = lowest(below, node);
+            for node in 0..level.count {
+                if let Some(place) = level.get_mut(self.groups, node, group) {
+                    *place = lowest(below.children(self.groups, node, group));
+                }
             }
             below = level;
         }
     }
 
-    /// Reads what replacing the scores of a host will read, and returns a number that means nothing. Hosts change here and
-    /// there in more memory than the caches hold; reads that do not wait for each other are waited for together.
+    /// Reads what replacing the scores of a host for some groups will read, and returns a number that means nothing. Hosts
+    /// change here and there in more memory than the caches hold; reads that do not wait for each other are waited for
+    /// together.
     #[inline]
-    pub(super) fn touch(&self, slot: usize) -> f64 {
+    pub(super) fn touch(&self, slot: usize, groups: &[usize]) -> f64 {
         let mut sum = 0.0;
         let mut node = slot;
         for level in self.levels.iter().take(TOUCHED_LEVELS) {
             node /= CHILDREN;
-            sum += level.get(node).map_or(0.0, |row| row.0.iter().step_by(FLOATS_OF_LINE).sum());
+            let rows = groups.iter().filter_map(|group| level.get(self.groups, node, *group));
+            sum += rows.flat_map(|row| row.0.iter().step_by(FLOATS_OF_LINE)).sum::<f64>();
         }
         sum
     }
 
     /// Replaces the scores of one host.
-    pub(super) fn update(&mut self, slot: usize, scores: Scores<W>) {
+    pub(super) fn update(&mut self, slot: usize, group: usize, scores: Scores<W>) {
         self.grow(slot + 1);
-        self.leaves[slot] = scores;
-        let mut node = slot;
+        if let Some(leaf) = self.leaves.get_mut(self.groups, slot, group) {
+            *leaf = scores;
+        }
+        let mut place = slot;
         for level in &mut self.levels {
-            node /= CHILDREN;
-            let after = lower(&level[node], &scores);
-            if after == level[node] {
+            place /= CHILDREN;
+            let Some(node) = level.get_mut(self.groups, place, group) else { return };
+            let after = lower(node, &scores);
+            if after == *node {
                 return;
             }
-            level[node] = after;
+            *node = after;
         }
     }
 
     /// Makes room for `count` hosts; new ones are infeasible until they are scored.
     fn grow(&mut self, count: usize) {
-        if self.leaves.len() >= count {
+        if self.leaves.count >= count {
             return;
         }
-        self.leaves.resize(count, Scores::NONE);
+        self.leaves.grow(self.groups, count);
         let mut width = count;
         let mut level = 0;
         loop {
             width = width.div_ceil(CHILDREN);
             if level == self.levels.len() {
                 // A new root starts from the old one, which is its first child.
-                let below = level.checked_sub(1).and_then(|below| self.levels.get(below));
-                let root = below.map_or_else(Vec::new, |below| vec![lowest(below, 0)]);
+                let mut root = Rows::default();
+                root.grow(self.groups, 1);
+                if let Some(below) = level.checked_sub(1).and_then(|below| self.levels.get(below)) {
+                    for group in 0..self.groups {
+                        if let Some(node) = root.get_mut(self.groups, 0, group) {
+                            *node = lowest(below.children(self.groups, 0, group));
+                        }
+                    }
+                }
                 self.levels.push(root);
             }
-            self.levels[level].resize(width, Scores::NONE);
+            self.levels[level].grow(self.groups, width);
             level += 1;
             if width <= 1 {
                 return;
@@ -159,11 +197,68 @@ impl<const W: usize> Tournament<W> {
     }
 }
 
-/// The children of a node.
-#[inline]
-fn children<const W: usize>(below: &[Scores<W>], node: usize) -> &[Scores<W>] {
-    let first = node * CHILDREN;
-    below.get(first..(first + CHILDREN).min(below.len())).unwrap_or_default()
+/// Rows of one level, those of hosts or nodes with the same parent together:
+///
+/// ```text
+///   [parent 0: [group 0: child 0 … child 7] [group 1: child 0 … child 7] …] [parent 1: …] …
+/// ```
+///
+/// What a change of one host touches is thus in two pages of memory, and what a parent is compared with is in one piece.
+/// The last parent has all children, too; those that are not there are infeasible.
+#[derive(Debug)]
+struct Rows<const W: usize> {
+    rows: Vec<Scores<W>>,
+    /// How many hosts or nodes there are.
+    count: usize,
+}
+
+impl<const W: usize> Default for Rows<W> {
+    fn default() -> Self {
+        Self { rows: Vec::new(), count: 0 }
+    }
+}
+
+impl<const W: usize> Rows<W> {
+    #[inline]
+    fn index(groups: usize, place: usize, group: usize) -> usize {
+        (place / CHILDREN * groups + group) * CHILDREN + place % CHILDREN
+    }
+
+    #[inline]
+    fn get(&self, groups: usize, place: usize, group: usize) -> Option<&Scores<W>> {
+        self.rows.get(Self::index(groups, place, group))
+    }
+
+    #[inline]
+    fn get_mut(&mut self, groups: usize, place: usize, group: usize) -> Option<&mut Scores<W>> {
+        self.rows.get_mut(Self::index(groups, place, group))
+    }
+
+    /// The children of a node in the level above.
+    #[inline]
+    fn children(&self, groups: usize, node: usize, group: usize) -> &[Scores<W>] {
+        let first = (node * groups + group) * CHILDREN;
+        self.rows.get(first..first + CHILDREN).unwrap_or_default()
+    }
+
+    fn grow(&mut self, groups: usize, count: usize) {
+        self.count = self.count.max(count);
+        self.rows.resize(self.count.div_ceil(CHILDREN) * groups * CHILDREN, Scores::NONE);
+    }
+
+    /// The same rows with room for `new` groups instead of `old`.
+    fn with_groups(&self, old: usize, new: usize) -> Self {
+        let parents = self.count.div_ceil(CHILDREN);
+        let mut rows = Vec::with_capacity(parents * new * CHILDREN);
+        for parent in 0..parents {
+            let end = rows.len() + new * CHILDREN;
+            for group in 0..old.min(new) {
+                rows.extend_from_slice(self.children(old, parent, group));
+            }
+            rows.resize(end, Scores::NONE);
+        }
+        Self { rows, count: self.count }
+    }
 }
 
 /// The lower of two in each lane.
@@ -178,12 +273,8 @@ fn lower<const W: usize>(left: &Scores<W>, right: &Scores<W>) -> Scores<W> {
 
 /// The lowest score in each lane among the children of a node.
 #[inline]
-fn lowest<const W: usize>(below: &[Scores<W>], node: usize) -> Scores<W> {
-    let mut lowest = Scores::NONE;
-    for child in children(below, node) {
-        lowest = lower(&lowest, child);
-    }
-    lowest
+fn lowest<const W: usize>(children: &[Scores<W>]) -> Scores<W> {
+    children.iter().fold(Scores::NONE, |lowest, child| lower(&lowest, child))
 }
 
 #[cfg(test)]
@@ -206,22 +297,33 @@ mod tests {
             // Many ties, and hosts that come as time goes by; sometimes one class is asked for, sometimes none.
             let score = |value: u8| if value == 5 { INFEASIBLE } else { f64::from(value) };
             let mut rows = vec![[INFEASIBLE; 2]; count];
-            let mut tournament = Tournament::<2>::default();
+            let mut tournament = Tournament::<2>::with_groups(1);
+            let mut group = 0;
             for (index, (slot, left, right, asked)) in changes.into_iter().enumerate() {
+                if index == 100 {
+                    // The scores of the other group are nobody's business.
+                    tournament.set_groups(3);
+                    for slot in 0..count {
+                        tournament.put(slot, 2, Scores(rows[slot]));
+                    }
+                    tournament.rebuild(2);
+                    tournament.update(count / 2, 0, Scores([-1.0; 2]));
+                    group = 2;
+                }
                 let slot = slot % (count / 3 + index).clamp(1, count);
                 rows[slot] = [score(left), score(right)];
-                tournament.update(slot, Scores(rows[slot]));
+                tournament.update(slot, group, Scores(rows[slot]));
                 for lane in (0..2).filter(|lane| asked & (1 << lane) != 0) {
-                    prop_assert_eq!(tournament.winner(lane), naive(&rows, lane));
+                    prop_assert_eq!(tournament.winner(group, lane), naive(&rows, lane));
                 }
             }
             for lane in 0..2 {
-                prop_assert_eq!(tournament.winner(lane), naive(&rows, lane));
+                prop_assert_eq!(tournament.winner(group, lane), naive(&rows, lane));
             }
-            tournament.put_lane(0, 1, INFEASIBLE);
+            tournament.put_lane(0, group, 1, INFEASIBLE);
             rows[0][1] = INFEASIBLE;
-            tournament.rebuild();
-            prop_assert_eq!(tournament.winner(1), naive(&rows, 1));
+            tournament.rebuild(group);
+            prop_assert_eq!(tournament.winner(group, 1), naive(&rows, 1));
         }
     }
 }
