@@ -139,6 +139,8 @@ pub(super) struct ClassCache {
     round: u64,
     /// Room for the hosts that groups catch up with.
     changed: Vec<usize>,
+    /// Likewise for those that were the lowest of their siblings for a group and have risen.
+    risen: Vec<(usize, usize)>,
 }
 
 impl Clone for ClassCache {
@@ -248,7 +250,7 @@ impl ClassCache {
 
     /// Scores some hosts for some groups.
     fn score_changed(&mut self, numbers: &[usize], changes: &[usize], ground: &Ground<'_>) {
-        let Self { groups, tournament, workspaces, met, round, changed, .. } = self;
+        let Self { groups, tournament, workspaces, met, round, changed, risen, .. } = self;
         let questions: Vec<_> =
             numbers.iter().map(|number| (*number, groups[*number].questions(ground))).collect();
         *round += 1;
@@ -262,11 +264,18 @@ impl ClassCache {
             for slot in slots {
                 black_box(tournament.touch(*slot, numbers) + ground.columns.touch(*slot));
             }
+            risen.clear();
             for slot in slots.iter().copied() {
                 for (number, questions) in &questions {
-                    tournament.update(slot, *number, Scores(ground.row(questions, slot, workspaces)));
+                    let scores = Scores(ground.row(questions, slot, workspaces));
+                    if tournament.update(slot, *number, scores) {
+                        risen.push((slot, *number));
+                    }
                 }
             }
+            black_box(
+                risen.iter().map(|(slot, number)| tournament.touch_siblings(*slot, *number)).sum::<f64>(),
+            );
         }
     }
 

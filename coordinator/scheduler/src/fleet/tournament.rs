@@ -93,8 +93,9 @@ impl<const W: usize> Tournament<W> {
                 }
                 floor -= 1;
             } else {
-                // It was too low, and so may be the one above it, which is looked at again.
-                *node = lowest(children);
+                // It was too low, and so may be the one above it, which is looked at again. Other lines than the lane's may
+                // be too low as well and stay so until they are asked for.
+                raise_line(node, lane / FLOATS_OF_LINE, children);
                 if floor < top {
                     floor += 1;
                     place /= CHILDREN;
@@ -147,22 +148,36 @@ impl<const W: usize> Tournament<W> {
         sum
     }
 
-    /// Replaces the scores of one host.
-    pub(super) fn update(&mut self, slot: usize, group: usize, scores: Scores<W>) {
+    /// Replaces the scores of one host, and says whether it was the lowest of its siblings in some lane and has risen.
+    pub(super) fn update(&mut self, slot: usize, group: usize, scores: Scores<W>) -> bool {
         self.grow(slot + 1);
-        if let Some(leaf) = self.leaves.get_mut(self.groups, slot, group) {
-            *leaf = scores;
-        }
+        let Self { groups, leaves, levels } = self;
+        let Some(leaf) = leaves.get_mut(*groups, slot, group) else { return false };
+        let old = std::mem::replace(leaf, scores);
         let mut place = slot;
-        for level in &mut self.levels {
+        let mut has_lost = false;
+        for (number, level) in levels.iter_mut().enumerate() {
             place /= CHILDREN;
-            let Some(node) = level.get_mut(self.groups, place, group) else { return };
+            let Some(node) = level.get_mut(*groups, place, group) else { break };
+            if number == 0 {
+                has_lost = (0..W).fold(false, |lost, lane| {
+                    lost | ((old.0[lane] == node.0[lane]) & (scores.0[lane] > node.0[lane]))
+                });
+            }
             let after = lower(node, &scores);
             if after == *node {
-                return;
+                break;
             }
             *node = after;
         }
+        has_lost
+    }
+
+    /// Reads what will be compared when a winner is looked for and comes by a host that has lost; see [`Self::touch`].
+    #[inline]
+    pub(super) fn touch_siblings(&self, slot: usize, group: usize) -> f64 {
+        let siblings = self.leaves.children(self.groups, slot / CHILDREN, group);
+        siblings.iter().flat_map(|row| row.0.iter().step_by(FLOATS_OF_LINE)).sum()
     }
 
     /// Makes room for `count` hosts; new ones are infeasible until they are scored.
@@ -275,6 +290,19 @@ fn lower<const W: usize>(left: &Scores<W>, right: &Scores<W>) -> Scores<W> {
 #[inline]
 fn lowest<const W: usize>(children: &[Scores<W>]) -> Scores<W> {
     children.iter().fold(Scores::NONE, |lowest, child| lower(&lowest, child))
+}
+
+/// The same for the lanes of one cache line.
+#[inline]
+fn raise_line<const W: usize>(node: &mut Scores<W>, line: usize, children: &[Scores<W>]) {
+    let lanes = line * FLOATS_OF_LINE..W.min((line + 1) * FLOATS_OF_LINE);
+    let Some(lowest) = node.0.get_mut(lanes.clone()) else { return };
+    lowest.fill(INFEASIBLE);
+    for child in children {
+        for (lowest, score) in lowest.iter_mut().zip(&child.0[lanes.clone()]) {
+            *lowest = if *score < *lowest { *score } else { *lowest };
+        }
+    }
 }
 
 #[cfg(test)]
