@@ -28,9 +28,6 @@ use crate::request::Request;
 pub(super) const SCORES_BYTES_MAX: usize = 256 << 20;
 /// How many requests without a class are remembered, so that the second of a kind gets one.
 const REMEMBERED_MAX: usize = 256;
-/// A group comes along when others catch up if it was asked for among so many of the last decisions. One that is asked for
-/// less often may never be again, and it costs less to have it catch up with many changes at once.
-const COMES_ALONG: u64 = 256;
 /// How many hosts are read ahead and scored together: what is read for them fits into half of a processor's own cache.
 const CHANGES_AT_ONCE: usize = 32;
 
@@ -90,13 +87,11 @@ struct Group {
     asks: Asks,
     /// Up to which change it has caught up; none before it was ever scored whole.
     caught_up: Option<u64>,
-    /// When one of its classes was asked for the last time.
-    last_used: u64,
 }
 
 impl Group {
     fn new() -> Self {
-        Self { classes: [const { None }; LANES], asks: Asks::none(), caught_up: None, last_used: 0 }
+        Self { classes: [const { None }; LANES], asks: Asks::none(), caught_up: None }
     }
 
     fn set(&mut self, lane: usize, class: Class, asked: &Asked) {
@@ -104,19 +99,16 @@ impl Group {
         self.classes[lane] = Some(class);
     }
 
-    fn is_demanding(&self) -> bool {
-        self.classes.iter().flatten().any(|class| class.key.is_demanding())
-    }
-
     /// What must be looked up before its classes are scored on a host.
     fn questions<'a>(&'a self, ground: &Ground<'a>) -> Questions<'a> {
         let belonging =
             |class: &'a Option<Class>| class.as_ref().map(|class| Belonging::of(&class.request, ground.book));
         let demands = |class: &'a Option<Class>| class.as_ref().and_then(|class| class.demands(ground));
+        let is_demanding = self.classes.iter().flatten().any(|class| class.key.is_demanding());
         Questions {
             asks: &self.asks,
             belongings: ground.asks_whose_it_is.then(|| self.classes.each_ref().map(belonging)),
-            demands: self.is_demanding().then(|| self.classes.each_ref().map(demands)),
+            demands: is_demanding.then(|| self.classes.each_ref().map(demands)),
         }
     }
 }
@@ -139,8 +131,6 @@ pub(super) struct ClassCache {
     round: u64,
     /// Room for the hosts that groups catch up with.
     changed: Vec<usize>,
-    /// Likewise for those that were the lowest of their siblings for a group and have risen.
-    risen: Vec<(usize, usize)>,
 }
 
 impl Clone for ClassCache {
@@ -184,7 +174,6 @@ impl ClassCache {
         if let Some((group, lane)) = self.places.get(&key).copied() {
             self.catch_up(group, ground, log);
             let used = self.groups.get_mut(group)?;
-            used.last_used = self.clock;
             if let Some(class) = used.classes[lane].as_mut() {
                 class.last_used = self.clock;
             }
@@ -219,75 +208,42 @@ impl ClassCache {
         false
     }
 
-    /// Scores again, for the classes of a group, the hosts that changed since it last did. Groups that are asked for now and
-    /// then come along: what is known of a host is then read once for all of them, and their scores stand side by side.
+    /// Scores again, for the classes of a group, the hosts that changed since it last did.
     fn catch_up(&mut self, number: usize, ground: &Ground<'_>, log: &ChangeLog) {
+        let Self { groups, tournament, workspaces, met, round, changed, .. } = self;
+        let Some(group) = groups.get_mut(number) else { return };
         let end = log.end();
-        if self.groups.get(number).is_none_or(|group| group.caught_up == Some(end)) {
+        if group.caught_up == Some(end) {
             return;
         }
-        let comes_along = |group: &Group| {
-            group.last_used + COMES_ALONG > self.clock && !ground.asks_whose_it_is && !group.is_demanding()
+        let changes = group.caught_up.and_then(|position| log.since(position));
+        group.caught_up = Some(end);
+        let questions = group.questions(ground);
+        let mut row = |slot| Scores(ground.row(&questions, slot, workspaces));
+        let slot_count = ground.columns.len();
+        let Some(changes) = changes else {
+            for slot in 0..slot_count {
+                tournament.put(slot, number, row(slot));
+            }
+            return tournament.rebuild(number);
         };
-        let groups = self.groups.iter().enumerate();
-        let mut behind: Vec<(Option<u64>, usize)> = groups
-            .filter(|(other, group)| *other == number || comes_along(group))
-            .map(|(other, group)| (group.caught_up, other))
-            .collect();
-        behind.sort_unstable();
-        for together in behind.chunk_by(|(left, _), (right, _)| left == right) {
-            let numbers: Vec<usize> = together.iter().map(|(_, number)| *number).collect();
-            let caught_up = together.first().and_then(|(position, _)| *position);
-            match caught_up.and_then(|position| log.since(position)) {
-                Some(changes) => self.score_changed(&numbers, changes, ground),
-                None => self.score_all(&numbers, ground),
-            }
-            for number in numbers {
-                self.groups[number].caught_up = Some(end);
-            }
-        }
-    }
-
-    /// Scores some hosts for some groups.
-    fn score_changed(&mut self, numbers: &[usize], changes: &[usize], ground: &Ground<'_>) {
-        let Self { groups, tournament, workspaces, met, round, changed, risen, .. } = self;
-        let questions: Vec<_> =
-            numbers.iter().map(|number| (*number, groups[*number].questions(ground))).collect();
         *round += 1;
-        met.resize(ground.columns.len(), 0);
+        met.resize(slot_count, 0);
         changed.clear();
         changed.extend(changes.iter().copied().filter(|slot| {
             let last = std::mem::replace(&mut met[*slot], *round);
             last != *round
         }));
         for slots in changed.chunks(CHANGES_AT_ONCE) {
-            for slot in slots {
-                black_box(tournament.touch(*slot, numbers) + ground.columns.touch(*slot));
-            }
-            risen.clear();
-            for slot in slots.iter().copied() {
-                for (number, questions) in &questions {
-                    let scores = Scores(ground.row(questions, slot, workspaces));
-                    if tournament.update(slot, *number, scores) {
-                        risen.push((slot, *number));
-                    }
-                }
-            }
             black_box(
-                risen.iter().map(|(slot, number)| tournament.touch_siblings(*slot, *number)).sum::<f64>(),
+                slots
+                    .iter()
+                    .map(|slot| tournament.touch(*slot, number) + ground.columns.touch(*slot))
+                    .sum::<f64>(),
             );
-        }
-    }
-
-    /// Scores all hosts for some groups.
-    fn score_all(&mut self, numbers: &[usize], ground: &Ground<'_>) {
-        let Self { groups, tournament, workspaces, .. } = self;
-        for number in numbers.iter().copied() {
-            let questions = groups[number].questions(ground);
-            for slot in 0..ground.columns.len() {
-                tournament.put(slot, number, Scores(ground.row(&questions, slot, workspaces)));
+            for slot in slots.iter().copied() {
+                tournament.update(slot, number, &row(slot));
             }
-            tournament.rebuild(number);
         }
     }
 
@@ -303,7 +259,6 @@ impl ClassCache {
         let (number, lane) = self.make_room(ground.columns.len());
         self.catch_up(number, ground, log);
         let class = Class { key: key.clone(), request: request.clone(), last_used: self.clock };
-        self.groups[number].last_used = self.clock;
         self.groups[number].set(lane, class, asked);
         let Self { tournament, workspaces, .. } = self;
         for slot in 0..ground.columns.len() {

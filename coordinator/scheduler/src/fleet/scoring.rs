@@ -116,19 +116,23 @@ struct RowLanes<'a> {
     belongings: Option<&'a [Option<Belonging<'a>>; LANES]>,
 }
 
+#[inline(always)] // see `measure`
 fn row_amounts(amount: Amount, asked: [f64; LANES]) -> Amounts<LANES> {
     Amounts { total: [float(amount.total); LANES], used: [float(amount.used); LANES], asked }
 }
 
 impl Lanes<LANES> for RowLanes<'_> {
+    #[inline(always)]
     fn cores(&self) -> Amounts<LANES> {
         row_amounts(self.ground.columns.cores(self.slot), self.asks.cores_asked)
     }
 
+    #[inline(always)]
     fn memory(&self) -> Amounts<LANES> {
         row_amounts(self.ground.columns.memory(self.slot), self.asks.memory_asked)
     }
 
+    #[inline(always)]
     fn devices(&self) -> Amounts<LANES> {
         row_amounts(self.ground.columns.devices(self.slot), self.asks.devices_asked)
     }
@@ -153,6 +157,7 @@ impl Lanes<LANES> for RowLanes<'_> {
         whole
     }
 
+    #[inline(always)]
     fn vms(&self) -> [f64; LANES] {
         [float(self.ground.columns.vms(self.slot)); LANES]
     }
@@ -177,6 +182,7 @@ struct PickLanes<'a, const W: usize> {
 }
 
 impl<const W: usize> PickLanes<'_, W> {
+    #[inline(always)]
     fn amounts(&self, get: impl Fn(usize) -> Amount, asked: f64) -> Amounts<W> {
         let amounts = self.slots.map(get);
         Amounts {
@@ -188,14 +194,17 @@ impl<const W: usize> PickLanes<'_, W> {
 }
 
 impl<const W: usize> Lanes<W> for PickLanes<'_, W> {
+    #[inline(always)]
     fn cores(&self) -> Amounts<W> {
         self.amounts(|slot| self.ground.columns.cores(slot), self.asked.cores_float())
     }
 
+    #[inline(always)]
     fn memory(&self) -> Amounts<W> {
         self.amounts(|slot| self.ground.columns.memory(slot), self.asked.memory_float())
     }
 
+    #[inline(always)]
     fn devices(&self) -> Amounts<W> {
         self.amounts(|slot| self.ground.columns.devices(slot), self.asked.devices_float())
     }
@@ -215,6 +224,7 @@ impl<const W: usize> Lanes<W> for PickLanes<'_, W> {
         self.slots.map(|slot| float(self.ground.columns.host_devices[slot].whole(class, entries)))
     }
 
+    #[inline(always)]
     fn vms(&self) -> [f64; W] {
         self.slots.map(|slot| float(self.ground.columns.vms(slot)))
     }

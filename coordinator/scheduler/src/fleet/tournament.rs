@@ -7,17 +7,21 @@
 //! ```
 //!
 //! Many changes come before a class is asked for once, so they do no more than they must: a score that falls lowers the
-//! nodes above it, one that rises leaves them as they are. A node is thus never above what is below it; where it is too low
-//! it is compared anew when the search for a winner comes by, and only there.
+//! nodes above it; where one rises that was the lowest, the node is noted and left as it is. A node is thus never above
+//! what is below it. Those that may be too low are compared anew, all together, before a winner is looked for.
 //!
 //! Hosts stand in the order of their ids, so that among equal scores the first from the left is the host with the lowest
 //! id.
+
+use std::hint::black_box;
 
 /// How many children a node has. Eight rows are compared within some thirty cycles, and six levels hold 260,000 hosts.
 const CHILDREN: usize = 8;
 
 /// How many levels of nodes are beyond a processor's own caches when there are 100,000 hosts.
 const TOUCHED_LEVELS: usize = 2;
+/// If more than one in so many nodes may be too low, all are compared anew.
+const STALE_SHARE_MAX: usize = 4;
 /// Floats in a cache line.
 const FLOATS_OF_LINE: usize = 8;
 
@@ -40,6 +44,8 @@ pub(super) struct Tournament<const W: usize> {
     groups: usize,
     leaves: Rows<W>,
     levels: Vec<Rows<W>>,
+    /// For each group the nodes of level 0 that may be too low, some of them more than once.
+    stale: Vec<Vec<usize>>,
 }
 
 impl<const W: usize> Default for Tournament<W> {
@@ -56,7 +62,7 @@ pub(super) const fn bytes_per_host<const W: usize>() -> usize {
 impl<const W: usize> Tournament<W> {
     /// Without hosts, for so many groups.
     pub(super) fn with_groups(groups: usize) -> Self {
-        Self { groups, leaves: Rows::default(), levels: Vec::new() }
+        Self { groups, leaves: Rows::default(), levels: Vec::new(), stale: vec![Vec::new(); groups] }
     }
 
     /// How many groups there is room for.
@@ -69,39 +75,51 @@ impl<const W: usize> Tournament<W> {
         for rows in self.levels.iter_mut().chain([&mut self.leaves]) {
             *rows = rows.with_groups(self.groups, groups);
         }
+        self.stale.resize(groups, Vec::new());
         self.groups = groups;
     }
 
     /// The slot of the lowest score of a class, the first among equals, if any host can take it.
     pub(super) fn winner(&mut self, group: usize, lane: usize) -> Option<usize> {
-        let top = self.levels.len().checked_sub(1)?;
-        // On the way down: the node at `place` in the level above `floor`.
-        let (mut floor, mut place) = (top, 0);
-        loop {
-            let (below, above) = self.levels.split_at_mut(floor);
-            let below = below.last().unwrap_or(&self.leaves);
-            let node = above.first_mut()?.get_mut(self.groups, place, group)?;
-            let lowest_of_node = *node.0.get(lane)?;
-            if floor == top && !lowest_of_node.is_finite() {
-                return None;
-            }
-            let children = below.children(self.groups, place, group);
-            if let Some(child) = children.iter().position(|row| row.0[lane] == lowest_of_node) {
-                place = place * CHILDREN + child;
-                if floor == 0 {
-                    return Some(place);
-                }
-                floor -= 1;
-            } else {
-                // It was too low, and so may be the one above it, which is looked at again. Other lines than the lane's may
-                // be too low as well and stay so until they are asked for.
-                raise_line(node, lane / FLOATS_OF_LINE, children);
-                if floor < top {
-                    floor += 1;
-                    place /= CHILDREN;
-                }
-            }
+        self.settle(group);
+        let lowest = *self.levels.last()?.get(self.groups, 0, group)?.0.get(lane)?;
+        if !lowest.is_finite() {
+            return None;
         }
+        let mut place = 0;
+        for rows in self.levels.iter().rev().skip(1).chain([&self.leaves]) {
+            let children = rows.children(self.groups, place, group);
+            place = place * CHILDREN + children.iter().position(|row| row.0[lane] == lowest)?;
+        }
+        Some(place)
+    }
+
+    /// Compares anew what may be too low: all such nodes of one level, then those above them that changed.
+    fn settle(&mut self, group: usize) {
+        let Self { groups, leaves, levels, stale } = self;
+        let (Some(nodes), Some(level)) = (stale.get_mut(group), levels.first()) else { return };
+        if nodes.is_empty() {
+            return;
+        }
+        if nodes.len() > level.count / STALE_SHARE_MAX {
+            return self.rebuild(group);
+        }
+        nodes.sort_unstable();
+        let mut below = &*leaves;
+        for level in levels {
+            nodes.dedup();
+            black_box(nodes.iter().map(|node| touch(below.children(*groups, *node, group))).sum::<f64>());
+            nodes.retain_mut(|number| {
+                let Some(node) = level.get_mut(*groups, *number, group) else { return false };
+                let after = lowest(below.children(*groups, *number, group));
+                let has_changed = after != *node;
+                *node = after;
+                *number /= CHILDREN;
+                has_changed
+            });
+            below = level;
+        }
+        nodes.clear();
     }
 
     /// Puts scores in without comparing them; [`Tournament::rebuild`] does that for all.
@@ -122,6 +140,9 @@ impl<const W: usize> Tournament<W> {
 
     /// Compares everything of a group anew.
     pub(super) fn rebuild(&mut self, group: usize) {
+        if let Some(nodes) = self.stale.get_mut(group) {
+            nodes.clear();
+        }
         let mut below = &self.leaves;
         for level in &mut self.levels {
             for node in 0..level.count {
@@ -133,51 +154,42 @@ impl<const W: usize> Tournament<W> {
         }
     }
 
-    /// Reads what replacing the scores of a host for some groups will read, and returns a number that means nothing. Hosts
-    /// change here and there in more memory than the caches hold; reads that do not wait for each other are waited for
-    /// together.
+    /// Reads what replacing the scores of a host will read, and returns a number that means nothing. Hosts change here and
+    /// there in more memory than the caches hold; reads that do not wait for each other are waited for together.
     #[inline]
-    pub(super) fn touch(&self, slot: usize, groups: &[usize]) -> f64 {
-        let mut sum = 0.0;
-        let mut node = slot;
+    pub(super) fn touch(&self, slot: usize, group: usize) -> f64 {
+        let leaf = self.leaves.get(self.groups, slot, group).map(std::slice::from_ref);
+        let mut sum = leaf.map_or(0.0, touch);
+        let mut place = slot;
         for level in self.levels.iter().take(TOUCHED_LEVELS) {
-            node /= CHILDREN;
-            let rows = groups.iter().filter_map(|group| level.get(self.groups, node, *group));
-            sum += rows.flat_map(|row| row.0.iter().step_by(FLOATS_OF_LINE)).sum::<f64>();
+            place /= CHILDREN;
+            sum += level.get(self.groups, place, group).map(std::slice::from_ref).map_or(0.0, touch);
         }
         sum
     }
 
-    /// Replaces the scores of one host, and says whether it was the lowest of its siblings in some lane and has risen.
-    pub(super) fn update(&mut self, slot: usize, group: usize, scores: Scores<W>) -> bool {
+    /// Replaces the scores of one host.
+    pub(super) fn update(&mut self, slot: usize, group: usize, scores: &Scores<W>) {
         self.grow(slot + 1);
-        let Self { groups, leaves, levels } = self;
-        let Some(leaf) = leaves.get_mut(*groups, slot, group) else { return false };
-        let old = std::mem::replace(leaf, scores);
+        let Self { groups, leaves, levels, stale } = self;
+        let (Some(leaf), Some(stale)) = (leaves.get_mut(*groups, slot, group), stale.get_mut(group)) else {
+            return;
+        };
+        let old = std::mem::replace(leaf, *scores);
         let mut place = slot;
-        let mut has_lost = false;
         for (number, level) in levels.iter_mut().enumerate() {
             place /= CHILDREN;
-            let Some(node) = level.get_mut(*groups, place, group) else { break };
-            if number == 0 {
-                has_lost = (0..W).fold(false, |lost, lane| {
-                    lost | ((old.0[lane] == node.0[lane]) & (scores.0[lane] > node.0[lane]))
-                });
+            let count = level.count;
+            let Some(node) = level.get_mut(*groups, place, group) else { return };
+            if number == 0 && has_lost(node, &old, scores) && stale.len() < count {
+                stale.push(place);
             }
-            let after = lower(node, &scores);
+            let after = lower(node, scores);
             if after == *node {
-                break;
+                return;
             }
             *node = after;
         }
-        has_lost
-    }
-
-    /// Reads what will be compared when a winner is looked for and comes by a host that has lost; see [`Self::touch`].
-    #[inline]
-    pub(super) fn touch_siblings(&self, slot: usize, group: usize) -> f64 {
-        let siblings = self.leaves.children(self.groups, slot / CHILDREN, group);
-        siblings.iter().flat_map(|row| row.0.iter().step_by(FLOATS_OF_LINE)).sum()
     }
 
     /// Makes room for `count` hosts; new ones are infeasible until they are scored.
@@ -292,17 +304,16 @@ fn lowest<const W: usize>(children: &[Scores<W>]) -> Scores<W> {
     children.iter().fold(Scores::NONE, |lowest, child| lower(&lowest, child))
 }
 
-/// The same for the lanes of one cache line.
+/// Whether in some lane the child was as low as its node and has risen.
 #[inline]
-fn raise_line<const W: usize>(node: &mut Scores<W>, line: usize, children: &[Scores<W>]) {
-    let lanes = line * FLOATS_OF_LINE..W.min((line + 1) * FLOATS_OF_LINE);
-    let Some(lowest) = node.0.get_mut(lanes.clone()) else { return };
-    lowest.fill(INFEASIBLE);
-    for child in children {
-        for (lowest, score) in lowest.iter_mut().zip(&child.0[lanes.clone()]) {
-            *lowest = if *score < *lowest { *score } else { *lowest };
-        }
-    }
+fn has_lost<const W: usize>(node: &Scores<W>, old: &Scores<W>, new: &Scores<W>) -> bool {
+    (0..W).fold(false, |lost, lane| lost | ((old.0[lane] == node.0[lane]) & (new.0[lane] > node.0[lane])))
+}
+
+/// Reads one number of each cache line, and returns one that means nothing; see [`Tournament::touch`].
+#[inline]
+fn touch<const W: usize>(rows: &[Scores<W>]) -> f64 {
+    rows.iter().flat_map(|row| row.0.iter().step_by(FLOATS_OF_LINE)).sum()
 }
 
 #[cfg(test)]
@@ -335,12 +346,12 @@ mod tests {
                         tournament.put(slot, 2, Scores(rows[slot]));
                     }
                     tournament.rebuild(2);
-                    tournament.update(count / 2, 0, Scores([-1.0; 2]));
+                    tournament.update(count / 2, 0, &Scores([-1.0; 2]));
                     group = 2;
                 }
                 let slot = slot % (count / 3 + index).clamp(1, count);
                 rows[slot] = [score(left), score(right)];
-                tournament.update(slot, group, Scores(rows[slot]));
+                tournament.update(slot, group, &Scores(rows[slot]));
                 for lane in (0..2).filter(|lane| asked & (1 << lane) != 0) {
                     prop_assert_eq!(tournament.winner(group, lane), naive(&rows, lane));
                 }
