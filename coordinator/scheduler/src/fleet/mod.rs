@@ -238,7 +238,8 @@ impl Fleet {
     pub fn restore_with(&mut self, vm: VmId, host: HostId, request: &Request, devices: &[AssignedDevice]) {
         self.release(vm);
         if !devices.is_empty() {
-            let told = Assignment::told(&Shape::of(request), devices);
+            let realm = shape_realm(self.realm_number(&request.realm));
+            let told = Assignment::told(&Shape::of(request, realm), devices);
             self.book.assignments.insert(vm, told);
         }
         self.admit(vm, host, request);
