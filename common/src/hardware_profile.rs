@@ -111,8 +111,8 @@ pub struct Capacity {
 
 impl HardwareProfile {
     /// What VMs may be promised: (whole - reserve) x overcommit, rounded down; never below zero. Memory in huge pages is
-    /// promised once and to nobody else; pages that the memory left by the reserve does not hold are not promised, the
-    /// largest first, nor are pages of no size.
+    /// promised once and to nobody else; of pages that the memory besides the reserve does not hold, the smallest stay;
+    /// pages of no size are nothing.
     #[must_use]
     pub fn capacity(&self) -> Capacity {
         let (huge_pages, set_aside) = self.pages_held();

@@ -40,13 +40,14 @@ mod device_choice;
 mod explanation;
 mod fleet;
 mod host;
+mod numa;
 mod quota;
 mod reason;
 mod request;
 
 pub use cost::{ChoiceRule, CostError, CostFunction, presets};
 pub use explanation::{Explanation, HostExplanation, TermExplanation};
-pub use fleet::{AssignedDevice, Fleet};
+pub use fleet::{AssignedDevice, Assignment, Fleet};
 pub use host::{
     CpuAbilities, ForeignUse, HostDescription, HostState, HostUsage, Measured, Promised, UnknownHostState,
 };

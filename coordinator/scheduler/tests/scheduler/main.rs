@@ -15,5 +15,7 @@ mod language;
 mod measurements;
 mod naive;
 mod naive_devices;
+mod naive_nodes;
+mod nodes;
 mod quotas;
 mod reservations;

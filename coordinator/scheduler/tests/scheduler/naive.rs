@@ -8,6 +8,7 @@ use reeve_scheduler::{ChoiceRule, HostDescription, HostState, Measured, Quotas, 
 
 use crate::expression::Expression;
 use crate::naive_devices::{Held, Rack, entries};
+use crate::naive_nodes::ordinary;
 
 /// A cost function as the naive one has it.
 #[derive(Debug, Clone)]
@@ -39,6 +40,7 @@ pub(crate) struct Naive {
     /// The devices of those that want some and whose host was known once.
     pub(crate) held: BTreeMap<VmId, Vec<Held>>,
     pub(crate) quotas: BTreeMap<RealmName, Quotas>,
+    pub(crate) nodes: BTreeMap<VmId, Vec<u32>>,
 }
 
 /// A host as an expression sees it.
@@ -85,13 +87,13 @@ impl Scene<'_> {
                 amount(capacity.cores.0, used) / if measure == "load" { 1.0 } else { 1000.0 }
             }
             ("memory", _) => {
-                amount(capacity.memory.0, sum(&|vm| vm.memory.0) + self.host.description.foreign.memory.0)
+                amount(capacity.memory.0, sum(&ordinary) + self.host.description.foreign.memory.0)
             }
             ("devices", _) => rack().attribute(None, measure),
             ("devices.a100", _) => rack().attribute(Some("a100"), measure),
             (_, "vms") => count(&|_| true),
             ("vm", "cores") => self.request.cores.0 as f64 / 1000.0,
-            ("vm", "memory") => self.request.memory.0 as f64,
+            ("vm", "memory") => ordinary(self.request) as f64,
             ("vm", "devices") => {
                 before().serve(self.request).iter().map(permille).sum::<u64>() as f64 / 1000.0
             }
@@ -129,11 +131,7 @@ impl Naive {
                 description.capacity.cores.0,
                 "cores".into(),
             ),
-            (
-                used(&|vm| vm.memory.0) + description.foreign.memory.0,
-                description.capacity.memory.0,
-                "memory".into(),
-            ),
+            (used(&ordinary) + description.foreign.memory.0, description.capacity.memory.0, "memory".into()),
         ];
         for (class, shelf) in self.rack(host).shelves {
             amounts.push((shelf.used, shelf.total(), class));
@@ -162,6 +160,7 @@ impl Naive {
         self.held.remove(&vm);
         self.held.extend(kept.map(|kept| (vm, kept)));
         self.settle(host);
+        self.settle_nodes(host);
     }
 
     /// Every VM keeps what it has, then those without get what is left.
@@ -196,12 +195,13 @@ impl Naive {
             && description.storage_problem.is_none();
         let asked = |name: &str| match name {
             "cores" => request.cores.0,
-            "memory" => request.memory.0,
+            "memory" => ordinary(request),
             _ => 0,
         };
         description.realm == request.realm
             && open
             && self.meets(host, request)
+            && self.has_nodes(host, request)
             && self.rack(host).can_serve(request)
             && self.amounts(host).iter().all(|(used, total, name)| {
                 let asked = asked(name);
