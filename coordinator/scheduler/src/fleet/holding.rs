@@ -72,7 +72,7 @@ pub(super) struct Holding {
 }
 
 /// The values behind holdings.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Book {
     /// Amounts.
     pub(super) shapes: Interner<Shape>,
@@ -133,7 +133,7 @@ impl Book {
 }
 
 /// The VMs of one host, by id.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Tenants {
     vms: Vec<(VmId, Holding)>,
 }

@@ -12,7 +12,7 @@ use crate::request::Request;
 static NO_NODES: HostNodes = HostNodes::NONE;
 
 /// What few requests ask, by slot.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Particulars {
     /// Whether some pool cannot be used on the host.
     has_pool_problems: Vec<bool>,

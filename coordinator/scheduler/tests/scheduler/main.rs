@@ -3,11 +3,13 @@
 // The lints that keep input from ending the program do not bind tests, which end when they fail.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod batch;
 mod choices;
 mod constraints;
 mod decisions;
 mod demands;
 mod devices;
+mod digest;
 mod explanations;
 mod expression;
 mod fixture;
@@ -19,3 +21,4 @@ mod naive_nodes;
 mod nodes;
 mod quotas;
 mod reservations;
+mod simulation;
