@@ -15,5 +15,6 @@ mod language;
 mod measurements;
 mod naive;
 mod naive_devices;
+mod naive_stranded;
 mod quotas;
 mod reservations;
