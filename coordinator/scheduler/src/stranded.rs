@@ -39,7 +39,7 @@ const FRACTION: u64 = 1 << 20;
 const AMOUNT_MAX: u64 = 1 << 40;
 
 /// What is expected to be asked for.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct Catalogue {
     /// The shapes with devices, by the devices.
     demands: Vec<Demand>,
@@ -55,7 +55,7 @@ pub(crate) struct Catalogue {
 type DevicesAsked = Vec<(DeviceSelector, DeviceAmount)>;
 
 /// Shapes that want the same devices.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Demand {
     devices: DevicesAsked,
     entries: Vec<Entry>,

@@ -8,12 +8,12 @@ use crate::cost::{Attribute, CostFunction, Workspace};
 use crate::device_choice::HostDevices;
 
 /// Cost functions by number. A number is never given to another function, so nothing kept by number goes stale.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct FunctionTable {
     entries: Vec<Option<Entry>>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Entry {
     bound: BoundFunction,
     hosts: usize,
@@ -96,7 +96,7 @@ impl FunctionTable {
 }
 
 /// Room to run each function in, by its number.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Workspaces<const W: usize> {
     entries: Vec<Option<(Workspace<W>, Workspace<W>)>>,
     /// Room for the devices of a host as they would be.

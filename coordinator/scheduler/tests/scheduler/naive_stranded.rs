@@ -38,6 +38,10 @@ impl State {
     }
 }
 
+fn place(free: u64) -> usize {
+    usize::try_from(free).unwrap()
+}
+
 impl Expected {
     pub(crate) fn new(requests: Vec<(Request, u32)>) -> Self {
         let offers: Vec<(u64, u64)> = requests
@@ -57,9 +61,9 @@ impl Expected {
             for free in 0..=1000_u64 {
                 let expected = offers.iter().map(|(share, weight)| {
                     let rest = if *share <= free { free - share } else { free };
-                    before[rest as usize] * weight
+                    before[place(rest)] * weight
                 });
-                left[free as usize] = expected.sum::<u64>() / all;
+                left[place(free)] = expected.sum::<u64>() / all;
             }
         }
         Self { requests, left }
@@ -100,7 +104,7 @@ impl Expected {
         let all = weight(&mut wanting());
         let locked = weight(&mut wanting().filter(|(request, _)| refused(request)));
         let lockout = if all == 0 { 0.0 } else { free * locked as f64 / all as f64 };
-        let splinters: u64 = state.frees().iter().map(|free| self.left[*free as usize]).sum();
+        let splinters: u64 = state.frees().iter().map(|free| self.left[place(*free)]).sum();
         let mean = self.mean_devices() / 1000.0;
         let accompanied = if mean == 0.0 { 0.0 } else { mean * self.count(state) };
         lockout + splinters as f64 / (1000.0 * f64::from(1 << 20)) + (free - accompanied).max(0.0)
