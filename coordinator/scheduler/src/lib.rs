@@ -44,6 +44,7 @@ mod numa;
 mod quota;
 mod reason;
 mod request;
+mod stranded;
 
 pub use cost::{ChoiceRule, CostError, CostFunction, presets};
 pub use explanation::{

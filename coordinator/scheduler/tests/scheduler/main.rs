@@ -18,6 +18,7 @@ mod measurements;
 mod naive;
 mod naive_devices;
 mod naive_nodes;
+mod naive_stranded;
 mod nodes;
 mod quotas;
 mod reservations;
