@@ -7,6 +7,7 @@ mod catalogue;
 mod explanation;
 mod host;
 mod realm;
+mod simulation;
 mod vm;
 
 use std::time::Duration;
@@ -26,6 +27,9 @@ pub(super) use self::catalogue::{
 pub(super) use self::explanation::explanation_of;
 pub(super) use self::host::{host_of, host_state, host_to_add, join_token_of};
 pub(super) use self::realm::{cost_function_of, profile_of, realm_of, volume_of};
+pub(super) use self::simulation::{
+    comparison_of, cost_evaluation_of, simulation_of, simulation_question, user,
+};
 pub(super) use self::vm::{status_of, vm_detail_of, vm_log_of, vm_of};
 
 fn milliseconds(duration: Duration) -> u64 {
