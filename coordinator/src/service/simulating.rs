@@ -95,8 +95,9 @@ impl Service {
         let (request, mut fleet, added) = {
             let mut core = self.core();
             let setup = find_setup(&core, name)?;
+            let realm = self.known_realm(&setup.realm)?;
             let (owner, team) = question.user.clone().unwrap_or_default();
-            let request = admission::request(&setup, &owner, &team);
+            let request = admission::request(&setup, &realm, &owner, &team);
             let changes = what_if(&core, &config, &request, &question)?;
             if changes.is_nothing() && question.count <= IN_PLACE_MAX {
                 return Ok(answer(&mut core.fleet, &request, question.count, &BTreeSet::new()));
@@ -127,8 +128,9 @@ impl Service {
             .ok_or_else(|| ServiceError::not_found("cost function", function, "reeve cost list"))?;
         let core = self.core();
         let setup = find_setup(&core, setup)?;
+        let realm = self.known_realm(&setup.realm)?;
         let (owner, team) = user.unwrap_or_default();
-        let request = admission::request(&setup, &owner, &team);
+        let request = admission::request(&setup, &realm, &owner, &team);
         let host_id = find_host(&core, host)?;
         core.fleet.evaluate(host_id, &request, function).ok_or_else(|| not_in_the_fleet(host))
     }
