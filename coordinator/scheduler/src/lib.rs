@@ -36,6 +36,7 @@
 
 mod constraint;
 mod cost;
+mod device_choice;
 mod explanation;
 mod fleet;
 mod host;
@@ -45,7 +46,7 @@ mod request;
 
 pub use cost::{ChoiceRule, CostError, CostFunction, presets};
 pub use explanation::{Explanation, HostExplanation, TermExplanation};
-pub use fleet::Fleet;
+pub use fleet::{AssignedDevice, Fleet};
 pub use host::{
     CpuAbilities, ForeignUse, HostDescription, HostState, HostUsage, Measured, Promised, UnknownHostState,
 };

@@ -6,10 +6,12 @@
 //! |---|---|
 //! | `cores.total`, `.used`, `.free`, `.load` | processor time that may be promised, in cores; load is used / total |
 //! | `memory.total`, `.used`, `.free`, `.load` | memory that may be promised, in MiB |
-//! | `devices.total`, `.used`, `.free`, `.load` | devices of all classes |
-//! | `devices.CLASS.total`, … | devices of one class; 0 on a host without it |
+//! | `devices.total`, `.used`, `.free`, `.load` | devices of all classes; a device shared by VMs counts in part |
+//! | `devices.whole` | devices that are wholly free |
+//! | `devices.CLASS.total`, … `.whole` | devices of one class; 0 on a host without it |
 //! | `vms` | VMs of ours on the host |
-//! | `vm.cores`, `vm.memory`, `vm.devices`, `vm.devices.CLASS` | what the VM asks for |
+//! | `vm.cores`, `vm.memory`, `vm.devices` | what the VM asks for |
+//! | `vm.devices.CLASS` | what of it would be of this class there, if several would do |
 //! | `same.owner`, `same.team`, `same.label.KEY` | VMs on the host that share it with this one, this one included |
 //! | `measured.cpu.load`, `measured.memory.load` | share in use, as measured |
 //! | `measured.cpu.pressure`, `measured.memory.pressure`, `measured.disk.pressure` | share of time some task waited |
@@ -67,6 +69,10 @@ pub(crate) enum Attribute {
     Devices(Measure),
     /// `devices.CLASS.…`
     DevicesOf(usize, Measure),
+    /// `devices.whole`
+    DevicesWhole,
+    /// `devices.CLASS.whole`
+    DevicesOfWhole(usize),
     /// `vms`
     Vms,
     /// `vm.cores`
@@ -95,7 +101,12 @@ impl Attribute {
             | Self::Memory(measure)
             | Self::Devices(measure)
             | Self::DevicesOf(_, measure) => !matches!(measure, Measure::Total),
-            Self::Vms | Self::SameOwner | Self::SameTeam | Self::SameLabel(_) => true,
+            Self::DevicesWhole
+            | Self::DevicesOfWhole(_)
+            | Self::Vms
+            | Self::SameOwner
+            | Self::SameTeam
+            | Self::SameLabel(_) => true,
             Self::VmCores | Self::VmMemory | Self::VmDevices | Self::VmDevicesOf(_) | Self::Measured(_) => {
                 false
             }
@@ -141,7 +152,7 @@ pub(crate) struct Input {
 }
 
 /// The names that are whole by themselves.
-const NAMES: [(&str, Attribute); 26] = [
+const NAMES: [(&str, Attribute); 27] = [
     ("cores.total", Attribute::Cores(Measure::Total)),
     ("cores.used", Attribute::Cores(Measure::Used)),
     ("cores.free", Attribute::Cores(Measure::Free)),
@@ -154,6 +165,7 @@ const NAMES: [(&str, Attribute); 26] = [
     ("devices.used", Attribute::Devices(Measure::Used)),
     ("devices.free", Attribute::Devices(Measure::Free)),
     ("devices.load", Attribute::Devices(Measure::Load)),
+    ("devices.whole", Attribute::DevicesWhole),
     ("vms", Attribute::Vms),
     ("vm.cores", Attribute::VmCores),
     ("vm.memory", Attribute::VmMemory),
@@ -222,17 +234,25 @@ fn attribute(parts: &[&str], things: &mut NamedThings) -> Result<Attribute, Unkn
     }
     match parts {
         ["devices", class, measure] => {
-            let measure = self::measure(measure).ok_or_else(|| UnknownName {
-                message: format!("devices have no `{measure}`"),
-                help: format!("they have {}", MEASURES.join(", ")),
-            })?;
-            Ok(Attribute::DevicesOf(number_in(&mut things.device_classes, class), measure))
+            let wanted = self::measure(measure);
+            if wanted.is_none() && *measure != WHOLE {
+                return Err(UnknownName {
+                    message: format!("devices have no `{measure}`"),
+                    help: format!("they have {}", MEASURES.join(", ")),
+                });
+            }
+            let number = number_in(&mut things.device_classes, class);
+            Ok(wanted
+                .map_or(Attribute::DevicesOfWhole(number), |wanted| Attribute::DevicesOf(number, wanted)))
         }
         ["vm", "devices", class] => Ok(Attribute::VmDevicesOf(number_in(&mut things.device_classes, class))),
         ["same", "label", key] => Ok(Attribute::SameLabel(number_in(&mut things.label_keys, key))),
         _ => Err(unknown(parts)),
     }
 }
+
+/// How many devices are wholly free; other things there is an amount of are not counted one by one.
+const WHOLE: &str = "whole";
 
 fn measure(word: &str) -> Option<Measure> {
     let measures = [Measure::Total, Measure::Used, Measure::Free, Measure::Load];
