@@ -22,8 +22,9 @@ impl Folder {
         let folder = Self(tempfile::tempdir().unwrap());
         let vms: String = (0..60)
             .map(|number: u64| {
-                let depart = if number % 5 == 0 { String::new() } else { (number * 60 + 1800).to_string() };
-                let devices = if number % 7 == 0 { "A100,1,1000" } else { ",0,0" };
+                let depart =
+                    if number.is_multiple_of(5) { String::new() } else { (number * 60 + 1800).to_string() };
+                let devices = if number.is_multiple_of(7) { "A100,1,1000" } else { ",0,0" };
                 let (cores, memory) = (1000 * (1 + number % 4), 4096 * (1 + number % 3));
                 format!("vm-{number},{cores},{memory},{devices},{},{depart}\n", number * 60)
             })

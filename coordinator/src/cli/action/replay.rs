@@ -127,7 +127,7 @@ impl Run<'_> {
         for named in named {
             match presets.iter().find(|preset| preset.function.name().as_str() == named) {
                 Some(preset) => candidates.push(preset.clone()),
-                None => candidates.extend(self.from_file(named, &presets)?),
+                None => candidates.extend(self.declared_in(named, &presets)?),
             }
         }
         if candidates.len() > COSTS_MAX {
@@ -138,7 +138,7 @@ impl Run<'_> {
     }
 
     /// Those of `FILE`, or the one of `FILE:NAME`.
-    fn from_file(&mut self, named: &str, presets: &[Candidate]) -> Result<Vec<Candidate>, Failure> {
+    fn declared_in(&mut self, named: &str, presets: &[Candidate]) -> Result<Vec<Candidate>, Failure> {
         let (file, name) = match named.rsplit_once(':') {
             _ if Path::new(named).exists() => (named, None),
             Some((file, name)) if Path::new(file).exists() => (file, Some(name)),
