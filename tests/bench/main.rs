@@ -3,6 +3,7 @@
 
 #![allow(clippy::print_stdout)] // the figures are the output
 
+mod batch;
 mod figures;
 mod hosts;
 mod memory;
@@ -25,6 +26,8 @@ const FIGURES: [(&str, &str); 13] = [
     ("place-p99/100000", "99 of 100 placements take no longer, with 100,000 hosts"),
     ("place-cold/5000", "placements a second when each request has a new shape"),
     ("cost-vs-native", "a host scored by the language, over the same formula in Rust"),
+    ("batch/250x500", "500 VMs placed on 250 hosts at once, under each preset"),
+    ("batch-cost/250x500", "what that costs, of what placing one by one costs"),
     ("memory/100000", "scheduler state of 100,000 hosts and 1,000,000 VMs"),
     (
         "replay/openb",
@@ -85,6 +88,9 @@ fn main() -> Result<()> {
     }
     if wanted("cost-vs-native") {
         native::measure()?;
+    }
+    if ["batch/250x500", "batch-cost/250x500"].into_iter().any(wanted) {
+        batch::measure()?;
     }
     if wanted("memory/100000") {
         memory::measure()?;

@@ -45,8 +45,11 @@ mod reason;
 mod request;
 
 pub use cost::{ChoiceRule, CostError, CostFunction, presets};
-pub use explanation::{Explanation, HostExplanation, TermExplanation};
-pub use fleet::{AssignedDevice, Fleet};
+pub use explanation::{
+    AttributeValue, CostEvaluation, Explanation, ExplanationDigest, HostExplanation, HostsTold, RefusalCount,
+    TermExplanation,
+};
+pub use fleet::{AssignedDevice, BatchCost, BatchPlan, Fleet, NewHost, SIMULATED_MAX, Simulation, WhatIf};
 pub use host::{
     CpuAbilities, ForeignUse, HostDescription, HostState, HostUsage, Measured, Promised, UnknownHostState,
 };

@@ -143,6 +143,12 @@ fn list(words: &[&str]) -> String {
     listed.join(", ")
 }
 
+/// All of them, or nothing when one is bad: each is read, so that every mistake is reported and not only the first.
+pub(super) fn all_or_none<T, C: FromIterator<T>>(read: impl Iterator<Item = Option<T>>) -> Option<C> {
+    let all: Vec<Option<T>> = read.collect();
+    all.into_iter().collect()
+}
+
 /// The known word most like an unknown one, if it is like enough.
 pub(super) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let word = word.to_lowercase();
@@ -172,6 +178,11 @@ impl<'a> Entry<'a> {
                 None
             }
         }
+    }
+
+    /// Whether it is a section, for a key that may be that or a value.
+    pub(super) const fn is_section(&self) -> bool {
+        matches!(self.field.value.kind, Kind::Section(_))
     }
 
     /// The value as text, whatever kind of scalar it is; reported when it is none. `expected` completes "… is

@@ -16,6 +16,7 @@
 //! | `measured.cpu.load`, `measured.memory.load` | share in use, as measured |
 //! | `measured.cpu.pressure`, `measured.memory.pressure`, `measured.disk.pressure` | share of time some task waited |
 //! | `measured.network.rate`, `measured.disk.rate` | MiB per second |
+//! | `measured.vms.load` | share of all processor time that VMs of ours used |
 //! | `measured.known` | whether there is a measurement young enough; without one the others are not a number |
 //!
 //! What placing the VM changes (used, free, load, vms, same) is given as it would be *with* the VM; `before.` in front
@@ -37,6 +38,18 @@ pub(crate) enum Measure {
     Load,
 }
 
+impl Measure {
+    /// The word for it.
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Total => "total",
+            Self::Used => "used",
+            Self::Free => "free",
+            Self::Load => "load",
+        }
+    }
+}
+
 /// A reading of the agent's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Reading {
@@ -56,6 +69,8 @@ pub(crate) enum Reading {
     NetworkRate,
     /// `disk_rate`
     DiskRate,
+    /// `vms_load`
+    VmsLoad,
 }
 
 /// Something a term can ask for. Classes and label keys are the function's own, by their number in its lists.
@@ -127,6 +142,25 @@ impl Attribute {
         )
     }
 
+    /// How it is written. `things` is what the function it belongs to names.
+    pub(crate) fn name(self, things: &NamedThings) -> String {
+        if let Some((name, _)) = NAMES.iter().find(|(_, known)| *known == self) {
+            return (*name).to_owned();
+        }
+        let class = |number: usize| things.device_classes.get(number).map_or("", String::as_str);
+        match self {
+            Self::DevicesOf(number, wanted) => {
+                format!("devices.{}.{}", part(class(number)), wanted.word())
+            }
+            Self::VmDevicesOf(number) => format!("vm.devices.{}", part(class(number))),
+            Self::SameLabel(number) => {
+                format!("same.label.{}", part(things.label_keys.get(number).map_or("", String::as_str)))
+            }
+            // All others stand in the list.
+            _ => String::new(),
+        }
+    }
+
     /// Whether it is true or false rather than a number.
     pub(crate) const fn is_truth(self) -> bool {
         matches!(self, Self::Measured(Reading::Known))
@@ -152,7 +186,7 @@ pub(crate) struct Input {
 }
 
 /// The names that are whole by themselves.
-const NAMES: [(&str, Attribute); 27] = [
+const NAMES: [(&str, Attribute); 28] = [
     ("cores.total", Attribute::Cores(Measure::Total)),
     ("cores.used", Attribute::Cores(Measure::Used)),
     ("cores.free", Attribute::Cores(Measure::Free)),
@@ -180,6 +214,7 @@ const NAMES: [(&str, Attribute); 27] = [
     ("measured.disk.pressure", Attribute::Measured(Reading::DiskPressure)),
     ("measured.network.rate", Attribute::Measured(Reading::NetworkRate)),
     ("measured.disk.rate", Attribute::Measured(Reading::DiskRate)),
+    ("measured.vms.load", Attribute::Measured(Reading::VmsLoad)),
 ];
 
 /// Why a name means nothing, and what to write.
@@ -249,6 +284,13 @@ fn attribute(parts: &[&str], things: &mut NamedThings) -> Result<Attribute, Unkn
         ["same", "label", key] => Ok(Attribute::SameLabel(number_in(&mut things.label_keys, key))),
         _ => Err(unknown(parts)),
     }
+}
+
+/// A part of a name as it must be written: in quotes where it would be read as something else.
+fn part(text: &str) -> String {
+    let is_plain = |character: char| character.is_ascii_alphanumeric() || character == '_';
+    let starts_well = text.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_');
+    if starts_well && text.chars().all(is_plain) { text.to_owned() } else { format!("'{text}'") }
 }
 
 /// How many devices are wholly free; other things there is an amount of are not counted one by one.

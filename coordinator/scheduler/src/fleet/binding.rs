@@ -2,6 +2,7 @@
 //!
 //! Must not: decide what an attribute is called or how a term is computed (`cost/`).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::cost::{Attribute, CostFunction, Input, Measure, Program, When, Workspace};
@@ -49,7 +50,7 @@ pub(super) trait Lanes<const W: usize> {
 }
 
 /// A cost function and where its inputs are in the columns of one realm.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct BoundFunction {
     /// The function.
     pub(super) function: Arc<CostFunction>,
@@ -104,6 +105,19 @@ impl BoundFunction {
             *cell = self.value(*input, lanes);
         }
         program.run(workspace)
+    }
+
+    /// Every attribute that goes into the function, by name, with its value before and after.
+    pub(super) fn attributes(&self, lanes: &impl Lanes<1>) -> Vec<(String, f64, f64)> {
+        let inputs = self.function.after().inputs().iter().chain(self.function.before().inputs());
+        let named = inputs.map(|input| (input.attribute.name(self.function.things()), input.attribute));
+        let each: BTreeMap<String, Attribute> = named.collect();
+        let values = each.into_iter().map(|(name, attribute)| {
+            let [before] = self.value(Input { attribute, when: When::Before }, lanes);
+            let [after] = self.value(Input { attribute, when: When::After }, lanes);
+            (name, before, after)
+        });
+        values.collect()
     }
 
     fn value<const W: usize>(&self, input: Input, lanes: &impl Lanes<W>) -> [f64; W] {

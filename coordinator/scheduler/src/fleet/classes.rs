@@ -167,7 +167,7 @@ impl Asks {
 }
 
 /// Which hosts changed, in order; numbered from the beginning of time.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct ChangeLog {
     slots: Vec<usize>,
     first: u64,
@@ -209,6 +209,13 @@ pub(super) struct ClassCache {
     /// For each slot the number of the round in which it was last met; spares scoring a host twice in one round.
     met: Vec<u64>,
     round: u64,
+}
+
+impl Clone for ClassCache {
+    /// As large, and empty: scores are made again when they are asked for, and a copy is seldom asked for all.
+    fn clone(&self) -> Self {
+        Self::new(self.scores_bytes_max)
+    }
 }
 
 impl ClassCache {

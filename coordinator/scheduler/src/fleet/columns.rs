@@ -8,7 +8,7 @@ use crate::device_choice::HostDevices;
 use crate::host::Measured;
 
 /// Totals and what is used of them, side by side since they are always read together.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct AmountColumn {
     amounts: Vec<Amount>,
 }
@@ -57,7 +57,7 @@ pub(super) struct Row {
 }
 
 /// All numbers.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Columns {
     /// Host ids.
     pub(super) ids: Vec<u32>,
@@ -169,6 +169,7 @@ impl Columns {
             (Reading::DiskPressure, Some(known)) => known.io_pressure,
             (Reading::NetworkRate, Some(known)) => known.network_rate,
             (Reading::DiskRate, Some(known)) => known.disk_rate,
+            (Reading::VmsLoad, Some(known)) => known.vms_load,
         }
     }
 }

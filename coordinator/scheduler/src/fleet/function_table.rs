@@ -7,12 +7,12 @@ use super::binding::BoundFunction;
 use crate::cost::{Attribute, CostFunction, Workspace};
 
 /// Cost functions by number. A number is never given to another function, so nothing kept by number goes stale.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct FunctionTable {
     entries: Vec<Option<Entry>>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Entry {
     bound: BoundFunction,
     hosts: usize,
@@ -95,7 +95,7 @@ impl FunctionTable {
 }
 
 /// Room to run each function in, by its number.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Workspaces<const W: usize> {
     entries: Vec<Option<(Workspace<W>, Workspace<W>)>>,
 }

@@ -20,7 +20,7 @@ use super::interning::Number;
 use super::particulars::Particulars;
 use super::tournament::INFEASIBLE;
 use crate::constraint::Amount;
-use crate::cost::{ChoiceRule, Reading, When};
+use crate::cost::{ChoiceRule, Reading, When, Workspace};
 use crate::host::HostDescription;
 use crate::reason::{CostPart, Reason};
 use crate::request::Request;
@@ -321,6 +321,19 @@ impl<'a> Ground<'a> {
         }
     }
 
+    /// What a function is given for one host and one request.
+    pub(super) fn lanes_of_one<'r>(
+        &self,
+        request: &'r Request,
+        asked: &'r Asked,
+        slot: usize,
+    ) -> impl Lanes<1> + use<'a, 'r>
+    where
+        'a: 'r,
+    {
+        PickLanes { ground: *self, slots: [slot], asked, belonging: self.belonging(request) }
+    }
+
     /// The cost of one host, whether it can take the request or not.
     pub(super) fn cost(
         &self,
@@ -330,8 +343,7 @@ impl<'a> Ground<'a> {
         workspaces: &mut Workspaces<1>,
     ) -> Option<HostCost> {
         let (number, bound) = self.bound(slot)?;
-        let belonging = self.belonging(request);
-        let lanes = PickLanes { ground: *self, slots: [slot], asked, belonging };
+        let lanes = self.lanes_of_one(request, asked, slot);
         let (after, before) = workspaces.get(number, bound);
         let [after_sum] = *bound.after(&lanes, after);
         let [before_sum] = *bound.before(&lanes, before);
@@ -346,16 +358,31 @@ impl<'a> Ground<'a> {
         slot: usize,
         workspaces: &mut Workspaces<1>,
     ) -> Option<(HostCost, Vec<(f64, f64)>)> {
-        let cost = self.cost(request, asked, slot, workspaces)?;
         let (number, bound) = self.bound(slot)?;
-        let (after, before) = workspaces.get(number, bound);
+        Some(self.cost_by_term_of(bound, request, asked, slot, workspaces.get(number, bound)))
+    }
+
+    /// The same by a function that may not be the host's own. `cells` are those for after and before.
+    pub(super) fn cost_by_term_of(
+        &self,
+        bound: &BoundFunction,
+        request: &Request,
+        asked: &Asked,
+        slot: usize,
+        cells: &mut (Workspace<1>, Workspace<1>),
+    ) -> (HostCost, Vec<(f64, f64)>) {
+        let lanes = self.lanes_of_one(request, asked, slot);
+        let (after, before) = cells;
+        let [after_sum] = *bound.after(&lanes, after);
+        let [before_sum] = *bound.before(&lanes, before);
+        let cost = HostCost { rule: bound.function.rule(), before: before_sum, after: after_sum };
         let mut values_before = bound.function.before().terms(before).map(|[value]| value);
         let values_after = bound.function.after().terms(after).map(|[value]| value);
         let terms = bound.function.charges().zip(values_after).map(|(is_charge, after)| {
             let before = if is_charge { None } else { values_before.next() };
             (before.unwrap_or(0.0), after)
         });
-        Some((cost, terms.collect()))
+        (cost, terms.collect())
     }
 
     /// The cost of a host as it is, for a function whose cost before does not depend on the VM.
@@ -386,6 +413,13 @@ impl HostCost {
     /// The number that is compared.
     pub(super) fn score(&self) -> f64 {
         compared(self.rule, self.before, self.after)
+    }
+
+    /// By how much the VM makes it rise. Under [`ChoiceRule::Total`] a host may be chosen that costs infinitely much as it
+    /// is; then all that it costs with the VM counts.
+    pub(super) fn rise(&self) -> f64 {
+        let rise = self.after - self.before;
+        if rise.is_finite() { rise } else { self.after }
     }
 
     /// Why it means "never here", if it does. `terms` gives their names with their values before and after.

@@ -37,7 +37,7 @@ enum Event {
 
 /// What a host is made of.
 #[derive(Debug, Clone)]
-struct HostSeed {
+pub(crate) struct HostSeed {
     realm: bool,
     out: u8,
     cores: u8,
@@ -52,7 +52,7 @@ struct HostSeed {
 
 const VMS: u128 = 60;
 
-fn seed() -> impl Strategy<Value = HostSeed> {
+pub(crate) fn seed() -> impl Strategy<Value = HostSeed> {
     let numbers = (0_u8..20, 0_u8..40, 0_u8..5, 0_u8..3, 0_u8..4, 0_u8..12);
     (any::<bool>(), 0_u8..30, numbers, equipment(), 0_usize..3).prop_map(
         |(realm, out, (cores, memory, a100, h100, divisible, foreign), equipment, cost)| HostSeed {
@@ -86,7 +86,7 @@ fn event(hosts: u32, shapes: usize) -> impl Strategy<Value = Event> {
 }
 
 /// More shapes than a group of classes has lanes, so that several groups are at work.
-fn shape() -> impl Strategy<Value = Request> {
+pub(crate) fn shape() -> impl Strategy<Value = Request> {
     let realm = proptest::bool::weighted(0.1);
     let amounts = (0_u64..6, 0_u64..10, wanted());
     (realm, amounts, (0_u8..3, 0_u8..3, 0_u8..3), demands()).prop_map(
@@ -144,7 +144,7 @@ pub(crate) fn asked_devices(a100: u32, h100: u32) -> BTreeMap<DeviceSelector, De
 }
 
 /// A cost function in both forms; none when some term has no finite value at all.
-fn both(cost: &Cost) -> Option<Arc<CostFunction>> {
+pub(crate) fn both(cost: &Cost) -> Option<Arc<CostFunction>> {
     let terms: Vec<_> =
         cost.terms.iter().enumerate().map(|(number, term)| (format!("t{number}"), term.text())).collect();
     match CostFunction::compile(&CostFunctionName::new("random").unwrap(), &terms, cost.rule) {
@@ -156,12 +156,12 @@ fn both(cost: &Cost) -> Option<Arc<CostFunction>> {
     }
 }
 
-fn cost() -> impl Strategy<Value = Cost> {
+pub(crate) fn cost() -> impl Strategy<Value = Cost> {
     let rule = prop_oneof![2 => Just(ChoiceRule::Increase), 1 => Just(ChoiceRule::Total)];
     (proptest::collection::vec(expression(), 0..4), rule).prop_map(|(terms, rule)| Cost { terms, rule })
 }
 
-fn describe(id: u32, seed: &HostSeed, function: &Arc<CostFunction>) -> HostDescription {
+pub(crate) fn describe(id: u32, seed: &HostSeed, function: &Arc<CostFunction>) -> HostDescription {
     let mut host = HostDescription {
         id: HostId(id),
         name: HostName::new(format!("h{id}")).unwrap(),

@@ -3,11 +3,13 @@
 // The lints that keep input from ending the program do not bind tests, which end when they fail.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod batch;
 mod choices;
 mod constraints;
 mod decisions;
 mod demands;
 mod devices;
+mod digest;
 mod explanations;
 mod expression;
 mod fixture;
@@ -17,3 +19,4 @@ mod naive;
 mod naive_devices;
 mod quotas;
 mod reservations;
+mod simulation;
