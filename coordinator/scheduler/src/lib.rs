@@ -42,7 +42,10 @@ mod host;
 mod reason;
 mod request;
 
-pub use cost::{ChoiceRule, CostError, CostFunction, presets};
+pub use cost::{
+    AttributeReference, ChoiceRule, CostError, CostFunction, CurveReference, Evaluation, ParameterReference,
+    When, attribute_named, attributes, curves, presets,
+};
 pub use explanation::{Explanation, HostExplanation, TermExplanation};
 pub use fleet::Fleet;
 pub use host::{

@@ -35,6 +35,18 @@ pub(crate) enum Measure {
     Load,
 }
 
+impl Measure {
+    /// The word for it.
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Total => "total",
+            Self::Used => "used",
+            Self::Free => "free",
+            Self::Load => "load",
+        }
+    }
+}
+
 /// A reading of the agent's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Reading {
@@ -85,6 +97,8 @@ pub(crate) enum Attribute {
     SameLabel(usize),
     /// `measured.…`
     Measured(Reading),
+    /// `x`, in a curve that is drawn by itself; no host has it.
+    Argument,
 }
 
 impl Attribute {
@@ -95,7 +109,7 @@ impl Attribute {
             | Self::Memory(measure)
             | Self::Devices(measure)
             | Self::DevicesOf(_, measure) => !matches!(measure, Measure::Total),
-            Self::Vms | Self::SameOwner | Self::SameTeam | Self::SameLabel(_) => true,
+            Self::Vms | Self::SameOwner | Self::SameTeam | Self::SameLabel(_) | Self::Argument => true,
             Self::VmCores | Self::VmMemory | Self::VmDevices | Self::VmDevicesOf(_) | Self::Measured(_) => {
                 false
             }
@@ -116,6 +130,26 @@ impl Attribute {
         )
     }
 
+    /// How it is written. `things` is what the function it belongs to names.
+    pub(crate) fn name(self, things: &NamedThings) -> String {
+        if let Some((name, _)) = NAMES.iter().find(|(_, known)| *known == self) {
+            return (*name).to_owned();
+        }
+        let class = |number: usize| things.device_classes.get(number).map_or("", String::as_str);
+        match self {
+            Self::DevicesOf(number, wanted) => {
+                format!("devices.{}.{}", part(class(number)), wanted.word())
+            }
+            Self::VmDevicesOf(number) => format!("vm.devices.{}", part(class(number))),
+            Self::SameLabel(number) => {
+                format!("same.label.{}", part(things.label_keys.get(number).map_or("", String::as_str)))
+            }
+            Self::Argument => ARGUMENT.to_owned(),
+            // All others stand in the list.
+            _ => String::new(),
+        }
+    }
+
     /// Whether it is true or false rather than a number.
     pub(crate) const fn is_truth(self) -> bool {
         matches!(self, Self::Measured(Reading::Known))
@@ -124,7 +158,7 @@ impl Attribute {
 
 /// Whether the VM is counted in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum When {
+pub enum When {
     /// The host as it is.
     Before,
     /// The host with the VM.
@@ -140,8 +174,14 @@ pub(crate) struct Input {
     pub(crate) when: When,
 }
 
+/// What in front of a name asks for the host as it is.
+pub(super) const BEFORE: &str = "before";
+
+/// The name of [`Attribute::Argument`].
+pub(super) const ARGUMENT: &str = "x";
+
 /// The names that are whole by themselves.
-const NAMES: [(&str, Attribute); 26] = [
+pub(super) const NAMES: [(&str, Attribute); 26] = [
     ("cores.total", Attribute::Cores(Measure::Total)),
     ("cores.used", Attribute::Cores(Measure::Used)),
     ("cores.free", Attribute::Cores(Measure::Free)),
@@ -199,7 +239,7 @@ fn number_in(list: &mut Vec<String>, name: &str) -> usize {
 pub(super) fn resolve(parts: &[String], things: &mut NamedThings) -> Result<Input, UnknownName> {
     let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
     let [first, rest @ ..] = parts.as_slice() else { return Err(unknown(&parts)) };
-    if *first != "before" {
+    if *first != BEFORE {
         let attribute = attribute(&parts, things)?;
         let when = if attribute.is_changed_by_placement() { When::After } else { When::Before };
         return Ok(Input { attribute, when });
@@ -232,6 +272,13 @@ fn attribute(parts: &[&str], things: &mut NamedThings) -> Result<Attribute, Unkn
         ["same", "label", key] => Ok(Attribute::SameLabel(number_in(&mut things.label_keys, key))),
         _ => Err(unknown(parts)),
     }
+}
+
+/// A part of a name as it must be written: in quotes where it would be read as something else.
+fn part(text: &str) -> String {
+    let is_plain = |character: char| character.is_ascii_alphanumeric() || character == '_';
+    let starts_well = text.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_');
+    if starts_well && text.chars().all(is_plain) { text.to_owned() } else { format!("'{text}'") }
 }
 
 fn measure(word: &str) -> Option<Measure> {
