@@ -3,6 +3,7 @@
 //!
 //! Must not: decide. A number that is not finite is written as null, and read back as NaN.
 
+use reeve_common::clock::Timestamp;
 use reeve_common::ids::{CostFunctionName, HostId, HostName};
 use serde::{Deserialize, Serialize};
 
@@ -50,6 +51,9 @@ pub struct HostExplanation {
     /// By how much the VM would make it rise.
     #[serde(with = "number")]
     pub increase: f64,
+    /// When the measured values in its cost were measured; none when there are none in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub measured_at: Option<Timestamp>,
 }
 
 impl HostExplanation {

@@ -39,6 +39,7 @@ mod cost;
 mod explanation;
 mod fleet;
 mod host;
+mod quota;
 mod reason;
 mod request;
 
@@ -51,5 +52,6 @@ pub use fleet::Fleet;
 pub use host::{
     CpuAbilities, ForeignUse, HostDescription, HostState, HostUsage, Measured, Promised, UnknownHostState,
 };
+pub use quota::{QuotaHolder, QuotaKind, QuotaLimits, QuotaUsage, Quotas};
 pub use reason::{CostPart, Reason};
 pub use request::{Affinity, AffinityRule, Companions, CpuDemand, HostLabelRule, Request};

@@ -7,6 +7,7 @@ use reeve_common::ids::{DeviceClass, HostId, RealmName};
 use reeve_common::units::{Mebibytes, Millicores};
 
 use crate::host::HostState;
+use crate::quota::{QuotaHolder, QuotaKind};
 use crate::request::{CpuDemand, HostLabelRule};
 
 /// Why a host cannot take a VM.
@@ -17,6 +18,20 @@ pub enum Reason {
     UnknownHost {
         /// The host asked for.
         host: HostId,
+    },
+    /// The VM's owner or team would have more of the realm than it may.
+    #[error("quota of {holder}: {kind}: {} asked, {} used of {} allowed", kind.amount(*asked), kind.amount(*used), kind.amount(*allowed))]
+    Quota {
+        /// Whose limit it is.
+        holder: QuotaHolder,
+        /// What is limited, and the unit of the amounts.
+        kind: QuotaKind,
+        /// What the VM needs.
+        asked: u64,
+        /// What the holder's other VMs have together.
+        used: u64,
+        /// What they all may have.
+        allowed: u64,
     },
     /// Realms never mix.
     #[error("realm: the VM is of {asked}, the host of {host}")]

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   arguments/ ─▶ action/ ─▶ client/ ─▶ UNIX socket
-//!                   │  └── definition/  (files given to `create -f`)
+//!                   │  ├── definition/  (files given to `create -f`)
+//!                   │  └── replay       (traces, replayed in this process)
 //!                   └────▶ show/ ─▶ screen ─▶ standard output
 //! ```
 //!

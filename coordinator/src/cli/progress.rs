@@ -1,5 +1,5 @@
-//! Owns what is shown while VMs are waited for: spinners where somebody watches a terminal, a line for each change
-//! where output is kept, nothing with `-q`. Always on standard error.
+//! Owns what is shown while something takes time: spinners for VMs and a bar for work where somebody watches a terminal, a
+//! line for each change where output is kept, nothing with `-q`. Always on standard error.
 
 use std::io::Write;
 use std::time::Duration;
@@ -72,6 +72,61 @@ impl Progress {
         self.bars.iter().for_each(ProgressBar::finish_and_clear);
         // The screen is the terminal; one that is gone needs no tidying.
         let _ = self.screen.clear();
+    }
+}
+
+/// Work shorter than this shows no progress: it would only flicker.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// The parts a bar has; nobody sees more.
+const BAR_PARTS: u64 = 1000;
+
+/// The progress of work that this process does itself, in parts that are known beforehand.
+pub(super) struct Work {
+    style: Style,
+    parts: usize,
+    done: usize,
+    bar: Option<ProgressBar>,
+}
+
+impl Work {
+    /// Work in so many parts.
+    pub(super) fn new(style: Style, parts: usize) -> Self {
+        Self { style, parts, done: 0, bar: None }
+    }
+
+    /// A fraction of the current part is done, `elapsed` after the whole began.
+    pub(super) fn advance(&mut self, part: &str, fraction: f64, elapsed: Duration) {
+        if self.style != Style::Spinner || elapsed < PATIENCE {
+            return;
+        }
+        let bar = self.bar.get_or_insert_with(|| {
+            let style = ProgressStyle::with_template("{bar:30} {percent}% {msg} ({elapsed})");
+            let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
+            ProgressBar::new(BAR_PARTS).with_style(style).with_elapsed(elapsed)
+        });
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
+        // 0 to 1000
+        let position =
+            ((self.done as f64 + fraction) / (self.parts.max(1) as f64) * BAR_PARTS as f64).round() as u64;
+        bar.set_message(printable(part, TEXT_LENGTH_MAX));
+        bar.set_position(position);
+    }
+
+    /// The current part is done.
+    pub(super) fn finish_part(&mut self, part: &str, elapsed: Duration, err: &mut dyn Write) {
+        self.done += 1;
+        if self.style == Style::Lines && elapsed >= PATIENCE && self.parts > 1 {
+            let part = printable(part, TEXT_LENGTH_MAX);
+            // Progress that cannot be written is no reason to stop.
+            let _ = writeln!(err, "{part}: done ({} of {})", self.done, self.parts);
+        }
+    }
+
+    /// It is over; the screen is left as it was.
+    pub(super) fn finish(self) {
+        if let Some(bar) = self.bar {
+            bar.finish_and_clear();
+        }
     }
 }
 

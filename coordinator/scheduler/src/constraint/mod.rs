@@ -12,6 +12,7 @@ mod draining;
 mod host_labels;
 mod memory;
 mod pools;
+mod quota;
 mod realm;
 mod state;
 mod storage;
@@ -23,6 +24,7 @@ use crate::reason::Reason;
 use crate::request::{Companions, Request};
 
 pub(crate) use affinity::is_binding;
+pub(crate) use quota::check as check_quota;
 
 /// How much there is of one thing on one host, and how much of it is gone. The only place that says what fits.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

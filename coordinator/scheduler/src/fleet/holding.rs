@@ -15,6 +15,8 @@ pub(super) const AMOUNT_MAX: u64 = 1 << 40;
 /// What a VM takes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Shape {
+    /// The number of the VM's realm, whose quotas it counts for.
+    pub(super) realm: u32,
     /// Millicores.
     pub(super) cores: u64,
     /// MiB.
@@ -24,9 +26,10 @@ pub(super) struct Shape {
 }
 
 impl Shape {
-    /// What `request` asks for.
-    pub(super) fn of(request: &Request) -> Self {
+    /// What `request` of the realm with this number asks for.
+    pub(super) fn of(request: &Request, realm: u32) -> Self {
         Self {
+            realm,
             cores: request.cores.0.min(AMOUNT_MAX),
             memory: request.memory.0.min(AMOUNT_MAX),
             devices: whole_devices(request).collect(),
@@ -70,19 +73,19 @@ pub(super) struct Book {
 }
 
 impl Book {
-    /// Enters what `request` takes.
-    pub(super) fn enter(&mut self, request: &Request) -> Holding {
+    /// Enters what `request` of the realm with this number takes.
+    pub(super) fn enter(&mut self, request: &Request, realm: u32) -> Holding {
         Holding {
-            shape: self.shapes.acquire(&Shape::of(request)),
+            shape: self.shapes.acquire(&Shape::of(request, realm)),
             owner: self.words.acquire(&request.owner),
             team: self.words.acquire(&request.team),
             labels: self.labels.acquire(&request.labels),
         }
     }
 
-    /// Whether a holding is what `request` takes.
-    pub(super) fn is_of(&self, holding: Holding, request: &Request) -> bool {
-        self.shapes.get(holding.shape) == Some(&Shape::of(request))
+    /// Whether a holding is what `request` of the realm with this number takes.
+    pub(super) fn is_of(&self, holding: Holding, request: &Request, realm: u32) -> bool {
+        self.shapes.get(holding.shape) == Some(&Shape::of(request, realm))
             && self.words.get(holding.owner) == Some(&request.owner)
             && self.words.get(holding.team) == Some(&request.team)
             && self.labels.get(holding.labels) == Some(&request.labels)
@@ -163,12 +166,12 @@ mod tests {
             ..Request::new(RealmName::new("r").unwrap(), Millicores(1), Mebibytes(2))
         };
         let mut book = Book::default();
-        let holding = book.enter(&request);
-        assert_eq!(book.enter(&request), holding);
-        assert!(book.is_of(holding, &request));
-        assert!(!book.is_of(holding, &Request { owner: "bob".to_owned(), ..request.clone() }));
+        let holding = book.enter(&request, 0);
+        assert_eq!(book.enter(&request, 0), holding);
+        assert!(book.is_of(holding, &request, 0));
+        assert!(!book.is_of(holding, &Request { owner: "bob".to_owned(), ..request.clone() }, 0));
         book.strike(holding);
-        assert!(book.is_of(holding, &request), "it is still held once");
+        assert!(book.is_of(holding, &request, 0), "it is still held once");
         book.strike(holding);
         assert_eq!(book.shapes.get(holding.shape), None);
         assert_eq!(book.words.get(holding.owner), None);

@@ -23,12 +23,14 @@ mod function_table;
 mod holding;
 mod id_hash;
 mod interning;
+mod measurements;
 mod particulars;
+mod quota_ledger;
 mod realm;
 mod scoring;
 mod tournament;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use reeve_common::ids::{HostId, RealmName, VmId};
 
@@ -39,12 +41,13 @@ use crate::reason::Reason;
 use crate::request::Request;
 
 use classes::SCORES_BYTES_MAX;
-use companions::Circle;
 use function_table::Workspaces;
 pub(crate) use holding::whole_devices;
 use holding::{Book, Holding, Tenants};
 use id_hash::IdMap;
-use realm::Realm;
+use measurements::Measurements;
+use quota_ledger::{QuotaLedger, shape_realm};
+use realm::{Inquiry, Realm};
 
 /// The hosts and what of them is promised.
 #[derive(Debug)]
@@ -59,6 +62,9 @@ pub struct Fleet {
     book: Book,
     /// Room to work costs out in, for each realm.
     workspaces: Vec<Workspaces<1>>,
+    /// By the number of the realm; none for those without quotas.
+    ledgers: BTreeMap<u32, QuotaLedger>,
+    measurements: Measurements,
 }
 
 /// Where a host is kept.
@@ -94,6 +100,8 @@ impl Fleet {
             parked: IdMap::default(),
             book: Book::default(),
             workspaces: Vec::new(),
+            ledgers: BTreeMap::new(),
+            measurements: Measurements::default(),
         }
     }
 
@@ -141,16 +149,11 @@ impl Fleet {
     /// Forgets a host. VMs placed there stay so until they are released, and count again should it come back.
     pub fn remove_host(&mut self, host: HostId) {
         let Some(place) = self.places.remove(&host) else { return };
+        let measured = self.realms[place.realm].measured(place.slot);
+        self.measurements.replace(host, measured.map(|measured| measured.at), None);
         let tenants = self.realms[place.realm].remove(place.slot, &self.book);
         if tenants.len() > 0 {
             self.parked.insert(host, tenants);
-        }
-    }
-
-    /// Replaces what was measured on a host; none when the last measurement is too old to be believed.
-    pub fn set_measured(&mut self, host: HostId, measured: Option<Measured>) {
-        if let Some(place) = self.places.get(&host) {
-            self.realms[place.realm].set_measured(place.slot, measured, &self.book);
         }
     }
 
@@ -179,12 +182,14 @@ impl Fleet {
     /// The first reason why it cannot.
     pub fn fits(&self, host: HostId, request: &Request) -> Result<(), Reason> {
         let (realm, slot) = self.find(host).ok_or(Reason::UnknownHost { host })?;
+        self.check_quota(request)?;
         realm.fits(slot, request, &self.book, &mut Workspaces::default())
     }
 
     /// [`Fleet::fits`] with room at hand to work the cost out in.
     fn fits_quickly(&mut self, host: HostId, request: &Request) -> Result<(), Reason> {
         let place = self.places.get(&host).ok_or(Reason::UnknownHost { host })?;
+        self.check_quota(request)?;
         self.realms[place.realm].fits(place.slot, request, &self.book, &mut self.workspaces[place.realm])
     }
 
@@ -202,7 +207,8 @@ impl Fleet {
         if held != host {
             return Err(Reason::PlacedElsewhere { host: held });
         }
-        if self.book.is_of(holding, request) {
+        let realm = self.realm_number(&request.realm);
+        if self.book.is_of(holding, request, shape_realm(realm)) {
             return Ok(());
         }
         self.dismiss(vm, host);
@@ -231,12 +237,14 @@ impl Fleet {
     }
 
     fn admit(&mut self, vm: VmId, host: HostId, request: &Request) {
-        let holding = self.book.enter(request);
+        let realm = self.realm_number(&request.realm);
+        let holding = self.book.enter(request, shape_realm(realm));
         self.count(vm, host, holding);
     }
 
     fn count(&mut self, vm: VmId, host: HostId, holding: Holding) {
         self.vms.insert(vm, (host, holding));
+        self.in_ledger(holding, QuotaLedger::admit);
         match self.places.get(&host) {
             Some(place) => self.realms[place.realm].admit(place.slot, vm, holding, &self.book),
             None => self.parked.entry(host).or_default().insert(vm, holding),
@@ -245,6 +253,7 @@ impl Fleet {
 
     fn dismiss(&mut self, vm: VmId, host: HostId) {
         let Some((_, holding)) = self.vms.remove(&vm) else { return };
+        self.in_ledger(holding, QuotaLedger::dismiss);
         if let Some(place) = self.places.get(&host) {
             self.realms[place.realm].dismiss(place.slot, vm, holding, &self.book);
         } else if let Some(tenants) = self.parked.get_mut(&host) {
@@ -264,6 +273,7 @@ impl Fleet {
     /// The host with the lowest score, the lowest id among equals. Nothing is reserved.
     #[must_use]
     pub fn decide(&mut self, request: &Request) -> Option<HostId> {
+        self.check_quota(request).ok()?;
         let number = *self.realm_numbers.get(&request.realm)?;
         let realm = &mut self.realms[number];
         if realm.settle() {
@@ -278,15 +288,17 @@ impl Fleet {
     pub fn explain(&self, request: &Request) -> Explanation {
         let mut workspaces: Vec<Workspaces<1>> = Vec::new();
         workspaces.resize_with(self.realms.len(), Workspaces::default);
-        let circles: Vec<Circle<'_>> = self.realms.iter().map(|_| Circle::of(request, &self.book)).collect();
+        let quota = self.check_quota(request).err();
+        let inquiries: Vec<Inquiry<'_>> =
+            self.realms.iter().map(|_| Inquiry::new(request, &self.book, quota.clone())).collect();
         let hosts: Vec<HostExplanation> = self
             .host_ids()
             .iter()
             .filter_map(|host| {
                 let place = self.places.get(host)?;
                 let workspaces = workspaces.get_mut(place.realm)?;
-                let circle = circles.get(place.realm)?;
-                self.realms[place.realm].explain(place.slot, request, circle, &self.book, workspaces)
+                let inquiry = inquiries.get(place.realm)?;
+                self.realms[place.realm].explain(place.slot, inquiry, &self.book, workspaces)
             })
             .map(|(explanation, _)| explanation)
             .collect();

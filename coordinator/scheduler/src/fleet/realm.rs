@@ -1,6 +1,7 @@
 //! Owns the hosts of one realm: their columns, their VMs, and the choice among them. Realms never mix, so nothing here
 //! ever looks beyond its own.
 
+use reeve_common::clock::Timestamp;
 use reeve_common::ids::{DeviceClass, HostId, RealmName, VmId};
 use reeve_common::units::{Mebibytes, Millicores};
 
@@ -40,6 +41,22 @@ pub(super) struct Realm {
     workspaces: Workspaces<1>,
     census: Census,
     particulars: Particulars,
+}
+
+/// A request with what must be known of it before hosts of one realm are asked.
+#[derive(Debug)]
+pub(super) struct Inquiry<'a> {
+    request: &'a Request,
+    circle: Circle<'a>,
+    /// Why no host at all comes into question.
+    quota: Option<Reason>,
+}
+
+impl<'a> Inquiry<'a> {
+    /// Looks `request` up.
+    pub(super) fn new(request: &'a Request, book: &Book, quota: Option<Reason>) -> Self {
+        Self { request, circle: Circle::of(request, book), quota }
+    }
 }
 
 impl Realm {
@@ -162,6 +179,12 @@ impl Realm {
         self.columns.measured.get(slot).copied().flatten()
     }
 
+    /// When what its cost asks of a host was measured.
+    fn measured_at(&self, slot: usize) -> Option<Timestamp> {
+        let is_measured = self.functions.get(self.columns.functions[slot])?.is_measured;
+        self.measured(slot).filter(|_| is_measured).map(|measured| measured.at)
+    }
+
     /// Counts a VM on a host.
     pub(super) fn admit(&mut self, slot: usize, vm: VmId, holding: Holding, book: &Book) {
         self.tenants[slot].insert(vm, holding);
@@ -281,7 +304,8 @@ impl Realm {
     }
 
     /// Whether the host can take the VM as far as cost has no say.
-    fn check(&self, slot: usize, request: &Request, circle: &Circle<'_>, book: &Book) -> Result<(), Reason> {
+    fn check(&self, slot: usize, inquiry: &Inquiry<'_>, book: &Book) -> Result<(), Reason> {
+        let Inquiry { request, circle, .. } = inquiry;
         let id = HostId(self.columns.ids.get(slot).copied().unwrap_or_default());
         let host = self.host(slot).ok_or(Reason::UnknownHost { host: id })?;
         let devices = |class: &DeviceClass| {
@@ -313,13 +337,13 @@ impl Realm {
             || !asked.fits(&self.columns, slot)
             || demands::is_demanding(request, &self.particulars)
         {
-            self.check(slot, request, &Circle::of(request, book), book)?;
+            self.check(slot, &Inquiry::new(request, book, None), book)?;
         }
         let cost = self.ground(book).cost(request, &asked, slot, workspaces);
         if cost.is_none_or(|cost| cost.score().is_finite()) {
             return Ok(());
         }
-        let explained = self.explain(slot, request, &Circle::of(request, book), book, workspaces);
+        let explained = self.explain(slot, &Inquiry::new(request, book, None), book, workspaces);
         explained.and_then(|(_, reason)| reason).map_or(Ok(()), Err)
     }
 
@@ -343,18 +367,19 @@ impl Realm {
     pub(super) fn explain(
         &self,
         slot: usize,
-        request: &Request,
-        circle: &Circle<'_>,
+        inquiry: &Inquiry<'_>,
         book: &Book,
         workspaces: &mut Workspaces<1>,
     ) -> Option<(HostExplanation, Option<Reason>)> {
+        let Inquiry { request, .. } = inquiry;
         let host = self.host(slot)?;
         let asked = self.asked(request);
         let (cost, values) = self.ground(book).cost_by_term(request, &asked, slot, workspaces)?;
         let function = &host.cost_function;
         let terms = function.terms().zip(values.iter().copied());
         let veto = || cost.veto(&terms.clone().map(|((name, _), (before, after))| (name, before, after)));
-        let reason = self.check(slot, request, circle, book).err().or_else(veto);
+        let quota = inquiry.quota.clone();
+        let reason = quota.or_else(|| self.check(slot, inquiry, book).err()).or_else(veto);
         let explanation = HostExplanation {
             host: host.id,
             name: host.name.clone(),
@@ -374,6 +399,7 @@ impl Realm {
             before: cost.before,
             after: cost.after,
             increase: cost.after - cost.before,
+            measured_at: self.measured_at(slot),
         };
         Some((explanation, reason))
     }

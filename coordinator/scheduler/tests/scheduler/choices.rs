@@ -4,32 +4,10 @@ use std::collections::BTreeMap;
 
 use reeve_common::ids::HostId;
 use reeve_common::units::{Mebibytes, Millicores};
-use reeve_scheduler::{Fleet, Measured, Request};
+use reeve_scheduler::{Fleet, Request};
 
 use crate::decisions::{asked_devices, device_map};
 use crate::fixture::{host as plain_host, preset, vm};
-
-/// Measured load moves a decision at once, also one that was made before and is kept.
-#[test]
-fn measurements_are_never_served_from_yesterday() {
-    let cost = crate::fixture::function(&[("heat", "10 * measured.cpu.load"), ("cpu", "cores.load")]);
-    let mut fleet = Fleet::new();
-    for id in 1..=20 {
-        fleet.upsert_host(plain_host(id, 8, 8, &cost));
-    }
-    let wanted = crate::fixture::request(1, 1);
-    assert_eq!(fleet.decide(&wanted), None, "nothing is known of any host");
-    for round in 0..100_u32 {
-        let cool = 1 + round * 7 % 20;
-        for id in 1..=20 {
-            let cpu_load = if id == cool { 0.1 } else { 0.5 };
-            fleet.set_measured(HostId(id), Some(Measured { cpu_load, ..Measured::default() }));
-        }
-        assert_eq!(fleet.decide(&wanted), Some(HostId(cool)), "round {round}");
-    }
-    fleet.set_measured(HostId(1 + 99 * 7 % 20), None);
-    assert_ne!(fleet.decide(&wanted), Some(HostId(1 + 99 * 7 % 20)));
-}
 
 /// A request for devices that nobody had is asked again when somebody has them, however they became known.
 #[test]

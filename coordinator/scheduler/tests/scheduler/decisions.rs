@@ -4,25 +4,29 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use proptest::prelude::*;
+use reeve_common::clock::Timestamp;
 use reeve_common::device::{DeviceAmount, DeviceSelector};
 use reeve_common::hardware_profile::Capacity;
 use reeve_common::ids::{CostFunctionName, DeviceClass, HostId, HostName, RealmName, VmId};
 use reeve_common::units::{Mebibytes, Millicores};
 use reeve_scheduler::{
-    ChoiceRule, CostFunction, Fleet, ForeignUse, HostDescription, HostState, Measured, Request,
+    ChoiceRule, CostFunction, Fleet, ForeignUse, HostDescription, HostState, Measured, Quotas, Request,
 };
 
 use crate::demands::{Equipment, demands, equipment};
 use crate::expression::expression;
 use crate::fixture::vm;
 use crate::naive::{Cost, Host, Naive};
+use crate::quotas::quotas;
 
 /// Something that happens to a fleet.
 #[derive(Debug, Clone)]
 enum Event {
     Upsert { host: u32, seed: HostSeed },
     Remove { host: u32 },
-    Measure { host: u32, cpu: Option<u8> },
+    Measure { host: u32, cpu: Option<u8>, at: u64 },
+    Forget { before: u64 },
+    Limit { realm: bool, quotas: Quotas },
     Reserve { vm: u128, host: u32, shape: usize },
     Place { vm: u128, shape: usize },
     Restore { vm: u128, host: u32, shape: usize },
@@ -66,7 +70,10 @@ fn event(hosts: u32, shapes: usize) -> impl Strategy<Value = Event> {
     prop_oneof![
         2 => (0..hosts, seed()).prop_map(|(host, seed)| Event::Upsert { host, seed }),
         1 => (0..hosts).prop_map(|host| Event::Remove { host }),
-        2 => (0..hosts, proptest::option::of(0_u8..8)).prop_map(|(host, cpu)| Event::Measure { host, cpu }),
+        2 => (0..hosts, proptest::option::of(0_u8..8), 0_u64..6)
+            .prop_map(|(host, cpu, at)| Event::Measure { host, cpu, at }),
+        1 => (0_u64..7).prop_map(|before| Event::Forget { before }),
+        1 => (proptest::bool::weighted(0.1), quotas()).prop_map(|(realm, quotas)| Event::Limit { realm, quotas }),
         2 => (0..VMS, 0..hosts, 0..shapes).prop_map(|(vm, host, shape)| Event::Reserve { vm, host, shape }),
         6 => (0..VMS, 0..shapes).prop_map(|(vm, shape)| Event::Place { vm, shape }),
         1 => (0..VMS, 0..hosts, 0..shapes).prop_map(|(vm, host, shape)| Event::Restore { vm, host, shape }),
@@ -198,8 +205,9 @@ impl Pair {
                 self.fleet.remove_host(HostId(*host));
                 self.naive.hosts.remove(&HostId(*host));
             }
-            Event::Measure { host, cpu } => {
+            Event::Measure { host, cpu, at } => {
                 let measured = cpu.map(|cpu| Measured {
+                    at: Timestamp(*at),
                     cpu_load: f64::from(cpu) / 8.0,
                     disk_rate: f64::from(cpu) * 10.0,
                     ..Measured::default()
@@ -208,6 +216,16 @@ impl Pair {
                 if let Some(host) = self.naive.hosts.get_mut(&HostId(*host)) {
                     host.measured = measured;
                 }
+            }
+            Event::Forget { before } => {
+                let is_old =
+                    |host: &&mut Host| host.measured.is_some_and(|measured| measured.at < Timestamp(*before));
+                let forgotten = self.naive.hosts.values_mut().filter(is_old).map(|host| host.measured = None);
+                assert_eq!(self.fleet.forget_measured_before(Timestamp(*before)), forgotten.count());
+            }
+            Event::Limit { realm, quotas } => {
+                self.fleet.set_quotas(&realm_name(*realm), quotas.clone());
+                self.naive.quotas.insert(realm_name(*realm), quotas.clone());
             }
             Event::Reserve { vm: number, host, shape } => self.reserve(vm(*number), HostId(*host), *shape),
             Event::Place { vm: number, shape } => {
@@ -250,6 +268,7 @@ impl Pair {
                 );
                 assert!(!is_asked || used <= total, "{name} of {host}: {used} of {total}");
             }
+            naive.assert_within_quotas(&request);
             self.naive = naive;
         }
     }
@@ -274,6 +293,8 @@ impl Pair {
                 let (before, after) = self.naive.cost(naive, request);
                 let same = |a: f64, b: f64| a == b || (a.is_nan() && b.is_nan());
                 assert!(same(host.before, before) && same(host.after, after), "{host:?}: {before} {after}");
+                let measured_at = naive.measured.filter(|_| naive.cost.is_measured()).map(|known| known.at);
+                assert_eq!(host.measured_at, measured_at);
             }
         }
         for (id, host) in &self.naive.hosts {

@@ -11,5 +11,7 @@ mod explanations;
 mod expression;
 mod fixture;
 mod language;
+mod measurements;
 mod naive;
+mod quotas;
 mod reservations;

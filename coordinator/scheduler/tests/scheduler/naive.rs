@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use reeve_common::ids::{HostId, VmId};
-use reeve_scheduler::{ChoiceRule, HostDescription, HostState, Measured, Request};
+use reeve_common::ids::{HostId, RealmName, VmId};
+use reeve_scheduler::{ChoiceRule, HostDescription, HostState, Measured, Quotas, Request};
 
 use crate::expression::Expression;
 
@@ -13,6 +13,13 @@ use crate::expression::Expression;
 pub(crate) struct Cost {
     pub(crate) terms: Vec<Expression>,
     pub(crate) rule: ChoiceRule,
+}
+
+impl Cost {
+    /// Whether anything measured is in it.
+    pub(crate) fn is_measured(&self) -> bool {
+        self.terms.iter().any(|term| term.text().contains("measured."))
+    }
 }
 
 /// A host and what is known of it.
@@ -28,6 +35,7 @@ pub(crate) struct Host {
 pub(crate) struct Naive {
     pub(crate) hosts: BTreeMap<HostId, Host>,
     pub(crate) vms: BTreeMap<VmId, (HostId, Request)>,
+    pub(crate) quotas: BTreeMap<RealmName, Quotas>,
 }
 
 /// A host as an expression sees it.
@@ -168,7 +176,7 @@ impl Naive {
             ChoiceRule::Increase => after - before,
             ChoiceRule::Total => after,
         };
-        (self.has_room(host, request) && score.is_finite()).then_some(score)
+        (self.is_allowed(request) && self.has_room(host, request) && score.is_finite()).then_some(score)
     }
 
     /// The choice.

@@ -2,6 +2,7 @@
 
 mod catalogue;
 mod fleet;
+mod replay;
 mod vm;
 mod wait;
 
@@ -45,6 +46,7 @@ impl Run<'_> {
             Command::Config(command) => self.configuration(command).await,
             Command::Drive(command) => self.drive(command).await,
             Command::Vm(command) => self.vm(command).await,
+            Command::Replay(arguments) => self.replay(&arguments),
         }
     }
 

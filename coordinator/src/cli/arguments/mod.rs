@@ -5,6 +5,7 @@
 mod catalogue;
 mod host;
 mod realm;
+mod replay;
 mod vm;
 
 use std::path::PathBuf;
@@ -18,6 +19,7 @@ pub(super) use self::catalogue::{
 };
 pub(super) use self::host::HostCommand;
 pub(super) use self::realm::{CostCommand, ProfileCommand, RealmCommand, VolumeCommand};
+pub(super) use self::replay::ReplayArguments;
 pub(super) use self::vm::{VmCommand, Waiting};
 use super::exit::EXIT_CODES_HELP;
 
@@ -79,6 +81,16 @@ pub(super) enum Format {
     Json,
 }
 
+const REPLAY_EXAMPLES: &str = "\
+Examples:
+  reeve replay --hosts cluster.hosts.csv --vms cluster.vms.csv
+  reeve replay --hosts cluster.hosts.csv --vms cluster.vms.csv --cost pack --cost spread
+  reeve replay --hosts gpus.hosts.csv --vms gpus.vms.csv --ignore-times --demand 1.3 --seeds 1..10
+  reeve replay --hosts gpus.hosts.csv --vms gpus.vms.csv --cost unfragmented -o json
+
+No coordinator is needed. A VM whose device_class is empty takes any class, A|B one of these; device_permille below
+1000 is a share of one device; without depart_s it stays.";
+
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -115,6 +127,9 @@ pub(super) enum Command {
     /// VMs: runs of configurations.
     #[command(subcommand)]
     Vm(VmCommand),
+    /// Replays a trace of VMs against a fleet, offline, to choose a cost function by its outcome.
+    #[command(after_help = REPLAY_EXAMPLES)]
+    Replay(ReplayArguments),
 }
 
 /// Reads a duration as people write it.

@@ -5,6 +5,7 @@ pub(super) mod catalogue;
 pub(super) mod explanation;
 pub(super) mod host;
 pub(super) mod realm;
+pub(super) mod replay;
 pub(super) mod status;
 pub(super) mod vm;
 

@@ -1,0 +1,105 @@
+//! Owns how a replay is shown: the figures of several cost functions side by side.
+
+use crate::cli::amounts;
+use crate::cli::arguments::Format;
+use crate::cli::screen::{Column, Screen, json, number, table, words};
+use crate::replay::{CostReport, Order, Refusals, Report, Resource, Spread};
+
+pub(in crate::cli) fn report(screen: &Screen, report: &Report) -> String {
+    if screen.format == Format::Json {
+        return json(report);
+    }
+    if screen.quiet {
+        return report.cost_functions.iter().map(|cost| format!("{}\n", cost.name)).collect();
+    }
+    let mut text = if screen.header { head(report) + "\n" } else { String::new() };
+    text += &figures(screen, report);
+    text
+}
+
+/// What was replayed, in a few lines.
+fn head(report: &Report) -> String {
+    let trace = &report.trace;
+    let alike = if trace.hosts_are_alike { " of one size" } else { "" };
+    let devices = match trace.capacity.devices {
+        0 => String::new(),
+        permille => format!(", {} devices", permille / 1000),
+    };
+    let hosts = format!(
+        "{} hosts{alike}: {} cores, {}{devices}\n",
+        trace.hosts,
+        amounts::cores(trace.capacity.cores),
+        amounts::memory(trace.capacity.memory)
+    );
+    let runs = report.cost_functions.first().map_or(0, |cost| cost.runs.len());
+    let order = match report.order {
+        Order::Times => "come and go at the trace's times".to_owned(),
+        Order::Drawn { demand_percent, of } => {
+            let runs = if runs > 1 { format!(", {runs} seeds: mean (least to most)") } else { String::new() };
+            format!("drawn at random until they ask for {demand_percent} % of all {of}; nobody leaves{runs}")
+        }
+    };
+    format!("{hosts}{} VMs of {} shapes, {order}\n", trace.vms, trace.shapes)
+}
+
+/// A line for each figure, a column for each cost function.
+fn figures(screen: &Screen, report: &Report) -> String {
+    let costs = &report.cost_functions;
+    let line = |name: &str, figure: &dyn Fn(&CostReport) -> String| {
+        std::iter::once(name.to_owned()).chain(costs.iter().map(figure)).collect::<Vec<String>>()
+    };
+    let mut rows = Vec::new();
+    if screen.header {
+        rows.push(line(" ", &|cost| cost.name.to_string()));
+    }
+    rows.push(line("hosts ever used", &|cost| count(&cost.over_runs.hosts_ever_used)));
+    rows.push(line("hosts in use at the peak", &|cost| count(&cost.over_runs.hosts_in_use_peak)));
+    rows.push(line("  no fewer would do", &|cost| count(&cost.over_runs.hosts_lower_bound)));
+    rows.push(line("VMs placed", &|cost| count(&cost.over_runs.placed)));
+    rows.push(line("VMs refused", &|cost| count(&cost.over_runs.refused)));
+    for (index, (refusal, _)) in Refusals::default().by_reason().into_iter().enumerate() {
+        let of = |cost: &CostReport| {
+            let counts =
+                cost.runs.iter().filter_map(|run| run.outcome.refusals.by_reason().get(index).copied());
+            Spread::of(counts.map(|(_, count)| float(count)))
+        };
+        if costs.iter().filter_map(of).any(|spread| spread.max > 0.0) {
+            rows.push(line(&format!("  {refusal}"), &|cost| {
+                of(cost).as_ref().map_or_else(String::new, count)
+            }));
+        }
+    }
+    let time = if report.order == Order::Times { "at the peak" } else { "in the end" };
+    for resource in Resource::ALL.into_iter().filter(|resource| *report.trace.capacity.of(*resource) > 0) {
+        rows.push(line(&format!("{resource} allocated {time}"), &|cost| {
+            let spread = cost.over_runs.allocated_peak_percent.of(resource);
+            spread.as_ref().map_or_else(String::new, percent)
+        }));
+    }
+    rows.push(line("decisions a second", &|cost| format!("{:.0}", cost.over_runs.decisions_per_second.mean)));
+    let columns: Vec<Column> = std::iter::once(words("")).chain(costs.iter().map(|_| number(""))).collect();
+    table(None, &columns, rows.into_iter())
+}
+
+/// `503`, or over several runs `503.5 (502 to 505)`.
+fn count(spread: &Spread) -> String {
+    if spread.min < spread.max {
+        format!("{:.1} ({:.0} to {:.0})", spread.mean, spread.min, spread.max)
+    } else {
+        format!("{:.0}", spread.mean)
+    }
+}
+
+/// `95.39%`, or over several runs `95.39% (94.91 to 95.82)`.
+fn percent(spread: &Spread) -> String {
+    if spread.min < spread.max {
+        format!("{:.2}% ({:.2} to {:.2})", spread.mean, spread.min, spread.max)
+    } else {
+        format!("{:.2}%", spread.mean)
+    }
+}
+
+#[allow(clippy::cast_precision_loss)] // at most ten million
+fn float(count: u64) -> f64 {
+    count as f64
+}
