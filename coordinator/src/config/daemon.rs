@@ -13,7 +13,7 @@ use reeve_common::hardware_profile::HardwareProfile;
 use reeve_common::ids::{CostFunctionName, ProfileName, RealmName};
 use reeve_scheduler::CostFunction;
 
-use super::cost_functions::read_cost_functions;
+use super::cost_functions::{self, read_cost_functions};
 use super::profiles::read_profiles;
 use super::realm::{Realm, read_realms};
 use super::section::{Entry, Section};
@@ -112,7 +112,7 @@ pub(super) fn read_root(mut root: Section<'_>) -> Option<CoordinatorConfig> {
     let sample_interval = root
         .optional("sample-interval", |entry| duration(entry, SAMPLE_INTERVAL_MIN, SAMPLE_INTERVAL_MAX))
         .unwrap_or(SAMPLE_INTERVAL_DEFAULT);
-    let functions = read_cost_functions(&root.section("cost-functions"));
+    let functions = read_cost_functions(&root.section(cost_functions::SECTION));
     let hardware_profiles = read_profiles(&root.section("hardware-profiles"), &functions);
     let realms = read_realms(&root.section("realms"));
     // For what several places shall share by substitution: read by nobody, and whatever it likes to be.
