@@ -6,6 +6,7 @@ mod enrolment;
 mod fleet;
 mod hostile;
 mod kills;
+mod measured;
 mod outliving;
 mod partition;
 mod path;

@@ -1,6 +1,7 @@
 //! Owns what end-to-end tests are written with, so that they read like prose.
 
 pub mod domain;
+pub mod kvm_device;
 pub mod private_libvirtd;
 mod test_lab;
 pub mod waiting;

@@ -18,6 +18,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
+use super::kvm_device::GIVE_KVM_TO_ITS_GROUP;
 use super::waiting::poll_until;
 
 /// How long the daemon has for its first start on a busy machine.
@@ -235,6 +236,7 @@ fn holder_script(root: &Path) -> String {
 mount --make-rprivate /
 mkdir -p /run /etc/libvirt /var/lib/libvirt /var/cache/libvirt /var/log/libvirt
 {mounts}
+{GIVE_KVM_TO_ITS_GROUP}
 ip link set lo up
 virtlogd --daemon --pid-file {root}/virtlogd.pid
 touch {root}/ready

@@ -20,7 +20,16 @@ pub struct CoordinatorSettings {
     pub shutdown_timeout: Duration,
     /// How long an agent may be silent.
     pub lost_after: Duration,
+    /// The terms of the cost function that all hosts are judged by.
+    pub cost_terms: &'static str,
 }
+
+/// The more a host is used, the dearer is more of it.
+const COST_TERMS: &str = r#"
+    cpu      = "2 * power(cores.load, 2)"
+    memory   = "4 * exponential(memory.load, 8)"
+    crowding = "power(vms, 2) / 8"
+"#;
 
 impl Default for CoordinatorSettings {
     /// Short enough to be waited for, long enough for guests that boot four at a time on two processors.
@@ -29,6 +38,7 @@ impl Default for CoordinatorSettings {
             registration_timeout: Duration::from_secs(120),
             shutdown_timeout: Duration::from_secs(30),
             lost_after: Duration::from_secs(10),
+            cost_terms: COST_TERMS,
         }
     }
 }
@@ -50,13 +60,8 @@ realms {{
   {REALM} {{ include "realms/{REALM}.conf" }}
 }}
 
-# The more a host is used, the dearer is more of it.
 cost-functions {{
-  lab {{
-    cpu      = "2 * power(cores.load, 2)"
-    memory   = "4 * exponential(memory.load, 8)"
-    crowding = "power(vms, 2) / 8"
-  }}
+  lab {{{cost_terms}  }}
 }}
 
 hardware-profiles {{
@@ -81,6 +86,7 @@ hardware-profiles {{
         state = lab.coordinator_directory().join("state").display(),
         socket = lab.socket().display(),
         lost_after = settings.lost_after.as_millis(),
+        cost_terms = settings.cost_terms,
     )
 }
 

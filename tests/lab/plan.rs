@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::description::{Description, HostDescription, PREFIX_LENGTH};
 use super::libvirt_files;
 use super::place::Place;
+use crate::harness::kvm_device::GIVE_KVM_TO_ITS_GROUP;
 
 /// The bridge in the switch.
 pub(crate) const BRIDGE: &str = "bridge";
@@ -165,6 +166,7 @@ fn host_mounts(lab: &Description, host: &HostDescription) -> Vec<Vec<String>> {
     for pool in libvirt_files::POOLS {
         bind(lab.shared().join(pool), &format!("{}/{pool}", libvirt_files::POOL_ROOT));
     }
+    commands.push(words(&["sh", "-c", GIVE_KVM_TO_ITS_GROUP]));
     commands
 }
 

@@ -168,6 +168,8 @@ pub struct Measured {
     pub network_rate: f64,
     /// `measured.disk.rate`: MiB read and written per second.
     pub disk_rate: f64,
+    /// `measured.vms.load`: processor time used by VMs of ours, of all processors.
+    pub vms_load: f64,
 }
 
 /// What of a host is promised.

@@ -36,6 +36,7 @@
 
 mod constraint;
 mod cost;
+mod device_choice;
 mod explanation;
 mod fleet;
 mod host;
@@ -48,7 +49,7 @@ pub use cost::{
     When, attribute_named, attributes, curves, presets,
 };
 pub use explanation::{Explanation, HostExplanation, TermExplanation};
-pub use fleet::Fleet;
+pub use fleet::{AssignedDevice, Fleet};
 pub use host::{
     CpuAbilities, ForeignUse, HostDescription, HostState, HostUsage, Measured, Promised, UnknownHostState,
 };

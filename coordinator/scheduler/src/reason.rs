@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use reeve_common::ids::{DeviceClass, HostId, RealmName};
+use reeve_common::device::{DeviceSelector, Share};
+use reeve_common::ids::{HostId, RealmName};
 use reeve_common::units::{Mebibytes, Millicores};
 
 use crate::host::HostState;
@@ -129,17 +130,42 @@ pub enum Reason {
         /// What may be promised in all.
         total: Mebibytes,
     },
-    /// Not enough devices of a class are free.
-    #[error("devices: {asked} {class} asked, {free} free of {total}")]
+    /// Not enough whole devices are free.
+    #[error(
+        "devices: {asked} {selector} asked, {free} free of {total}{hint}",
+        hint = NotOfOneClass { asked: *.asked, free: *.free, free_of_one: *.free_of_one }
+    )]
     Devices {
-        /// The class.
-        class: DeviceClass,
-        /// How many the VM needs.
+        /// The classes that would do.
+        selector: DeviceSelector,
+        /// How many the VM needs, all of one class.
         asked: u32,
-        /// How many are left.
+        /// How many are wholly free in these classes.
         free: u64,
+        /// How many are wholly free in the class that has the most.
+        free_of_one: u64,
         /// How many the host has.
-        total: u32,
+        total: u64,
+    },
+    /// No device has enough left for a share.
+    #[error("devices: {asked} of one {selector} asked, at most {largest} permille of one free, of {total}")]
+    DeviceShare {
+        /// The classes that would do.
+        selector: DeviceSelector,
+        /// The share that the VM needs.
+        asked: Share,
+        /// The largest free part of one device in thousandths.
+        largest: u64,
+        /// How many devices that may be shared the host has.
+        total: u64,
+    },
+    /// The host has such devices, and VMs may not share them.
+    #[error("devices: {asked} of one {selector} asked, and those of the host may not be shared")]
+    DevicesNotDivisible {
+        /// The classes that would do.
+        selector: DeviceSelector,
+        /// The share that the VM needs.
+        asked: Share,
     },
     /// The cost of placing the VM there is not a finite number, which means "never here".
     #[error("cost: {part} is {value}, so never here", value = NotFinite(*.value))]
@@ -175,6 +201,22 @@ impl fmt::Display for CostPart {
             Self::TermBefore(term) => write!(formatter, "the term {term} before the VM"),
             Self::Sum => formatter.write_str("the sum of the terms"),
         }
+    }
+}
+
+/// What is added when there would be enough, were it not for the classes.
+struct NotOfOneClass {
+    asked: u32,
+    free: u64,
+    free_of_one: u64,
+}
+
+impl fmt::Display for NotOfOneClass {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.free < u64::from(self.asked) {
+            return Ok(());
+        }
+        write!(formatter, ", at most {} of one class", self.free_of_one)
     }
 }
 

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use reeve_common::hardware_profile::Capacity;
-use reeve_common::ids::HostId;
+use reeve_common::ids::{HostId, VmId};
 use reeve_common::storage::PoolState;
 use reeve_common::units::{Mebibytes, Millicores};
-use reeve_common::utilization::HostSample;
+use reeve_common::utilization::{HostInventory, HostSample};
 use reeve_scheduler::{ForeignUse, HostDescription, HostState, Measured};
 
 use super::Service;
@@ -78,14 +79,20 @@ fn foreign_use(report: &LastReport) -> ForeignUse {
 
 /// A sample as the cost functions see it: shares as fractions from 0 to 1, rates in MiB per second since the sample
 /// before. What was not measured is NaN, so that a term that needs it says "never here" instead of guessing.
-pub(super) fn measured(sample: &HostSample, before: Option<&HostSample>, memory: Mebibytes) -> Measured {
+pub(super) fn measured(
+    sample: &HostSample,
+    before: &HostSample,
+    inventory: Option<&HostInventory>,
+) -> Measured {
+    let memory = inventory.map(|inventory| inventory.memory).unwrap_or_default();
     let fraction = |permille: u32| f64::from(permille) / 1000.0;
     let pressure = |permille: Option<u32>| permille.map_or(f64::NAN, fraction);
-    let rate = |now: u64, earlier: Option<u64>| match (earlier, before) {
-        (Some(earlier), Some(before)) if sample.at > before.at => {
+    let rate = |now: u64, earlier: u64| {
+        if sample.at > before.at {
             mebibytes(now.saturating_sub(earlier)) / sample.at.since(before.at).as_secs_f64()
+        } else {
+            f64::NAN
         }
-        _ => f64::NAN,
     };
     let network = |sample: &HostSample| sample.network_received.0.saturating_add(sample.network_sent.0);
     Measured {
@@ -99,9 +106,26 @@ pub(super) fn measured(sample: &HostSample, before: Option<&HostSample>, memory:
         cpu_pressure: pressure(sample.cpu_pressure_permille),
         memory_pressure: pressure(sample.memory_pressure_permille),
         io_pressure: pressure(sample.io_pressure_permille),
-        network_rate: rate(network(sample), before.map(network)),
-        disk_rate: rate(disk(sample), before.map(disk)),
+        network_rate: rate(network(sample), network(before)),
+        disk_rate: rate(disk(sample), disk(before)),
+        vms_load: vms_load(sample, before, inventory),
     }
+}
+
+/// The share of all processor time since the sample before that VMs of ours used. A VM that was not there before is not
+/// counted yet: what it used until then is not of this time.
+fn vms_load(sample: &HostSample, before: &HostSample, inventory: Option<&HostInventory>) -> f64 {
+    let processors = inventory.map_or(0, |inventory| inventory.logical_cpus);
+    let passed = sample.at.since(before.at).as_secs_f64() * f64::from(processors);
+    if passed <= 0.0 {
+        return f64::NAN;
+    }
+    let earlier: BTreeMap<VmId, u64> = before.vms.iter().map(|vm| (vm.vm, vm.cpu_milliseconds)).collect();
+    let used = sample.vms.iter().filter_map(|vm| {
+        let earlier = earlier.get(&vm.vm)?;
+        Some(vm.cpu_milliseconds.saturating_sub(*earlier))
+    });
+    Duration::from_millis(used.fold(0, u64::saturating_add)).as_secs_f64() / passed
 }
 
 /// Bytes read and written by all VMs.
@@ -134,5 +158,42 @@ impl Service {
         for host in hosts {
             self.describe_host(host);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use reeve_common::clock::Timestamp;
+    use reeve_common::units::Bytes;
+    use reeve_common::utilization::VmSample;
+
+    use super::*;
+
+    fn vm(number: u128, cpu_milliseconds: u64) -> VmSample {
+        VmSample {
+            vm: VmId(uuid::Uuid::from_u128(number)),
+            cpu_milliseconds,
+            memory_resident: Mebibytes(0),
+            disk_read: Bytes(0),
+            disk_written: Bytes(0),
+            network_received: Bytes(0),
+            network_sent: Bytes(0),
+        }
+    }
+
+    #[test]
+    fn the_load_of_vms_is_what_they_used_of_the_time_between_two_samples() {
+        let inventory = HostInventory { logical_cpus: 4, ..HostInventory::default() };
+        let before = HostSample { at: Timestamp(1_000), vms: vec![vm(1, 500)], ..HostSample::default() };
+        // One VM used a second of the eight that there were; the other one is new.
+        let sample = HostSample {
+            at: Timestamp(3_000),
+            vms: vec![vm(1, 1_500), vm(2, 9_000)],
+            ..HostSample::default()
+        };
+        let load = measured(&sample, &before, Some(&inventory)).vms_load;
+        assert!((load - 0.125).abs() < 1e-9, "{load}");
+        assert!(measured(&sample, &before, None).vms_load.is_nan(), "processors unknown");
+        assert!(measured(&sample, &sample, Some(&inventory)).vms_load.is_nan(), "no time has passed");
     }
 }

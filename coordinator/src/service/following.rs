@@ -200,10 +200,11 @@ impl Service {
     pub(crate) fn follow_sample(&self, host: HostId, sample: Arc<HostSample>) {
         let mut core = self.core();
         let Some(entry) = core.hosts.get_mut(&host) else { return };
-        let memory = entry.inventory.as_ref().map(|inventory| inventory.memory).unwrap_or_default();
-        let values = measured(&sample, entry.sample.as_deref(), memory);
+        // The first sample tells no rates: until there is a second one the host counts as not measured.
+        let values =
+            entry.sample.as_deref().map(|before| measured(&sample, before, entry.inventory.as_ref()));
         entry.sample = Some(sample);
-        core.fleet.set_measured(host, Some(values));
+        core.fleet.set_measured(host, values);
     }
 
     /// A host has refused a VM's wish for good.

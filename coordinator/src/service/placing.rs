@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use reeve_common::clock::Timestamp;
 use reeve_common::ids::{SetupName, VmId};
@@ -50,10 +51,12 @@ impl Service {
         }
     }
 
-    /// Waits for changes of the fleet and tries the waiting VMs again; never returns.
+    /// Waits for changes of the fleet and tries the waiting VMs again; never returns. What is measured changes all the
+    /// time, and is looked at from time to time.
     pub async fn keep_placing(self) {
         loop {
-            self.inner.fleet_changed.notified().await;
+            // Time running out is as good a reason to look as a change.
+            let _ = tokio::time::timeout(RETRY_AFTER, self.inner.fleet_changed.notified()).await;
             self.place_waiting().await;
         }
     }
@@ -155,5 +158,8 @@ pub(super) fn refusal_summary(explanation: &Explanation) -> String {
     format!("no host can take it: {}{rest}", parts.join("; "))
 }
 
+/// After how long waiting VMs are tried again though no host came, left or was freed: load that kept them out may be gone.
+/// Trying costs microseconds for each VM that waits.
+const RETRY_AFTER: Duration = Duration::from_secs(10);
 /// How many different reasons a one-line summary names.
 const REASONS_SHOWN: usize = 4;

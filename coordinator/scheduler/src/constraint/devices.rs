@@ -1,20 +1,56 @@
-//! Constraint: enough devices of each class asked for are left.
+//! Constraint: enough devices of what is asked for are left, whole or in part, and may be shared where a part is asked.
+
+use reeve_common::device::{DeviceAmount, DeviceSelector, Share};
 
 use super::Standing;
+use crate::device_choice::{self, ClassDevices, Entry, HostDevices};
 use crate::reason::Reason;
 use crate::request::Request;
 
 pub(super) fn check(standing: &Standing<'_>, request: &Request) -> Result<(), Reason> {
-    for (class, asked) in &crate::fleet::whole_devices(request).collect::<Vec<_>>() {
-        let amount = (standing.devices)(class);
-        if !amount.fits(u64::from(*asked)) {
-            return Err(Reason::Devices {
-                class: class.clone(),
-                asked: *asked,
-                free: amount.free(),
-                total: u32::try_from(amount.total).unwrap_or(u32::MAX),
-            });
+    let selectors = device_choice::in_order(request).into_iter().map(|(selector, _)| selector);
+    let mut asked = selectors.zip(standing.entries);
+    let mut result = Ok(());
+    standing.devices.serve(standing.entries, |left, served| {
+        let Some((selector, entry)) = asked.next() else { return };
+        if served.chosen.is_none() && result.is_ok() {
+            result = Err(reason(left, selector, entry));
         }
+    });
+    result
+}
+
+/// Why `left` has nothing for an entry.
+fn reason(left: &HostDevices, selector: &DeviceSelector, entry: &Entry) -> Reason {
+    let would_do: Vec<&ClassDevices> =
+        entry.classes.iter().flatten().filter_map(|number| left.class(*number)).collect();
+    match entry.amount {
+        DeviceAmount::Whole(asked) => Reason::Devices {
+            selector: selector.clone(),
+            asked,
+            free: would_do.iter().map(|class| class.whole()).sum(),
+            free_of_one: would_do.iter().map(|class| class.whole()).max().unwrap_or(0),
+            total: count(&would_do),
+        },
+        DeviceAmount::Share(asked) => share_reason(&would_do, selector, asked),
     }
-    Ok(())
+}
+
+fn share_reason(would_do: &[&ClassDevices], selector: &DeviceSelector, asked: Share) -> Reason {
+    let selector = selector.clone();
+    let divisible: Vec<&ClassDevices> = would_do.iter().copied().filter(|class| class.is_divisible).collect();
+    if divisible.is_empty() && count(would_do) > 0 {
+        return Reason::DevicesNotDivisible { selector, asked };
+    }
+    let largest = |class: &&ClassDevices| {
+        let free = class.free.iter().copied().max().unwrap_or(0);
+        u64::from(free).min(class.total().saturating_sub(class.used))
+    };
+    let largest = divisible.iter().map(largest).max().unwrap_or(0);
+    Reason::DeviceShare { selector, asked, largest, total: count(&divisible) }
+}
+
+/// How many devices there are of these classes.
+fn count(classes: &[&ClassDevices]) -> u64 {
+    classes.iter().map(|class| class.free.len() as u64).sum()
 }

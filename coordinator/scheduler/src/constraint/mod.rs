@@ -17,8 +17,7 @@ mod realm;
 mod state;
 mod storage;
 
-use reeve_common::ids::DeviceClass;
-
+use crate::device_choice::{Entry, HostDevices};
 use crate::host::HostDescription;
 use crate::reason::Reason;
 use crate::request::{Companions, Request};
@@ -55,8 +54,10 @@ pub(crate) struct Standing<'a> {
     pub(crate) cores: Amount,
     /// Its memory in MiB.
     pub(crate) memory: Amount,
-    /// Its devices of a class.
-    pub(crate) devices: &'a dyn Fn(&DeviceClass) -> Amount,
+    /// Its devices.
+    pub(crate) devices: &'a HostDevices,
+    /// The devices asked for, by the numbers of their classes, in the order in which they are served.
+    pub(crate) entries: &'a [Entry],
     /// How many of a VM's companions are on it.
     pub(crate) company_here: &'a dyn Fn(&Companions) -> u64,
     /// How many of them are on all hosts of the realm together.

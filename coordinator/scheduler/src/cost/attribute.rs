@@ -6,14 +6,17 @@
 //! |---|---|
 //! | `cores.total`, `.used`, `.free`, `.load` | processor time that may be promised, in cores; load is used / total |
 //! | `memory.total`, `.used`, `.free`, `.load` | memory that may be promised, in MiB |
-//! | `devices.total`, `.used`, `.free`, `.load` | devices of all classes |
-//! | `devices.CLASS.total`, … | devices of one class; 0 on a host without it |
+//! | `devices.total`, `.used`, `.free`, `.load` | devices of all classes; a device shared by VMs counts in part |
+//! | `devices.whole` | devices that are wholly free |
+//! | `devices.CLASS.total`, … `.whole` | devices of one class; 0 on a host without it |
 //! | `vms` | VMs of ours on the host |
-//! | `vm.cores`, `vm.memory`, `vm.devices`, `vm.devices.CLASS` | what the VM asks for |
+//! | `vm.cores`, `vm.memory`, `vm.devices` | what the VM asks for |
+//! | `vm.devices.CLASS` | what of it would be of this class there, if several would do |
 //! | `same.owner`, `same.team`, `same.label.KEY` | VMs on the host that share it with this one, this one included |
 //! | `measured.cpu.load`, `measured.memory.load` | share in use, as measured |
 //! | `measured.cpu.pressure`, `measured.memory.pressure`, `measured.disk.pressure` | share of time some task waited |
 //! | `measured.network.rate`, `measured.disk.rate` | MiB per second |
+//! | `measured.vms.load` | share of all processor time that VMs of ours used |
 //! | `measured.known` | whether there is a measurement young enough; without one the others are not a number |
 //!
 //! What placing the VM changes (used, free, load, vms, same) is given as it would be *with* the VM; `before.` in front
@@ -66,6 +69,8 @@ pub(crate) enum Reading {
     NetworkRate,
     /// `disk_rate`
     DiskRate,
+    /// `vms_load`
+    VmsLoad,
 }
 
 /// Something a term can ask for. Classes and label keys are the function's own, by their number in its lists.
@@ -79,6 +84,10 @@ pub(crate) enum Attribute {
     Devices(Measure),
     /// `devices.CLASS.…`
     DevicesOf(usize, Measure),
+    /// `devices.whole`
+    DevicesWhole,
+    /// `devices.CLASS.whole`
+    DevicesOfWhole(usize),
     /// `vms`
     Vms,
     /// `vm.cores`
@@ -109,7 +118,13 @@ impl Attribute {
             | Self::Memory(measure)
             | Self::Devices(measure)
             | Self::DevicesOf(_, measure) => !matches!(measure, Measure::Total),
-            Self::Vms | Self::SameOwner | Self::SameTeam | Self::SameLabel(_) | Self::Argument => true,
+            Self::DevicesWhole
+            | Self::DevicesOfWhole(_)
+            | Self::Vms
+            | Self::SameOwner
+            | Self::SameTeam
+            | Self::SameLabel(_)
+            | Self::Argument => true,
             Self::VmCores | Self::VmMemory | Self::VmDevices | Self::VmDevicesOf(_) | Self::Measured(_) => {
                 false
             }
@@ -145,8 +160,19 @@ impl Attribute {
                 format!("same.label.{}", part(things.label_keys.get(number).map_or("", String::as_str)))
             }
             Self::Argument => ARGUMENT.to_owned(),
-            // All others stand in the list.
-            _ => String::new(),
+            Self::DevicesOfWhole(number) => format!("devices.{}.{WHOLE}", part(class(number))),
+            // These stand in the list.
+            Self::Cores(_)
+            | Self::Memory(_)
+            | Self::Devices(_)
+            | Self::DevicesWhole
+            | Self::Vms
+            | Self::VmCores
+            | Self::VmMemory
+            | Self::VmDevices
+            | Self::SameOwner
+            | Self::SameTeam
+            | Self::Measured(_) => String::new(),
         }
     }
 
@@ -181,7 +207,7 @@ pub(super) const BEFORE: &str = "before";
 pub(super) const ARGUMENT: &str = "x";
 
 /// The names that are whole by themselves.
-pub(super) const NAMES: [(&str, Attribute); 26] = [
+pub(super) const NAMES: [(&str, Attribute); 28] = [
     ("cores.total", Attribute::Cores(Measure::Total)),
     ("cores.used", Attribute::Cores(Measure::Used)),
     ("cores.free", Attribute::Cores(Measure::Free)),
@@ -194,6 +220,7 @@ pub(super) const NAMES: [(&str, Attribute); 26] = [
     ("devices.used", Attribute::Devices(Measure::Used)),
     ("devices.free", Attribute::Devices(Measure::Free)),
     ("devices.load", Attribute::Devices(Measure::Load)),
+    ("devices.whole", Attribute::DevicesWhole),
     ("vms", Attribute::Vms),
     ("vm.cores", Attribute::VmCores),
     ("vm.memory", Attribute::VmMemory),
@@ -208,6 +235,7 @@ pub(super) const NAMES: [(&str, Attribute); 26] = [
     ("measured.disk.pressure", Attribute::Measured(Reading::DiskPressure)),
     ("measured.network.rate", Attribute::Measured(Reading::NetworkRate)),
     ("measured.disk.rate", Attribute::Measured(Reading::DiskRate)),
+    ("measured.vms.load", Attribute::Measured(Reading::VmsLoad)),
 ];
 
 /// Why a name means nothing, and what to write.
@@ -262,11 +290,16 @@ fn attribute(parts: &[&str], things: &mut NamedThings) -> Result<Attribute, Unkn
     }
     match parts {
         ["devices", class, measure] => {
-            let measure = self::measure(measure).ok_or_else(|| UnknownName {
-                message: format!("devices have no `{measure}`"),
-                help: format!("they have {}", MEASURES.join(", ")),
-            })?;
-            Ok(Attribute::DevicesOf(number_in(&mut things.device_classes, class), measure))
+            let wanted = self::measure(measure);
+            if wanted.is_none() && *measure != WHOLE {
+                return Err(UnknownName {
+                    message: format!("devices have no `{measure}`"),
+                    help: format!("they have {}", MEASURES.join(", ")),
+                });
+            }
+            let number = number_in(&mut things.device_classes, class);
+            Ok(wanted
+                .map_or(Attribute::DevicesOfWhole(number), |wanted| Attribute::DevicesOf(number, wanted)))
         }
         ["vm", "devices", class] => Ok(Attribute::VmDevicesOf(number_in(&mut things.device_classes, class))),
         ["same", "label", key] => Ok(Attribute::SameLabel(number_in(&mut things.label_keys, key))),
@@ -280,6 +313,9 @@ fn part(text: &str) -> String {
     let starts_well = text.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_');
     if starts_well && text.chars().all(is_plain) { text.to_owned() } else { format!("'{text}'") }
 }
+
+/// How many devices are wholly free; other things there is an amount of are not counted one by one.
+const WHOLE: &str = "whole";
 
 fn measure(word: &str) -> Option<Measure> {
     let measures = [Measure::Total, Measure::Used, Measure::Free, Measure::Load];

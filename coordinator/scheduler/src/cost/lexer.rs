@@ -94,7 +94,7 @@ pub(super) struct Token {
 }
 
 /// What a device has: the words after a class that make a hyphen before them part of its name.
-pub(super) const MEASURES: [&str; 4] = ["total", "used", "free", "load"];
+pub(super) const MEASURES: [&str; 5] = ["total", "used", "free", "load", "whole"];
 
 /// Units of memory and how many MiB they are, as a number and what to divide it by, so that amounts written with few
 /// digits stay exact; and the percent sign.

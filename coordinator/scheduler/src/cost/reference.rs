@@ -55,6 +55,8 @@ pub struct AttributeReference {
     pub condition: bool,
     /// From where to where it usually goes: what a picture of it shows.
     pub usual: (f64, f64),
+    /// What a picture of something else takes it to be when nobody says.
+    pub assumed: f64,
 }
 
 /// Every curve.
@@ -168,32 +170,39 @@ pub fn attribute_named(name: &str) -> Option<AttributeReference> {
 }
 
 fn described(name: String, attribute: Attribute) -> AttributeReference {
-    let Words { unit, meaning, usual } = words(attribute);
+    let Words { unit, usual, assumed, meaning } = words(attribute);
     let (changes, condition) = (attribute.is_changed_by_placement(), attribute.is_truth());
-    AttributeReference { name, unit, meaning, changes, condition, usual }
+    AttributeReference { name, unit, meaning, changes, condition, usual, assumed }
 }
 
 struct Words {
     unit: &'static str,
-    meaning: &'static str,
     usual: (f64, f64),
+    assumed: f64,
+    meaning: &'static str,
+}
+
+/// Cores of a large host.
+const CORES: f64 = 128.0;
+/// MiB of a large host: 1 TiB.
+const MEBIBYTES: f64 = 1_048_576.0;
+/// Devices of a host full of them.
+const DEVICES: f64 = 8.0;
+/// VMs on a well filled host.
+const VMS: f64 = 60.0;
+/// VMs of one owner, of one team or with one label on a host.
+const COMPANIONS: f64 = 20.0;
+/// MiB per second: a fast disk or network.
+const RATE: f64 = 1000.0;
+
+/// In `unit`, usually from 0 up to `most`.
+const fn of(unit: &'static str, most: f64, assumed: f64, meaning: &'static str) -> Words {
+    Words { unit, usual: (0.0, most), assumed, meaning }
 }
 
 /// A share of something.
-const SHARE: (f64, f64) = (0.0, 1.0);
-/// Cores of a large host.
-const CORES: (f64, f64) = (0.0, 128.0);
-/// MiB of a large host: 1 TiB.
-const MEBIBYTES: (f64, f64) = (0.0, 1_048_576.0);
-/// Devices of a host full of them.
-const DEVICES: (f64, f64) = (0.0, 8.0);
-/// VMs on a well filled host.
-const VMS: (f64, f64) = (0.0, 60.0);
-/// MiB per second: a fast disk or network.
-const RATE: (f64, f64) = (0.0, 1000.0);
-
-const fn of(unit: &'static str, usual: (f64, f64), meaning: &'static str) -> Words {
-    Words { unit, meaning, usual }
+const fn share(assumed: f64, meaning: &'static str) -> Words {
+    of("share", 1.0, assumed, meaning)
 }
 
 /// What is said of an attribute. One that is added has to be listed here, and in [`attributes`] if it has a class or a
@@ -201,54 +210,69 @@ const fn of(unit: &'static str, usual: (f64, f64), meaning: &'static str) -> Wor
 const fn words(attribute: Attribute) -> Words {
     match attribute {
         Attribute::Cores(measure) => match measure {
-            Measure::Total => of("cores", CORES, "processor time the host may promise, overcommit included"),
-            Measure::Used => of("cores", CORES, "promised to VMs, or taken by domains that are not ours"),
-            Measure::Free => of("cores", CORES, "total less used, never below 0"),
-            Measure::Load => of("share", SHARE, "used / total; 0 of nothing"),
+            Measure::Total => {
+                of("cores", CORES, 64.0, "processor time the host may promise, overcommit included")
+            }
+            Measure::Used => {
+                of("cores", CORES, 32.0, "promised to VMs, or taken by domains that are not ours")
+            }
+            Measure::Free => of("cores", CORES, 32.0, "total less used, never below 0"),
+            Measure::Load => share(0.5, "used / total; 0 of nothing"),
         },
         Attribute::Memory(measure) => match measure {
-            Measure::Total => of("MiB", MEBIBYTES, "memory the host may promise, its reserve taken off"),
-            Measure::Used => of("MiB", MEBIBYTES, "promised to VMs, or taken by domains that are not ours"),
-            Measure::Free => of("MiB", MEBIBYTES, "total less used, never below 0"),
-            Measure::Load => of("share", SHARE, "used / total; 0 of nothing"),
+            Measure::Total => {
+                of("MiB", MEBIBYTES, 524_288.0, "memory the host may promise, its reserve taken off")
+            }
+            Measure::Used => {
+                of("MiB", MEBIBYTES, 262_144.0, "promised to VMs, or taken by domains that are not ours")
+            }
+            Measure::Free => of("MiB", MEBIBYTES, 262_144.0, "total less used, never below 0"),
+            Measure::Load => share(0.5, "used / total; 0 of nothing"),
         },
         Attribute::Devices(measure) => match measure {
-            Measure::Total => of("devices", DEVICES, "devices of all classes"),
-            Measure::Used => of("devices", DEVICES, "devices that VMs have"),
-            Measure::Free => of("devices", DEVICES, "total less used"),
-            Measure::Load => of("share", SHARE, "used / total; 0 on a host without devices"),
+            Measure::Total => of("devices", DEVICES, 0.0, "devices of all classes"),
+            Measure::Used => of("devices", DEVICES, 0.0, "given to VMs; one that VMs share counts in part"),
+            Measure::Free => of("devices", DEVICES, 0.0, "total less used"),
+            Measure::Load => share(0.0, "used / total; 0 on a host without devices"),
         },
         Attribute::DevicesOf(_, measure) => match measure {
-            Measure::Total => of("devices", DEVICES, "devices of one class; 0 on a host without it"),
-            Measure::Used => of("devices", DEVICES, "devices of the class that VMs have"),
-            Measure::Free => of("devices", DEVICES, "total less used, of the class"),
-            Measure::Load => of("share", SHARE, "used / total of the class; 0 on a host without it"),
+            Measure::Total => of("devices", DEVICES, 0.0, "devices of one class; 0 on a host without it"),
+            Measure::Used => of("devices", DEVICES, 0.0, "of the class, given to VMs"),
+            Measure::Free => of("devices", DEVICES, 0.0, "total less used, of the class"),
+            Measure::Load => share(0.0, "used / total of the class; 0 on a host without it"),
         },
-        Attribute::Vms => of("VMs", VMS, "VMs of ours on the host"),
-        Attribute::VmCores => of("cores", (0.0, 32.0), "what the VM asks for"),
-        Attribute::VmMemory => of("MiB", (0.0, 262_144.0), "what the VM asks for"),
-        Attribute::VmDevices => of("devices", DEVICES, "devices of all classes that the VM asks for"),
-        Attribute::VmDevicesOf(_) => of("devices", DEVICES, "devices of the class that the VM asks for"),
-        Attribute::SameOwner => of("VMs", (0.0, 20.0), "VMs on the host that have this VM's owner"),
-        Attribute::SameTeam => of("VMs", (0.0, 20.0), "VMs on the host that have this VM's team"),
+        Attribute::DevicesWhole => of("devices", DEVICES, 0.0, "devices that are wholly free"),
+        Attribute::DevicesOfWhole(_) => {
+            of("devices", DEVICES, 0.0, "devices of the class that are wholly free")
+        }
+        Attribute::Vms => of("VMs", VMS, 10.0, "VMs of ours on the host"),
+        Attribute::VmCores => of("cores", 32.0, 2.0, "what the VM asks for"),
+        Attribute::VmMemory => of("MiB", 262_144.0, 8192.0, "what the VM asks for"),
+        Attribute::VmDevices => of("devices", DEVICES, 0.0, "devices of all classes that the VM asks for"),
+        Attribute::VmDevicesOf(_) => of("devices", DEVICES, 0.0, "what the VM would get of the class there"),
+        Attribute::SameOwner => {
+            of("VMs", COMPANIONS, 1.0, "VMs on the host with this VM's owner, it included")
+        }
+        Attribute::SameTeam => of("VMs", COMPANIONS, 1.0, "VMs on the host with this VM's team, it included"),
         Attribute::SameLabel(_) => {
-            of("VMs", (0.0, 20.0), "VMs on the host whose label has the value of this VM's")
+            of("VMs", COMPANIONS, 1.0, "VMs on the host whose label KEY has this VM's value, it included")
         }
         Attribute::Measured(reading) => measured(reading),
-        Attribute::Argument => of("", SHARE, "what a curve by itself is drawn over"),
+        Attribute::Argument => of("", 1.0, 0.0, "what a curve by itself is drawn over"),
     }
 }
 
 const fn measured(reading: Reading) -> Words {
     match reading {
-        Reading::Known => of("condition", SHARE, "there is a measurement that is young enough"),
-        Reading::CpuLoad => of("share", SHARE, "processor time in use"),
-        Reading::MemoryLoad => of("share", SHARE, "memory in use"),
-        Reading::CpuPressure => of("share", SHARE, "time in which some task waited for a processor"),
-        Reading::MemoryPressure => of("share", SHARE, "time in which some task waited for memory"),
-        Reading::DiskPressure => of("share", SHARE, "time in which some task waited for a disk"),
-        Reading::NetworkRate => of("MiB/s", RATE, "sent and received"),
-        Reading::DiskRate => of("MiB/s", RATE, "read and written"),
+        Reading::Known => of("condition", 1.0, 1.0, "there is a measurement that is young enough"),
+        Reading::CpuLoad => share(0.5, "processor time in use"),
+        Reading::VmsLoad => share(0.5, "processor time in use by VMs of ours"),
+        Reading::MemoryLoad => share(0.5, "memory in use"),
+        Reading::CpuPressure => share(0.0, "time in which some task waited for a processor"),
+        Reading::MemoryPressure => share(0.0, "time in which some task waited for memory"),
+        Reading::DiskPressure => share(0.0, "time in which some task waited for a disk"),
+        Reading::NetworkRate => of("MiB/s", RATE, 0.0, "sent and received"),
+        Reading::DiskRate => of("MiB/s", RATE, 0.0, "read and written"),
     }
 }
 
@@ -304,7 +328,8 @@ mod tests {
             );
             let known = attribute_named(&name).unwrap();
             assert_eq!((known.unit, known.meaning), (attribute.unit, attribute.meaning));
-            assert!(attribute.usual.0 < attribute.usual.1 && !attribute.meaning.is_empty());
+            let (from, to) = attribute.usual;
+            assert!(from < to && (from..=to).contains(&attribute.assumed) && !attribute.meaning.is_empty());
         }
         assert_eq!(attribute_named("devices.'10de:20b0'.free").unwrap().unit, "devices");
         assert_eq!(attribute_named("heat"), None);

@@ -1,7 +1,9 @@
 //! Owns a request as the numbers that one realm's columns are compared with.
 
 use super::columns::Columns;
-use super::holding::{AMOUNT_MAX, whole_devices};
+use super::device_table::DeviceTable;
+use super::holding::AMOUNT_MAX;
+use crate::device_choice::{self, Entry};
 use crate::request::Request;
 
 /// What is asked, by the realm's class numbers.
@@ -11,32 +13,19 @@ pub(super) struct Asked {
     pub(super) cores: u64,
     /// MiB.
     pub(super) memory: u64,
-    /// Devices: class number and how many.
-    pub(super) devices: Vec<(usize, u64)>,
-    /// Devices of all classes, also of those that no host of the realm has.
-    device_count: u64,
-    /// A class is asked for that no host of the realm has.
-    pub(super) is_impossible: bool,
+    /// Devices, in the order in which they are served.
+    pub(super) devices: Vec<Entry>,
 }
 
 impl Asked {
-    /// `class_number` gives the column of a device class, if the realm has it.
-    pub(super) fn of(request: &Request, class_number: impl Fn(&str) -> Option<usize>) -> Self {
-        let mut asked = Self {
+    /// What `request` asks for, where `table` numbers the device classes.
+    pub(super) fn of(request: &Request, table: &DeviceTable) -> Self {
+        let entries = device_choice::in_order(request).into_iter();
+        Self {
             cores: request.cores.0,
             memory: request.memory.0,
-            devices: Vec::new(),
-            device_count: 0,
-            is_impossible: false,
-        };
-        for (class, count) in whole_devices(request) {
-            asked.device_count += u64::from(count);
-            match class_number(class.as_str()) {
-                Some(number) => asked.devices.push((number, u64::from(count))),
-                None => asked.is_impossible = true,
-            }
+            devices: entries.map(|(selector, amount)| table.entry(selector, amount)).collect(),
         }
-        asked
     }
 
     /// Whether the host in `slot` has room. The same questions as [`crate::constraint::check`] asks, without words.
@@ -44,8 +33,7 @@ impl Asked {
         columns.open[slot]
             && columns.cores.get(slot).fits(self.cores)
             && columns.memory.get(slot).fits(self.memory)
-            && !self.is_impossible
-            && self.devices.iter().all(|(class, count)| columns.devices_of(*class, slot).fits(*count))
+            && (self.devices.is_empty() || columns.host_devices[slot].can_serve(&self.devices))
     }
 
     /// Millicores as a float.
@@ -58,14 +46,9 @@ impl Asked {
         float(self.memory)
     }
 
-    /// Devices of all classes.
+    /// Devices of all classes, in thousandths.
     pub(super) fn devices_float(&self) -> f64 {
-        float(self.device_count)
-    }
-
-    /// Devices of one class.
-    pub(super) fn devices_of_float(&self, class: usize) -> f64 {
-        self.devices.iter().find(|(number, _)| *number == class).map_or(0.0, |(_, count)| float(*count))
+        float(self.devices.iter().map(Entry::permille).sum())
     }
 }
 

@@ -34,10 +34,12 @@ pub(super) trait Lanes<const W: usize> {
     fn cores(&self) -> Amounts<W>;
     /// Memory in MiB.
     fn memory(&self) -> Amounts<W>;
-    /// Devices of all classes.
+    /// Devices of all classes, in thousandths.
     fn devices(&self) -> Amounts<W>;
-    /// Devices of the class with this number.
+    /// Devices of the class with this number, in thousandths; asked is what the VM would get of it.
     fn devices_of(&self, class: usize) -> Amounts<W>;
+    /// How many devices, of one class or of all, are wholly free.
+    fn devices_whole(&self, class: Option<usize>, when: When) -> [f64; W];
     /// VMs as it is.
     fn vms(&self) -> [f64; W];
     /// VMs as it is that share something with the VM.
@@ -61,6 +63,8 @@ pub(super) struct BoundFunction {
 
 /// Thousandths of a core in a core: amounts of processor time are counted in the one and written in the other.
 const MILLICORES: f64 = 1000.0;
+/// The same for devices.
+const PERMILLE: f64 = 1000.0;
 
 impl BoundFunction {
     /// `class_number` gives the column of each device class.
@@ -111,15 +115,25 @@ impl BoundFunction {
                 measure(wanted, input.when, &lanes.cores()).map(|amount| amount / MILLICORES)
             }
             Attribute::Memory(wanted) => measure(wanted, input.when, &lanes.memory()),
-            Attribute::Devices(wanted) => measure(wanted, input.when, &lanes.devices()),
-            Attribute::DevicesOf(number, wanted) => {
-                measure(wanted, input.when, &lanes.devices_of(class(number)))
+            Attribute::Devices(Measure::Load) => measure(Measure::Load, input.when, &lanes.devices()),
+            Attribute::Devices(wanted) => {
+                measure(wanted, input.when, &lanes.devices()).map(|amount| amount / PERMILLE)
             }
+            Attribute::DevicesOf(number, Measure::Load) => {
+                measure(Measure::Load, input.when, &lanes.devices_of(class(number)))
+            }
+            Attribute::DevicesOf(number, wanted) => {
+                measure(wanted, input.when, &lanes.devices_of(class(number))).map(|amount| amount / PERMILLE)
+            }
+            Attribute::DevicesWhole => lanes.devices_whole(None, input.when),
+            Attribute::DevicesOfWhole(number) => lanes.devices_whole(Some(class(number)), input.when),
             Attribute::Vms => with_one(lanes.vms(), input.when),
             Attribute::VmCores => lanes.cores().asked.map(|amount| amount / MILLICORES),
             Attribute::VmMemory => lanes.memory().asked,
-            Attribute::VmDevices => lanes.devices().asked,
-            Attribute::VmDevicesOf(number) => lanes.devices_of(class(number)).asked,
+            Attribute::VmDevices => lanes.devices().asked.map(|amount| amount / PERMILLE),
+            Attribute::VmDevicesOf(number) => {
+                lanes.devices_of(class(number)).asked.map(|amount| amount / PERMILLE)
+            }
             Attribute::SameOwner => shared(Shared::Owner),
             Attribute::SameTeam => shared(Shared::Team),
             Attribute::SameLabel(number) => {

@@ -11,7 +11,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 
-use reeve_common::ids::DeviceClass;
+use reeve_common::device::{DeviceAmount, DeviceSelector};
 
 use super::asked::Asked;
 use super::columns::Columns;
@@ -20,6 +20,7 @@ use super::function_table::{SharedUse, Workspaces};
 use super::particulars::Particulars;
 use super::scoring::{Belonging, Ground, LANES};
 use super::tournament::{Tournament, bytes_per_host};
+use crate::device_choice::Entry;
 use crate::request::Request;
 
 /// How much memory the kept scores of one realm may take: 240 classes at 100,000 hosts, 4,800 at 5,000.
@@ -34,7 +35,7 @@ const CHANGES_MIN: usize = 4096;
 pub(super) struct ClassKey {
     cores: u64,
     memory: u64,
-    devices: Vec<(DeviceClass, u32)>,
+    devices: Vec<(DeviceSelector, DeviceAmount)>,
     owner: Option<String>,
     team: Option<String>,
     labels: Vec<(String, String)>,
@@ -48,7 +49,7 @@ impl ClassKey {
         Self {
             cores: request.cores.0,
             memory: request.memory.0,
-            devices: super::holding::whole_devices(request).collect(),
+            devices: super::holding::devices_of(request),
             owner: uses.owner.then(|| request.owner.clone()),
             team: uses.team.then(|| request.team.clone()),
             labels: uses.label_keys.iter().filter_map(label).collect(),
@@ -93,12 +94,13 @@ struct Group {
 pub(super) struct Asks {
     cores: [u64; LANES],
     memory: [u64; LANES],
-    devices: Vec<(usize, [u64; LANES])>,
+    /// Devices, for the lanes that ask for some.
+    devices: Vec<(usize, Vec<Entry>)>,
     /// Millicores asked, as floats.
     pub(super) cores_asked: [f64; LANES],
     /// MiB asked.
     pub(super) memory_asked: [f64; LANES],
-    /// Devices asked.
+    /// Thousandths of devices asked.
     pub(super) devices_asked: [f64; LANES],
 }
 
@@ -140,38 +142,26 @@ impl Asks {
         for ((fits, asked_cores), asked_memory) in fits.iter_mut().zip(self.cores).zip(self.memory) {
             *fits &= cores.fits(asked_cores) & memory.fits(asked_memory);
         }
-        for (class, asked) in &self.devices {
-            let amount = columns.devices_of(*class, slot);
-            for (fits, asked) in fits.iter_mut().zip(asked) {
-                *fits &= amount.fits(*asked);
-            }
+        for (lane, entries) in &self.devices {
+            fits[*lane] = fits[*lane] && columns.host_devices[slot].can_serve(entries);
         }
         fits
     }
 
-    /// Devices of one class asked, as floats.
-    pub(super) fn devices_of_asked(&self, class: usize) -> [f64; LANES] {
-        let asked = self.devices.iter().find(|(number, _)| *number == class);
-        asked.map_or([0.0; LANES], |(_, asked)| asked.map(super::asked::float))
+    /// The devices that lanes ask for, in the order in which they are served; lanes that ask for none are left out.
+    pub(super) fn devices(&self) -> impl Iterator<Item = (usize, &[Entry])> {
+        self.devices.iter().map(|(lane, entries)| (*lane, entries.as_slice()))
     }
 
     fn set(&mut self, lane: usize, asked: &Asked) {
-        let is_possible = !asked.is_impossible;
-        self.cores[lane] = if is_possible { asked.cores } else { NEVER };
+        self.cores[lane] = asked.cores;
         self.memory[lane] = asked.memory;
         self.cores_asked[lane] = asked.cores_float();
         self.memory_asked[lane] = asked.memory_float();
         self.devices_asked[lane] = asked.devices_float();
-        for (_, counts) in &mut self.devices {
-            counts[lane] = 0;
-        }
-        for (number, count) in &asked.devices {
-            let known = self.devices.iter().position(|(known, _)| known == number);
-            let place = known.unwrap_or_else(|| {
-                self.devices.push((*number, [0; LANES]));
-                self.devices.len() - 1
-            });
-            self.devices[place].1[lane] = *count;
+        self.devices.retain(|(known, _)| *known != lane);
+        if !asked.devices.is_empty() {
+            self.devices.push((lane, asked.devices.clone()));
         }
     }
 }

@@ -4,6 +4,7 @@
 
 use crate::constraint::Amount;
 use crate::cost::Reading;
+use crate::device_choice::HostDevices;
 use crate::host::Measured;
 
 /// Totals and what is used of them, side by side since they are always read together.
@@ -51,8 +52,8 @@ pub(super) struct Row {
     pub(super) cores: Amount,
     /// MiB, others' domains included.
     pub(super) memory: Amount,
-    /// Devices by the number of their class; classes without an entry are not there.
-    pub(super) devices: Vec<(usize, Amount)>,
+    /// Devices.
+    pub(super) devices: HostDevices,
 }
 
 /// All numbers.
@@ -70,10 +71,10 @@ pub(super) struct Columns {
     pub(super) cores: AmountColumn,
     /// MiB.
     pub(super) memory: AmountColumn,
-    /// Devices of all classes together.
+    /// Devices of all classes together, in thousandths.
     pub(super) devices: AmountColumn,
-    /// Devices by the number of their class.
-    pub(super) devices_of: Vec<AmountColumn>,
+    /// Devices one by one.
+    pub(super) host_devices: Vec<HostDevices>,
     /// What was measured.
     pub(super) measured: Vec<Option<Measured>>,
     /// The cost as it is, for functions whose cost before a VM does not depend on the VM.
@@ -95,7 +96,8 @@ impl Columns {
         self.vms.push(0);
         self.measured.push(None);
         self.before.push(f64::NAN);
-        self.set(slot, &Row::default());
+        self.host_devices.push(HostDevices::default());
+        self.set(slot, Row::default());
         slot
     }
 
@@ -110,32 +112,28 @@ impl Columns {
         pick(&mut self.vms, order);
         pick(&mut self.measured, order);
         pick(&mut self.before, order);
-        let amounts = [&mut self.cores, &mut self.memory, &mut self.devices];
-        for column in amounts.into_iter().chain(&mut self.devices_of) {
+        for column in [&mut self.cores, &mut self.memory, &mut self.devices] {
             column.amounts = order.iter().map(|slot| column.get(*slot)).collect();
         }
+        self.host_devices = order.iter().map(|slot| std::mem::take(&mut self.host_devices[*slot])).collect();
     }
 
     /// Replaces the numbers of one host.
-    pub(super) fn set(&mut self, slot: usize, row: &Row) {
+    pub(super) fn set(&mut self, slot: usize, row: Row) {
         self.ids[slot] = row.id;
         self.open[slot] = row.is_open;
         self.functions[slot] = row.function;
         self.vms[slot] = row.vms;
         *self.cores.get_mut(slot) = row.cores;
         *self.memory.get_mut(slot) = row.memory;
-        let mut all = Amount::default();
-        for column in &mut self.devices_of {
-            *column.get_mut(slot) = Amount::default();
-        }
-        for (class, amount) in &row.devices {
-            all.total += amount.total;
-            all.used += amount.used;
-            if let Some(column) = self.devices_of.get_mut(*class) {
-                *column.get_mut(slot) = *amount;
-            }
-        }
-        *self.devices.get_mut(slot) = all;
+        self.change_devices(slot, |devices| *devices = row.devices);
+    }
+
+    /// Changes a host's devices; their sum follows.
+    pub(super) fn change_devices(&mut self, slot: usize, change: impl FnOnce(&mut HostDevices)) {
+        let devices = &mut self.host_devices[slot];
+        change(devices);
+        *self.devices.get_mut(slot) = Amount { total: devices.total(), used: devices.used() };
     }
 
     /// Counts one more VM and what it takes.
@@ -152,25 +150,10 @@ impl Columns {
         self.memory.give_back(slot, memory);
     }
 
-    /// Counts devices that a VM takes.
-    pub(super) fn take_devices(&mut self, slot: usize, class: usize, count: u64) {
-        self.devices.take(slot, count);
-        if let Some(column) = self.devices_of.get_mut(class) {
-            column.take(slot, count);
-        }
-    }
-
-    /// Counts devices that a VM gives back.
-    pub(super) fn give_back_devices(&mut self, slot: usize, class: usize, count: u64) {
-        self.devices.give_back(slot, count);
-        if let Some(column) = self.devices_of.get_mut(class) {
-            column.give_back(slot, count);
-        }
-    }
-
-    /// The devices of one class on a host.
+    /// The devices of one class on a host, in thousandths.
     pub(super) fn devices_of(&self, class: usize, slot: usize) -> Amount {
-        self.devices_of.get(class).map_or_else(Amount::default, |column| column.get(slot))
+        let class = self.host_devices.get(slot).and_then(|devices| devices.class(class));
+        class.map_or_else(Amount::default, |class| Amount { total: class.total(), used: class.used })
     }
 
     /// One measured number; NaN where it is not known.
@@ -186,6 +169,7 @@ impl Columns {
             (Reading::DiskPressure, Some(known)) => known.io_pressure,
             (Reading::NetworkRate, Some(known)) => known.network_rate,
             (Reading::DiskRate, Some(known)) => known.disk_rate,
+            (Reading::VmsLoad, Some(known)) => known.vms_load,
         }
     }
 }

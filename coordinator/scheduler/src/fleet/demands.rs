@@ -88,7 +88,9 @@ impl Ground<'_> {
             host,
             cores: self.columns.cores.get(slot),
             memory: self.columns.memory.get(slot),
-            devices: &|_| constraint::Amount::default(),
+            // What there is room for has been asked before.
+            devices: &self.columns.host_devices[slot],
+            entries: &[],
             company_here: &|companions| demands.circle.here(companions, tenants, self.book),
             // Only rules that bind are left, so somebody is there.
             company_in_realm: &|_| 1,

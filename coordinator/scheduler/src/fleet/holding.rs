@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use reeve_common::device::DeviceAmount;
-use reeve_common::ids::{DeviceClass, VmId};
+use reeve_common::device::{DeviceAmount, DeviceSelector};
+use reeve_common::ids::VmId;
 
+use super::assignment::Assignment;
+use super::id_hash::IdMap;
 use super::interning::{Interner, Number};
+use crate::device_choice;
 use crate::request::Request;
 
 /// The largest amount of one thing that is counted: 2^40 MiB are an exbibyte, 2^40 millicores a billion cores. What is
@@ -21,8 +24,8 @@ pub(super) struct Shape {
     pub(super) cores: u64,
     /// MiB.
     pub(super) memory: u64,
-    /// Devices, none of them zero.
-    pub(super) devices: Vec<(DeviceClass, u32)>,
+    /// Devices, none of them zero, in the order in which they are served.
+    pub(super) devices: Vec<(DeviceSelector, DeviceAmount)>,
 }
 
 impl Shape {
@@ -32,20 +35,15 @@ impl Shape {
             realm,
             cores: request.cores.0.min(AMOUNT_MAX),
             memory: request.memory.0.min(AMOUNT_MAX),
-            devices: whole_devices(request).collect(),
+            devices: devices_of(request),
         }
     }
 }
 
-/// The whole devices of single classes that are asked for.
-pub(crate) fn whole_devices(request: &Request) -> impl Iterator<Item = (DeviceClass, u32)> {
-    request.devices.iter().filter_map(|(selector, amount)| {
-        let class = selector.alternatives().first()?;
-        match amount {
-            DeviceAmount::Whole(count) if *count > 0 => Some((class.clone(), *count)),
-            _ => None,
-        }
-    })
+/// The devices that `request` asks for, in the order in which they are served.
+pub(super) fn devices_of(request: &Request) -> Vec<(DeviceSelector, DeviceAmount)> {
+    let entries = device_choice::in_order(request).into_iter();
+    entries.map(|(selector, amount)| (selector.clone(), amount)).collect()
 }
 
 /// What a VM takes and whose it is, by number.
@@ -70,6 +68,8 @@ pub(super) struct Book {
     pub(super) words: Interner<String>,
     /// Labels, all of a VM together.
     pub(super) labels: Interner<BTreeMap<String, String>>,
+    /// Which devices the VMs got that asked for some.
+    pub(super) assignments: IdMap<VmId, Assignment>,
 }
 
 impl Book {
@@ -91,10 +91,21 @@ impl Book {
             && self.labels.get(holding.labels) == Some(&request.labels)
     }
 
+    /// Whether a VM that is to take what `request` asks for keeps the devices that it has: it asks for the same, and has
+    /// all of them.
+    pub(super) fn keeps_devices(&self, vm: VmId, holding: Holding, request: &Request) -> bool {
+        let shape = self.shapes.get(holding.shape);
+        let is_same = shape.is_some_and(|shape| shape.devices == devices_of(request));
+        is_same && self.assignments.get(&vm).is_some_and(Assignment::is_whole)
+    }
+
     /// Whether nothing is held.
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
-        self.shapes.is_empty() && self.words.is_empty() && self.labels.is_empty()
+        self.shapes.is_empty()
+            && self.words.is_empty()
+            && self.labels.is_empty()
+            && self.assignments.is_empty()
     }
 
     /// Takes a holding out again.
@@ -141,6 +152,11 @@ impl Tenants {
     /// Their ids, in order.
     pub(super) fn ids(&self) -> impl Iterator<Item = VmId> {
         self.vms.iter().map(|(vm, _)| *vm)
+    }
+
+    /// Who holds what, by id.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (VmId, Holding)> {
+        self.vms.iter().copied()
     }
 
     /// What they hold.

@@ -14,11 +14,13 @@
 //! same host.
 
 mod asked;
+mod assignment;
 mod binding;
 mod classes;
 mod columns;
 mod companions;
 mod demands;
+mod device_table;
 mod function_table;
 mod holding;
 mod id_hash;
@@ -40,10 +42,11 @@ use crate::host::{HostDescription, HostUsage, Measured};
 use crate::reason::Reason;
 use crate::request::Request;
 
+pub use assignment::AssignedDevice;
+use assignment::Assignment;
 use classes::SCORES_BYTES_MAX;
 use function_table::Workspaces;
-pub(crate) use holding::whole_devices;
-use holding::{Book, Holding, Tenants};
+use holding::{Book, Holding, Shape, Tenants};
 use id_hash::IdMap;
 use measurements::Measurements;
 use quota_ledger::{QuotaLedger, shape_realm};
@@ -111,7 +114,7 @@ impl Fleet {
         let realm = self.realm_number(&host.realm);
         let (tenants, measured) = match self.places.get(&id).copied() {
             Some(place) if place.realm == realm => {
-                return self.realms[realm].replace(place.slot, host, &self.book);
+                return self.realms[realm].replace(place.slot, host, &mut self.book);
             }
             Some(place) => {
                 let measured = self.realms[place.realm].measured(place.slot);
@@ -119,7 +122,7 @@ impl Fleet {
             }
             None => (self.parked.remove(&id).unwrap_or_default(), None),
         };
-        let slot = self.realms[realm].insert(host, tenants, &self.book);
+        let slot = self.realms[realm].insert(host, tenants, &mut self.book);
         self.realms[realm].set_measured(slot, measured, &self.book);
         self.places.insert(id, Place { realm, slot });
     }
@@ -214,6 +217,9 @@ impl Fleet {
         self.dismiss(vm, host);
         let result = self.fits_quickly(host, request);
         if result.is_ok() {
+            if !self.book.keeps_devices(vm, holding, request) {
+                self.book.assignments.remove(&vm);
+            }
             self.book.strike(holding);
             self.admit(vm, host, request);
         } else {
@@ -224,8 +230,29 @@ impl Fleet {
 
     /// Counts a VM that is on the host already, whether it fits or not. A VM counted elsewhere moves.
     pub fn restore(&mut self, vm: VmId, host: HostId, request: &Request) {
+        self.restore_with(vm, host, request, &[]);
+    }
+
+    /// The same for a VM that is known to have these devices, as [`Fleet::assignment`] told. What it asks for beyond them,
+    /// and what another VM has, is chosen anew.
+    pub fn restore_with(&mut self, vm: VmId, host: HostId, request: &Request, devices: &[AssignedDevice]) {
         self.release(vm);
+        if !devices.is_empty() {
+            let realm = shape_realm(self.realm_number(&request.realm));
+            let told = Assignment::told(&Shape::of(request, realm), devices);
+            self.book.assignments.insert(vm, told);
+        }
         self.admit(vm, host, request);
+    }
+
+    /// Which devices a VM has. Fewer than it asked for where the host has none left for it, or is not there.
+    #[must_use]
+    pub fn assignment(&self, vm: VmId) -> Vec<AssignedDevice> {
+        let found = self.vms.get(&vm).and_then(|(_, holding)| {
+            let shape = self.book.shapes.get(holding.shape)?;
+            Some(self.book.assignments.get(&vm)?.devices(shape))
+        });
+        found.unwrap_or_default()
     }
 
     /// Gives back what was promised to the VM, and says where it was.
@@ -233,6 +260,7 @@ impl Fleet {
         let (host, holding) = self.vms.get(&vm).copied()?;
         self.dismiss(vm, host);
         self.book.strike(holding);
+        self.book.assignments.remove(&vm);
         Some(host)
     }
 
@@ -246,7 +274,7 @@ impl Fleet {
         self.vms.insert(vm, (host, holding));
         self.in_ledger(holding, QuotaLedger::admit);
         match self.places.get(&host) {
-            Some(place) => self.realms[place.realm].admit(place.slot, vm, holding, &self.book),
+            Some(place) => self.realms[place.realm].admit(place.slot, vm, holding, &mut self.book),
             None => self.parked.entry(host).or_default().insert(vm, holding),
         }
     }

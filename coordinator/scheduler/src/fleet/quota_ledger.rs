@@ -11,6 +11,7 @@ use super::Fleet;
 use super::holding::{Book, Holding, Shape};
 use super::interning::Number;
 use crate::constraint;
+use crate::device_choice;
 use crate::quota::{QuotaHolder, QuotaUsage, Quotas};
 use crate::reason::Reason;
 use crate::request::Request;
@@ -83,7 +84,7 @@ impl QuotaLedger {
 impl Shape {
     /// What a VM counts for in its owner's and its team's quotas. Each amount is capped, so that sums do not overflow.
     fn quota_usage(&self) -> QuotaUsage {
-        let devices = self.devices.iter().map(|(_, count)| u64::from(*count) * 1000);
+        let devices = self.devices.iter().map(|(_, amount)| device_choice::counted(*amount));
         QuotaUsage {
             cores: Millicores(self.cores),
             memory: Mebibytes(self.memory),

@@ -2,6 +2,7 @@
 //! ever looks beyond its own.
 
 use reeve_common::clock::Timestamp;
+use reeve_common::hardware_profile::Capacity;
 use reeve_common::ids::{DeviceClass, HostId, RealmName, VmId};
 use reeve_common::units::{Mebibytes, Millicores};
 
@@ -10,11 +11,13 @@ use super::classes::{ChangeLog, ClassCache, ClassKey};
 use super::columns::{Columns, Row};
 use super::companions::{Census, Circle, Residents};
 use super::demands;
+use super::device_table::DeviceTable;
 use super::function_table::{FunctionTable, SharedUse, Workspaces};
 use super::holding::{AMOUNT_MAX, Book, Holding, Shape, Tenants};
 use super::particulars::Particulars;
 use super::scoring::Ground;
 use crate::constraint::{self, Amount, Standing};
+use crate::device_choice::HostDevices;
 use crate::explanation::{HostExplanation, TermExplanation};
 use crate::host::{HostDescription, HostUsage, Measured, Promised};
 use crate::reason::Reason;
@@ -33,7 +36,7 @@ pub(super) struct Realm {
     tenants: Vec<Tenants>,
     vacant: usize,
     is_out_of_order: bool,
-    device_classes: Vec<DeviceClass>,
+    device_table: DeviceTable,
     functions: FunctionTable,
     shared_use: SharedUse,
     log: ChangeLog,
@@ -66,7 +69,7 @@ impl Realm {
     }
 
     /// Adds a host with the VMs it has, and says in which slot.
-    pub(super) fn insert(&mut self, host: HostDescription, tenants: Tenants, book: &Book) -> usize {
+    pub(super) fn insert(&mut self, host: HostDescription, tenants: Tenants, book: &mut Book) -> usize {
         self.is_out_of_order |= self.columns.ids.last().is_some_and(|last| *last >= host.id.0);
         self.hosts.push(None);
         self.tenants.push(Tenants::default());
@@ -84,7 +87,7 @@ impl Realm {
     }
 
     /// Replaces what is known of a host.
-    pub(super) fn replace(&mut self, slot: usize, host: HostDescription, book: &Book) {
+    pub(super) fn replace(&mut self, slot: usize, host: HostDescription, book: &mut Book) {
         let old = self.columns.functions[slot];
         let function = self.acquire_function(&host);
         self.columns.functions[slot] = function;
@@ -105,7 +108,7 @@ impl Realm {
         self.hosts[slot] = None;
         self.columns.measured[slot] = None;
         let id = self.columns.ids[slot];
-        self.columns.set(slot, &Row { id, ..Row::default() });
+        self.columns.set(slot, Row { id, ..Row::default() });
         self.log.note(slot, self.columns.len());
         self.vacant += 1;
         tenants
@@ -138,14 +141,14 @@ impl Realm {
     }
 
     fn acquire_function(&mut self, host: &HostDescription) -> usize {
-        let Self { functions, device_classes, columns, .. } = self;
-        let before = device_classes.len();
+        let Self { functions, device_table, .. } = self;
+        let before = device_table.len();
         let number = functions.acquire(&host.cost_function, |class| {
-            // A text that is no name of a class names no device; it gets a column that stays empty.
-            DeviceClass::new(class).map_or(usize::MAX, |class| class_number(device_classes, columns, &class))
+            // A text that is no name of a class names no device.
+            DeviceClass::new(class).map_or(usize::MAX, |class| device_table.number(&class))
         });
         for class in host.capacity.devices.keys() {
-            class_number(device_classes, columns, class);
+            device_table.number(class);
         }
         self.check_classes(before);
         number
@@ -153,13 +156,13 @@ impl Realm {
 
     fn release_function(&mut self, number: usize) {
         self.functions.release(number);
-        self.check_classes(self.device_classes.len());
+        self.check_classes(self.device_table.len());
     }
 
     /// Forgets request classes when what makes a class has changed: device classes or what cost functions ask about.
     fn check_classes(&mut self, device_classes_before: usize) {
         let uses = self.functions.shared_use();
-        if uses != self.shared_use || device_classes_before != self.device_classes.len() {
+        if uses != self.shared_use || device_classes_before != self.device_table.len() {
             self.shared_use = uses;
             self.cache.clear();
         }
@@ -185,49 +188,52 @@ impl Realm {
         self.measured(slot).filter(|_| is_measured).map(|measured| measured.at)
     }
 
-    /// Counts a VM on a host.
-    pub(super) fn admit(&mut self, slot: usize, vm: VmId, holding: Holding, book: &Book) {
+    /// Counts a VM on a host. It gets the devices that it is known to have, and where it has none yet, those that the
+    /// rule chooses.
+    pub(super) fn admit(&mut self, slot: usize, vm: VmId, holding: Holding, book: &mut Book) {
         self.tenants[slot].insert(vm, holding);
         self.census.admit(holding, book);
         let Some(shape) = book.shapes.get(holding.shape) else { return };
-        let Self { columns, device_classes, .. } = self;
-        let before = device_classes.len();
-        columns.take(slot, shape.cores, shape.memory);
-        for (class, count) in &shape.devices {
-            let number = class_number(device_classes, columns, class);
-            columns.take_devices(slot, number, u64::from(*count));
-        }
-        if before != device_classes.len() {
-            self.check_classes(before);
+        self.columns.take(slot, shape.cores, shape.memory);
+        if !shape.devices.is_empty() {
+            self.know_classes(shape);
+            let assignment = book.assignments.entry(vm).or_default();
+            let table = &self.device_table;
+            self.columns.change_devices(slot, |devices| {
+                assignment.keep(shape, devices, table);
+                assignment.fill(shape, devices, table);
+            });
         }
         self.note(slot, book);
     }
 
-    /// Counts a VM no longer.
+    /// Counts a VM no longer. Which devices it had is still remembered.
     pub(super) fn dismiss(&mut self, slot: usize, vm: VmId, holding: Holding, book: &Book) {
         self.tenants[slot].remove(vm);
         self.census.dismiss(holding, book);
         let Some(shape) = book.shapes.get(holding.shape) else { return };
         self.columns.give_back(slot, shape.cores, shape.memory);
-        for (class, count) in &shape.devices {
-            if let Some(number) = self.device_classes.iter().position(|known| known == class) {
-                self.columns.give_back_devices(slot, number, u64::from(*count));
-            }
+        if let Some(assignment) = book.assignments.get(&vm) {
+            let table = &self.device_table;
+            self.columns.change_devices(slot, |devices| assignment.give_back(shape, devices, table));
         }
         self.note(slot, book);
     }
 
-    /// Makes a host's numbers anew from what it is and whom it has, and has it scored again.
-    fn count(&mut self, slot: usize, book: &Book) {
-        let before = self.device_classes.len();
-        for shape in self.tenants[slot].holdings().filter_map(|holding| book.shapes.get(holding.shape)) {
-            for (class, _) in &shape.devices {
-                class_number(&mut self.device_classes, &mut self.columns, class);
-            }
+    /// Numbers the classes that a VM names, so that it can be counted for them.
+    fn know_classes(&mut self, shape: &Shape) {
+        let before = self.device_table.len();
+        for class in shape.devices.iter().flat_map(|(selector, _)| selector.alternatives()) {
+            self.device_table.number(class);
         }
-        if before != self.device_classes.len() {
+        if before != self.device_table.len() {
             self.check_classes(before);
         }
+    }
+
+    /// Makes a host's numbers anew from what it is and whom it has, and has it scored again.
+    fn count(&mut self, slot: usize, book: &mut Book) {
+        let devices = self.count_devices(slot, book);
         let Some(host) = self.hosts.get(slot).and_then(Option::as_ref) else { return };
         let mut row = Row {
             id: host.id.0,
@@ -236,31 +242,41 @@ impl Realm {
             vms: self.tenants[slot].len() as u64,
             cores: Amount { total: cap(host.capacity.cores.0), used: cap(host.foreign.cores.0) },
             memory: Amount { total: cap(host.capacity.memory.0), used: cap(host.foreign.memory.0) },
-            devices: Vec::new(),
+            devices,
         };
-        for (number, class) in self.device_classes.iter().enumerate() {
-            if let Some(count) = host.capacity.devices.get(class) {
-                row.devices.push((number, Amount { total: u64::from(*count), used: 0 }));
-            }
-        }
         for shape in self.tenants[slot].holdings().filter_map(|holding| book.shapes.get(holding.shape)) {
             row.cores.used += shape.cores;
             row.memory.used += shape.memory;
-            self.count_devices(shape, &mut row.devices);
         }
-        self.columns.set(slot, &row);
+        self.columns.set(slot, row);
         self.note(slot, book);
     }
 
-    fn count_devices(&self, shape: &Shape, devices: &mut Vec<(usize, Amount)>) {
-        for (class, count) in &shape.devices {
-            let Some(number) = self.device_classes.iter().position(|known| known == class) else { continue };
-            let place = devices.iter().position(|(known, _)| *known == number).unwrap_or_else(|| {
-                devices.push((number, Amount::default()));
-                devices.len() - 1
+    /// A host's devices as they are with its VMs: each keeps what it has, then those without get what is left.
+    fn count_devices(&mut self, slot: usize, book: &mut Book) -> HostDevices {
+        let Book { shapes, assignments, .. } = book;
+        let tenants = std::mem::take(&mut self.tenants[slot]);
+        let with_devices = || {
+            let shapes = tenants.iter().filter_map(|(vm, holding)| Some((vm, shapes.get(holding.shape)?)));
+            shapes.filter(|(_, shape)| !shape.devices.is_empty())
+        };
+        with_devices().for_each(|(_, shape)| self.know_classes(shape));
+        let table = &self.device_table;
+        let mut devices = self.hosts[slot].as_ref().map_or_else(HostDevices::default, |host| {
+            let Capacity { devices, divisible_devices, .. } = &host.capacity;
+            let numbered = devices.iter().filter_map(|(class, count)| {
+                Some((table.find(class)?, *count, divisible_devices.contains(class)))
             });
-            devices[place].1.used += u64::from(*count);
+            HostDevices::new(numbered)
+        });
+        for (vm, shape) in with_devices() {
+            assignments.entry(vm).or_default().keep(shape, &mut devices, table);
         }
+        for (vm, shape) in with_devices() {
+            assignments.entry(vm).or_default().fill(shape, &mut devices, table);
+        }
+        self.tenants[slot] = tenants;
+        devices
     }
 
     /// Has a host scored again before the next decision.
@@ -300,7 +316,7 @@ impl Realm {
     }
 
     fn asked(&self, request: &Request) -> Asked {
-        Asked::of(request, |class| self.device_classes.iter().position(|known| known.as_str() == class))
+        Asked::of(request, &self.device_table)
     }
 
     /// Whether the host can take the VM as far as cost has no say.
@@ -308,15 +324,13 @@ impl Realm {
         let Inquiry { request, circle, .. } = inquiry;
         let id = HostId(self.columns.ids.get(slot).copied().unwrap_or_default());
         let host = self.host(slot).ok_or(Reason::UnknownHost { host: id })?;
-        let devices = |class: &DeviceClass| {
-            let number = self.device_classes.iter().position(|known| known == class);
-            number.map_or_else(Amount::default, |number| self.columns.devices_of(number, slot))
-        };
+        let asked = self.asked(request);
         let standing = Standing {
             host,
             cores: self.columns.cores.get(slot),
             memory: self.columns.memory.get(slot),
-            devices: &devices,
+            devices: &self.columns.host_devices[slot],
+            entries: &asked.devices,
             company_here: &|companions| circle.here(companions, self.tenants.get(slot), book),
             company_in_realm: &|companions| circle.in_realm(companions, &self.residents(book)),
         };
@@ -417,23 +431,16 @@ impl Realm {
         for shape in tenants.holdings().filter_map(|holding| book.shapes.get(holding.shape)) {
             usage.used.cores = Millicores(usage.used.cores.0 + shape.cores);
             usage.used.memory = Mebibytes(usage.used.memory.0 + shape.memory);
-            for (class, count) in &shape.devices {
-                *usage.used.devices_permille.entry(class.clone()).or_default() += u64::from(*count) * 1000;
-            }
         }
+        let devices = self.columns.host_devices.get(slot)?.classes().iter();
+        let used = devices.filter(|class| class.used > 0);
+        usage.used.devices_permille = used
+            .filter_map(|class| Some((self.device_table.name(class.number)?.clone(), class.used)))
+            .collect();
         Some(usage)
     }
 }
 
 fn cap(amount: u64) -> u64 {
     amount.min(AMOUNT_MAX)
-}
-
-/// The number of a device class, which gets a column when it is new.
-fn class_number(classes: &mut Vec<DeviceClass>, columns: &mut Columns, class: &DeviceClass) -> usize {
-    classes.iter().position(|known| known == class).unwrap_or_else(|| {
-        classes.push(class.clone());
-        columns.devices_of.push(super::columns::AmountColumn::default());
-        classes.len() - 1
-    })
 }

@@ -20,7 +20,7 @@ use super::interning::Number;
 use super::particulars::Particulars;
 use super::tournament::INFEASIBLE;
 use crate::constraint::Amount;
-use crate::cost::{ChoiceRule, Reading};
+use crate::cost::{ChoiceRule, Reading, When};
 use crate::host::HostDescription;
 use crate::reason::{CostPart, Reason};
 use crate::request::Request;
@@ -126,7 +126,23 @@ impl Lanes<LANES> for RowLanes<'_> {
     }
 
     fn devices_of(&self, class: usize) -> Amounts<LANES> {
-        row_amounts(self.ground.columns.devices_of(class, self.slot), self.asks.devices_of_asked(class))
+        let Columns { host_devices, .. } = self.ground.columns;
+        let mut asked = [0.0; LANES];
+        for (lane, entries) in self.asks.devices() {
+            asked[lane] = float(host_devices[self.slot].asked_of(class, entries));
+        }
+        row_amounts(self.ground.columns.devices_of(class, self.slot), asked)
+    }
+
+    fn devices_whole(&self, class: Option<usize>, when: When) -> [f64; LANES] {
+        let devices = &self.ground.columns.host_devices[self.slot];
+        let mut whole = [float(devices.whole(class, &[])); LANES];
+        if when == When::After {
+            for (lane, entries) in self.asks.devices() {
+                whole[lane] = float(devices.whole(class, entries));
+            }
+        }
+        whole
     }
 
     fn vms(&self) -> [f64; LANES] {
@@ -177,8 +193,18 @@ impl<const W: usize> Lanes<W> for PickLanes<'_, W> {
     }
 
     fn devices_of(&self, class: usize) -> Amounts<W> {
-        let asked = self.asked.devices_of_float(class);
-        self.amounts(|slot| self.ground.columns.devices_of(class, slot), asked)
+        let Columns { host_devices, .. } = self.ground.columns;
+        let asked = |slot: usize| float(host_devices[slot].asked_of(class, &self.asked.devices));
+        let amounts = self.amounts(|slot| self.ground.columns.devices_of(class, slot), 0.0);
+        Amounts { asked: self.slots.map(asked), ..amounts }
+    }
+
+    fn devices_whole(&self, class: Option<usize>, when: When) -> [f64; W] {
+        let entries = match when {
+            When::Before => &[],
+            When::After => self.asked.devices.as_slice(),
+        };
+        self.slots.map(|slot| float(self.ground.columns.host_devices[slot].whole(class, entries)))
     }
 
     fn vms(&self) -> [f64; W] {

@@ -5,18 +5,20 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use reeve_common::clock::Timestamp;
-use reeve_common::device::{DeviceAmount, DeviceSelector};
+use reeve_common::device::{DeviceAmount, DeviceSelector, Share};
 use reeve_common::hardware_profile::Capacity;
 use reeve_common::ids::{CostFunctionName, DeviceClass, HostId, HostName, RealmName, VmId};
 use reeve_common::units::{Mebibytes, Millicores};
 use reeve_scheduler::{
-    ChoiceRule, CostFunction, Fleet, ForeignUse, HostDescription, HostState, Measured, Quotas, Request,
+    AssignedDevice, ChoiceRule, CostFunction, Fleet, ForeignUse, HostDescription, HostState, Measured,
+    Quotas, Request,
 };
 
 use crate::demands::{Equipment, demands, equipment};
 use crate::expression::expression;
 use crate::fixture::vm;
 use crate::naive::{Cost, Host, Naive};
+use crate::naive_devices::{Held, entries};
 use crate::quotas::quotas;
 
 /// Something that happens to a fleet.
@@ -42,6 +44,7 @@ struct HostSeed {
     memory: u8,
     a100: u8,
     h100: u8,
+    divisible: u8,
     foreign: u8,
     equipment: Equipment,
     cost: usize,
@@ -50,15 +53,16 @@ struct HostSeed {
 const VMS: u128 = 60;
 
 fn seed() -> impl Strategy<Value = HostSeed> {
-    let numbers = (0_u8..20, 0_u8..40, 0_u8..4, 0_u8..3, 0_u8..12);
+    let numbers = (0_u8..20, 0_u8..40, 0_u8..5, 0_u8..3, 0_u8..4, 0_u8..12);
     (any::<bool>(), 0_u8..30, numbers, equipment(), 0_usize..3).prop_map(
-        |(realm, out, (cores, memory, a100, h100, foreign), equipment, cost)| HostSeed {
+        |(realm, out, (cores, memory, a100, h100, divisible, foreign), equipment, cost)| HostSeed {
             realm,
             out,
             cores,
             memory,
             a100,
             h100,
+            divisible,
             foreign,
             equipment,
             cost,
@@ -84,13 +88,13 @@ fn event(hosts: u32, shapes: usize) -> impl Strategy<Value = Event> {
 /// More shapes than a group of classes has lanes, so that several groups are at work.
 fn shape() -> impl Strategy<Value = Request> {
     let realm = proptest::bool::weighted(0.1);
-    let amounts = (0_u64..6, 0_u64..10, 0_u32..2, 0_u32..2);
+    let amounts = (0_u64..6, 0_u64..10, wanted());
     (realm, amounts, (0_u8..3, 0_u8..3, 0_u8..3), demands()).prop_map(
-        |(realm, (cores, memory, a100, h100), (owner, team, label), demands)| Request {
+        |(realm, (cores, memory, devices), (owner, team, label), demands)| Request {
             realm: realm_name(realm),
             cores: Millicores(cores * 500),
             memory: Mebibytes(memory * 256),
-            devices: asked_devices(a100, h100),
+            devices,
             owner: word("owner", owner),
             team: word("team", team),
             labels: if label == 0 {
@@ -101,6 +105,22 @@ fn shape() -> impl Strategy<Value = Request> {
             ..demands
         },
     )
+}
+
+/// No devices, some, or some of several kinds.
+fn wanted() -> impl Strategy<Value = BTreeMap<DeviceSelector, DeviceAmount>> {
+    let selector = proptest::sample::select(vec!["a100", "h100", "a100|h100", "h100|t4", "*"]);
+    let amount = prop_oneof![
+        (0_u32..4).prop_map(DeviceAmount::Whole),
+        proptest::sample::select(vec![1, 200, 300, 500, 999])
+            .prop_map(|permille| DeviceAmount::Share(Share::new(permille).unwrap())),
+    ];
+    let entry = (selector.prop_map(|text| text.parse().unwrap()), amount);
+    prop_oneof![
+        2 => Just(BTreeMap::new()),
+        3 => proptest::collection::btree_map(entry.0.clone(), entry.1.clone(), 1),
+        1 => proptest::collection::btree_map(entry.0, entry.1, 2..4),
+    ]
 }
 
 fn word(kind: &str, number: u8) -> String {
@@ -157,6 +177,12 @@ fn describe(id: u32, seed: &HostSeed, function: &Arc<CostFunction>) -> HostDescr
             cores: Millicores(u64::from(seed.cores) * 1000),
             memory: Mebibytes(u64::from(seed.memory) * 256),
             devices: device_map(u32::from(seed.a100), u32::from(seed.h100)),
+            divisible_devices: ["a100", "h100"]
+                .into_iter()
+                .enumerate()
+                .filter(|(bit, _)| seed.divisible >> bit & 1 == 0)
+                .map(|(_, name)| DeviceClass::new(name).unwrap())
+                .collect(),
             ..Capacity::default()
         },
         foreign: ForeignUse {
@@ -176,8 +202,8 @@ fn describe(id: u32, seed: &HostSeed, function: &Arc<CostFunction>) -> HostDescr
 /// Whether two requests are the same, but for what they demand of the host.
 fn takes_alike(left: &Request, right: &Request) -> bool {
     let what = |request: &Request| {
-        let Request { cores, memory, devices, owner, team, labels, .. } = request.clone();
-        (cores, memory, devices, owner, team, labels)
+        let Request { cores, memory, owner, team, labels, .. } = request.clone();
+        (cores, memory, entries(request), owner, team, labels)
     };
     what(left) == what(right)
 }
@@ -200,6 +226,7 @@ impl Pair {
                 let measured = self.naive.hosts.get(&id).and_then(|host| host.measured);
                 self.fleet.upsert_host(description.clone());
                 self.naive.hosts.insert(id, Host { description, cost: cost.clone(), measured });
+                self.naive.settle(id);
             }
             Event::Remove { host } => {
                 self.fleet.remove_host(HostId(*host));
@@ -237,11 +264,13 @@ impl Pair {
             }
             Event::Restore { vm: number, host, shape } => {
                 self.fleet.restore(vm(*number), HostId(*host), &self.shapes[*shape]);
-                self.naive.vms.insert(vm(*number), (HostId(*host), self.shapes[*shape].clone()));
+                self.naive.vms.remove(&vm(*number));
+                self.naive.enter(vm(*number), HostId(*host), &self.shapes[*shape], None);
             }
             Event::Release { vm: number } => {
                 let released = self.fleet.release(vm(*number));
                 assert_eq!(released, self.naive.vms.remove(&vm(*number)).map(|(host, _)| host));
+                self.naive.held.remove(&vm(*number));
             }
         }
     }
@@ -254,19 +283,25 @@ impl Pair {
         let is_elsewhere = naive.vms.get(&vm).is_some_and(|(held, _)| *held != host);
         let is_same =
             naive.vms.get(&vm).is_some_and(|(held, known)| *held == host && takes_alike(known, &request));
-        naive.vms.remove(&vm);
+        let before = naive.vms.remove(&vm);
+        // Who asks for the same devices as before, and has them, keeps them.
+        let kept =
+            before.filter(|(_, known)| entries(known) == entries(&request)).and(naive.held.remove(&vm));
+        let kept = kept.filter(|kept| kept.iter().all(|held| !held.instances.is_empty()));
         let fits = naive.hosts.get(&host).is_some_and(|there| naive.score(there, &request).is_some());
         let expected = is_same || (!is_elsewhere && fits);
         assert_eq!(result.is_ok(), expected, "{result:?}");
         if expected && !is_same {
-            naive.vms.insert(vm, (host, request.clone()));
-            let asked = [request.cores.0, request.memory.0];
-            for (number, (used, total, name)) in naive.amounts(&naive.hosts[&host]).into_iter().enumerate() {
-                let is_asked = asked.get(number).map_or_else(
-                    || request.devices.keys().any(|selector| selector.to_string() == name),
-                    |asked| *asked > 0,
-                );
-                assert!(!is_asked || used <= total, "{name} of {host}: {used} of {total}");
+            let has_kept = kept.is_some();
+            naive.enter(vm, host, &request, kept);
+            let held = naive.held.get(&vm).cloned().unwrap_or_default();
+            let is_asked = |name: &str| match name {
+                "cores" => request.cores.0 > 0,
+                "memory" => request.memory.0 > 0,
+                class => !has_kept && held.iter().any(|held| held.class.as_deref() == Some(class)),
+            };
+            for (used, total, name) in naive.amounts(&naive.hosts[&host]) {
+                assert!(!is_asked(&name) || used <= total, "{name} of {host}: {used} of {total}");
             }
             naive.assert_within_quotas(&request);
             self.naive = naive;
@@ -304,8 +339,38 @@ impl Pair {
             assert_eq!(usage.used.memory.0 + usage.foreign.memory.0, amounts[1].0);
             let there = self.naive.vms.iter().filter(|(_, (place, _))| place == id).map(|(vm, _)| *vm);
             assert!(self.fleet.vms_on(*id).eq(there));
+            self.compare_devices(*id, &amounts[2..]);
         }
     }
+
+    /// Who has which device, and that nobody has more of one than there is.
+    fn compare_devices(&self, host: HostId, classes: &[(u64, u64, String)]) {
+        let mut used = BTreeMap::new();
+        for vm in self.fleet.vms_on(host) {
+            let assigned = self.fleet.assignment(vm);
+            let held = self.naive.held.get(&vm).into_iter().flatten();
+            let expected: Vec<AssignedDevice> = held.flat_map(assigned_by).collect();
+            assert_eq!(assigned, expected, "{vm:?}");
+            for device in assigned {
+                let used: &mut u32 = used.entry((device.class, device.instance)).or_default();
+                *used += u32::from(device.permille);
+                assert!(*used <= 1000, "instance {} of {host}", device.instance);
+            }
+        }
+        let promised = self.fleet.usage(host).unwrap().used.devices_permille;
+        let promised = promised.into_iter().map(|(class, used)| (class.to_string(), used));
+        let expected =
+            classes.iter().filter(|(used, ..)| *used > 0).map(|(used, _, name)| (name.clone(), *used));
+        assert!(promised.eq(expected), "{host}: {classes:?}");
+    }
+}
+
+fn assigned_by(held: &Held) -> impl Iterator<Item = AssignedDevice> {
+    held.instances.iter().map(|instance| AssignedDevice {
+        class: DeviceClass::new(held.class.clone().unwrap()).unwrap(),
+        instance: u32::try_from(*instance).unwrap(),
+        permille: u16::try_from(held.each()).unwrap(),
+    })
 }
 
 proptest! {

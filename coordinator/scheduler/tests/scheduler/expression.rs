@@ -26,7 +26,7 @@ pub(crate) enum Condition {
 }
 
 /// The attributes used, and whether placement changes them.
-const ATTRIBUTES: [(&str, bool); 27] = [
+const ATTRIBUTES: [(&str, bool); 30] = [
     ("cores.total", false),
     ("cores.used", true),
     ("cores.free", true),
@@ -41,7 +41,10 @@ const ATTRIBUTES: [(&str, bool); 27] = [
     ("devices.used", true),
     ("devices.free", true),
     ("devices.load", true),
+    ("devices.whole", true),
     ("devices.a100.free", true),
+    ("devices.a100.whole", true),
+    ("before.devices.a100.whole", false),
     ("before.devices.a100.used", false),
     ("vms", true),
     ("before.vms", false),

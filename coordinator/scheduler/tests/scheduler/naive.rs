@@ -7,6 +7,7 @@ use reeve_common::ids::{HostId, RealmName, VmId};
 use reeve_scheduler::{ChoiceRule, HostDescription, HostState, Measured, Quotas, Request};
 
 use crate::expression::Expression;
+use crate::naive_devices::{Held, Rack, entries};
 
 /// A cost function as the naive one has it.
 #[derive(Debug, Clone)]
@@ -35,6 +36,8 @@ pub(crate) struct Host {
 pub(crate) struct Naive {
     pub(crate) hosts: BTreeMap<HostId, Host>,
     pub(crate) vms: BTreeMap<VmId, (HostId, Request)>,
+    /// The devices of those that want some and whose host was known once.
+    pub(crate) held: BTreeMap<VmId, Vec<Held>>,
     pub(crate) quotas: BTreeMap<RealmName, Quotas>,
 }
 
@@ -62,12 +65,9 @@ impl Scene<'_> {
         let sum = |of: &dyn Fn(&Request) -> u64| {
             there.iter().map(|vm| of(vm)).sum::<u64>() + asked * of(self.request)
         };
-        let all =
-            |request: &Request| request.devices.values().map(|amount| amount.permille() / 1000).sum::<u64>();
-        let a100 = |request: &Request| {
-            let of_class = request.devices.iter().filter(|(selector, _)| selector.to_string() == "a100");
-            of_class.map(|(_, amount)| amount.permille() / 1000).sum::<u64>()
-        };
+        let before = || self.fleet.rack(self.host);
+        let rack = || if self.with_vm { before().with(self.request) } else { before() };
+        let permille = |held: &Held| held.amount.permille();
         let measured = |of: &dyn Fn(&Measured) -> f64| self.host.measured.as_ref().map_or(f64::NAN, of);
         let (part, measure) = name.rsplit_once('.').unwrap_or(("", name));
         let amount = |total: u64, used: u64| match measure {
@@ -87,18 +87,23 @@ impl Scene<'_> {
             ("memory", _) => {
                 amount(capacity.memory.0, sum(&|vm| vm.memory.0) + self.host.description.foreign.memory.0)
             }
-            ("devices", _) => {
-                amount(capacity.devices.values().map(|count| u64::from(*count)).sum(), sum(&all))
-            }
-            ("devices.a100", _) => {
-                let total = capacity.devices.iter().find(|(class, _)| class.as_str() == "a100");
-                amount(total.map_or(0, |(_, count)| u64::from(*count)), sum(&a100))
-            }
+            ("devices", _) => rack().attribute(None, measure),
+            ("devices.a100", _) => rack().attribute(Some("a100"), measure),
             (_, "vms") => count(&|_| true),
             ("vm", "cores") => self.request.cores.0 as f64 / 1000.0,
             ("vm", "memory") => self.request.memory.0 as f64,
-            ("vm", "devices") => all(self.request) as f64,
-            ("vm.devices", _) => a100(self.request) as f64,
+            ("vm", "devices") => {
+                before().serve(self.request).iter().map(permille).sum::<u64>() as f64 / 1000.0
+            }
+            ("vm.devices", _) => {
+                before()
+                    .serve(self.request)
+                    .iter()
+                    .filter(|held| held.class.as_deref() == Some("a100"))
+                    .map(permille)
+                    .sum::<u64>() as f64
+                    / 1000.0
+            }
             ("same", "owner") => count(&|vm| !owner.is_empty() && vm.owner == *owner),
             ("same", "team") => count(&|vm| !team.is_empty() && vm.team == *team),
             ("same.label", _) => count(&|vm| label.is_some() && vm.labels.get("app") == label),
@@ -130,12 +135,56 @@ impl Naive {
                 "memory".into(),
             ),
         ];
-        for class in ["a100", "h100"] {
-            let total = description.capacity.devices.iter().find(|(known, _)| known.as_str() == class);
-            let total = total.map_or(0, |(_, count)| u64::from(*count));
-            amounts.push((used(&|vm| asked_of(vm, class)), total, class.into()));
+        for (class, shelf) in self.rack(host).shelves {
+            amounts.push((shelf.used, shelf.total(), class));
         }
         amounts
+    }
+
+    /// The devices of a host as they are.
+    pub(crate) fn rack(&self, host: &Host) -> Rack {
+        let mut rack = Rack::new(&host.description.capacity);
+        for vm in self.ids_on(host.description.id) {
+            for held in self.held.get(&vm).into_iter().flatten() {
+                assert!(rack.put(held), "{vm:?} holds what another has: {held:?}");
+            }
+        }
+        rack
+    }
+
+    fn ids_on(&self, host: HostId) -> Vec<VmId> {
+        self.vms.iter().filter(|(_, (place, _))| *place == host).map(|(vm, _)| *vm).collect()
+    }
+
+    /// Counts a VM, with the devices that it has kept.
+    pub(crate) fn enter(&mut self, vm: VmId, host: HostId, request: &Request, kept: Option<Vec<Held>>) {
+        self.vms.insert(vm, (host, request.clone()));
+        self.held.remove(&vm);
+        self.held.extend(kept.map(|kept| (vm, kept)));
+        self.settle(host);
+    }
+
+    /// Every VM keeps what it has, then those without get what is left.
+    pub(crate) fn settle(&mut self, host: HostId) {
+        let Some(described) = self.hosts.get(&host) else { return };
+        let mut rack = Rack::new(&described.description.capacity);
+        let mut all: Vec<(VmId, Vec<Held>)> = Vec::new();
+        for vm in self.ids_on(host) {
+            let nothing = |(selector, amount)| Held { selector, amount, class: None, instances: Vec::new() };
+            let fresh = || entries(&self.vms[&vm].1).into_iter().map(nothing).collect();
+            let mut held: Vec<Held> = self.held.get(&vm).cloned().unwrap_or_else(fresh);
+            for held in held.iter_mut().filter(|held| !held.instances.is_empty()) {
+                assert!(rack.put(held));
+            }
+            all.push((vm, held));
+        }
+        for (vm, mut held) in all {
+            for held in held.iter_mut().filter(|held| held.instances.is_empty()) {
+                *held = rack.get(&held.selector, held.amount, true);
+                assert!(rack.put(held));
+            }
+            self.held.insert(vm, held);
+        }
     }
 
     /// Whether the host can take the VM, as far as cost has no say.
@@ -148,11 +197,12 @@ impl Naive {
         let asked = |name: &str| match name {
             "cores" => request.cores.0,
             "memory" => request.memory.0,
-            class => asked_of(request, class),
+            _ => 0,
         };
         description.realm == request.realm
             && open
             && self.meets(host, request)
+            && self.rack(host).can_serve(request)
             && self.amounts(host).iter().all(|(used, total, name)| {
                 let asked = asked(name);
                 asked == 0 || used + asked <= *total
@@ -190,10 +240,4 @@ impl Naive {
         }
         best.map(|(_, id)| id)
     }
-}
-
-/// How many whole devices of one class are asked for.
-fn asked_of(request: &Request, class: &str) -> u64 {
-    let of_class = request.devices.iter().filter(|(selector, _)| selector.to_string() == class);
-    of_class.map(|(_, amount)| amount.permille() / 1000).sum()
 }
