@@ -7,9 +7,9 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use reeve_common::inventory::HostInventory;
 use reeve_common::text::{TEXT_LENGTH_MAX, printable};
 use reeve_common::units::Bytes;
-use reeve_common::utilization::HostInventory;
 use reeve_common::vm::VirtType;
 use sysinfo::{CpuRefreshKind, MemoryRefreshKind, RefreshKind, System};
 
@@ -101,9 +101,9 @@ fn look_at_machine() -> HostInventory {
         kernel: text(
             nix::sys::utsname::uname().ok().map(|names| names.release().to_string_lossy().into_owned()),
         ),
-        hypervisor: String::new(),
-        kvm_usable: false,
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+        // The rest is the hypervisor's to say.
+        ..HostInventory::default()
     }
 }
 

@@ -8,7 +8,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use reeve_common::ids::{Epoch, Generation, VolumeName};
-use reeve_common::utilization::{HostInventory, HostSample};
+use reeve_common::inventory::HostInventory;
+use reeve_common::utilization::HostSample;
 use reeve_common::vm::ObservedVm;
 use reeve_common::wire::CloseReason;
 use tokio::sync::{mpsc, watch};

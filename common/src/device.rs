@@ -103,7 +103,10 @@ impl From<DeviceSelector> for String {
 /// How much of the devices is asked for. Written as a number of whole devices (`2`) or as a share of a single one in
 /// thousandths (`"250 permille"`), for vGPU and mediated devices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "expected a number of whole devices, or a share of one such as \"250 permille\""
+)]
 pub enum DeviceAmount {
     /// So many whole devices.
     Whole(u32),

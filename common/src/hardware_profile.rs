@@ -2,11 +2,13 @@
 //! all realms.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{CostFunctionName, DeviceClass, ProfileName};
-use crate::units::{Mebibytes, Millicores};
+use crate::text::printable;
+use crate::units::{Bytes, Mebibytes, Millicores};
 
 /// A factor in thousandths: 4.0 is 4000. An integer, so that capacity is exact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -29,11 +31,32 @@ impl Default for Overcommit {
 #[serde(transparent)]
 pub struct HugePageSize(pub u32);
 
+/// A text that is no size of huge pages.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no size of huge pages: write 2 MiB or 1 GiB")]
+pub struct InvalidHugePageSize(String);
+
 impl HugePageSize {
+    /// Those that x86 processors have.
+    pub const ALL: [Self; 2] = [Self(2), Self(1024)];
+
     /// How many pages hold `memory`, rounded up.
     #[must_use]
     pub const fn pages_for(self, memory: Mebibytes) -> u64 {
         memory.0.div_ceil(if self.0 == 0 { 1 } else { self.0 as u64 })
+    }
+}
+
+impl FromStr for HugePageSize {
+    type Err = InvalidHugePageSize;
+
+    fn from_str(text: &str) -> Result<Self, InvalidHugePageSize> {
+        let bytes: Option<Bytes> = text.parse().ok();
+        let known = |size: &Self| bytes == Some(Mebibytes(u64::from(size.0)).bytes());
+        Self::ALL
+            .into_iter()
+            .find(known)
+            .ok_or_else(|| InvalidHugePageSize(printable(text, crate::ids::NAME_LENGTH_MAX)))
     }
 }
 
@@ -141,6 +164,17 @@ fn promised(whole: u64, reserve: u64, overcommit: Overcommit) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn huge_pages_are_read_as_they_are_written() {
+        for size in HugePageSize::ALL {
+            assert_eq!(size.to_string().parse(), Ok(size));
+        }
+        assert_eq!("1024 MiB".parse(), Ok(HugePageSize(1024)));
+        for bad in ["", "2", "4 MiB", "2 MB", "0 B", "-1 GiB"] {
+            assert!(bad.parse::<HugePageSize>().unwrap_err().to_string().contains("2 MiB or 1 GiB"), "{bad}");
+        }
+    }
 
     #[test]
     fn capacity_is_what_is_left_times_the_overcommitment() {

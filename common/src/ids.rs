@@ -137,6 +137,18 @@ name_type!(
     DeviceClass, "device class"
 );
 name_type!(
+    /// A processor's model as libvirt calls it, such as `Skylake-Server`.
+    ProcessorModel, "processor model"
+);
+name_type!(
+    /// A processor's feature as libvirt calls it, such as `avx2`.
+    ProcessorFeature, "processor feature"
+);
+name_type!(
+    /// A type of mediated devices as its driver calls it, such as `nvidia-222`.
+    MediatedType, "mediated device type"
+);
+name_type!(
     /// A VM image (brick).
     ImageName, "image"
 );

@@ -8,6 +8,7 @@ pub mod device;
 pub mod durable_file;
 pub mod hardware_profile;
 pub mod ids;
+pub mod inventory;
 pub mod logging;
 pub mod protocol;
 pub mod quic;

@@ -17,9 +17,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{Epoch, Generation, HostId, OperationId, PoolName, RealmName, VmId, VolumeName};
+use crate::inventory::HostInventory;
 use crate::realm::RealmSettings;
 use crate::storage::{NewVolume, PoolReport, Volume};
-use crate::utilization::HostInventory;
 use crate::vm::{DesiredVm, ForeignDomain, VmObservation};
 
 /// The agent's first words.

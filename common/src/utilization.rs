@@ -1,35 +1,11 @@
-//! Owns what a host measures and reports of itself and its VMs: the inventory (what it is, seldom changing) and the
-//! samples (how busy it is, latest wins).
+//! Owns what a host measures of itself and its VMs: the samples (how busy it is, latest wins). What it is, is in
+//! `inventory`.
 
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 use crate::ids::VmId;
 use crate::units::{Bytes, Mebibytes};
-
-/// What a host is.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct HostInventory {
-    /// Its own host name.
-    pub hostname: String,
-    /// `x86_64`, …
-    pub architecture: String,
-    /// The processor's name.
-    pub cpu_model: String,
-    /// Logical processors.
-    pub logical_cpus: u32,
-    /// Memory.
-    pub memory: Mebibytes,
-    /// The running kernel.
-    pub kernel: String,
-    /// The hypervisor and its version, such as `libvirt 9.0.0, QEMU 7.2.19`.
-    pub hypervisor: String,
-    /// Whether guests make progress under KVM here, not only whether its device opens.
-    pub kvm_usable: bool,
-    /// The agent's version.
-    pub agent_version: String,
-}
 
 /// How busy a host is.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

@@ -3,13 +3,16 @@
 //! Must not: know how libvirt says it, or where the VM came from. The states of a VM as people see them are the
 //! coordinator's (`coordinator/src/model/vm_state.rs`); the ones here are facts of one host.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
+use crate::hardware_profile::HugePageSize;
 use crate::ids::{
-    Epoch, Generation, NetworkFilterName, NetworkName, PoolName, RealmName, VmId, VmName, VolumeName,
+    Epoch, Generation, NetworkFilterName, NetworkName, PoolName, ProcessorFeature, RealmName, VmId, VmName,
+    VolumeName,
 };
 use crate::storage::{DiskCache, DiskFormat};
 use crate::units::{Bytes, Mebibytes};
@@ -115,6 +118,12 @@ pub struct VmSpec {
     pub machine: Machine,
     /// The processor.
     pub cpu_model: CpuModel,
+    /// Features that the processor must have besides.
+    #[serde(default)]
+    pub cpu_features: BTreeSet<ProcessorFeature>,
+    /// Its memory is taken from the host's huge pages of this size; none for ordinary memory.
+    #[serde(default)]
+    pub huge_pages: Option<HugePageSize>,
     /// The disk it boots from.
     pub system_disk: SystemDisk,
     /// Users' drives, in order.
@@ -269,6 +278,8 @@ pub mod limits {
     pub const DRIVE_SIZE_MAX: Bytes = Bytes(64 << 40);
     /// As many drives as virtio-blk devices fit q35's root ports beside the rest.
     pub const DRIVES_MAX: usize = 8;
+    /// Processor features that one VM may ask for: a setup names the few that its software needs.
+    pub const CPU_FEATURES_MAX: usize = 64;
     /// Network interfaces of one VM.
     pub const NETWORKS_MAX: usize = 4;
 }

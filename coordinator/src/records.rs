@@ -44,6 +44,8 @@ pub trait Record: Serialize + DeserializeOwned {
     const KIND: &'static str;
     /// The version of its form that is written.
     const VERSION: u32 = 1;
+    /// The oldest version that is read: forms from there on differ in keys that were added, and say so by defaults.
+    const OLDEST_VERSION: u32 = 1;
 
     /// The record's text.
     ///
@@ -58,7 +60,7 @@ pub trait Record: Serialize + DeserializeOwned {
     /// # Errors
     /// [`RecordError`] names the record and what is wrong with it.
     fn decode(stored: &Stored) -> Result<Self, RecordError> {
-        decode(stored, Self::KIND, Self::VERSION)
+        decode(stored, Self::KIND, Self::OLDEST_VERSION..=Self::VERSION)
     }
 }
 
@@ -70,6 +72,8 @@ impl Record for Image {
 }
 impl Record for Setup {
     const KIND: &'static str = "setup";
+    /// 2: devices by selector and share, and where its VMs may live.
+    const VERSION: u32 = 2;
 }
 impl Record for Configuration {
     const KIND: &'static str = "configuration";
@@ -79,6 +83,8 @@ impl Record for Drive {
 }
 impl Record for Vm {
     const KIND: &'static str = "vm";
+    /// 2: what is asked of the host as the setup says it, processor features and huge pages.
+    const VERSION: u32 = 2;
 }
 impl Record for PlacementDecision {
     const KIND: &'static str = "decision";
@@ -104,6 +110,7 @@ pub fn host_key(host: HostId) -> Key {
 #[cfg(test)]
 mod tests {
     use reeve_common::clock::Timestamp;
+    use reeve_common::device::DeviceAmount;
     use reeve_common::ids::{HostName, ProfileName, RealmName};
     use reeve_scheduler::HostState;
 
@@ -154,6 +161,25 @@ mod tests {
         let mut vm = fixture::vm();
         vm.enter(VmState::Unplaceable, Some("no host can take it".to_owned()), Timestamp(11));
         insta::assert_json_snapshot!(form(vm_key(&vm).unwrap(), &vm));
+    }
+
+    /// Records as they were written in version 1.
+    #[test]
+    fn older_forms_stay_readable() {
+        let setup: Setup = Record::decode(&stored(
+            SETUPS.key(&fixture::setup().name),
+            include_str!("snapshots/setup-1.json").into(),
+        ))
+        .unwrap();
+        let devices = [("nvidia-a100".parse().unwrap(), DeviceAmount::Whole(2))].into();
+        assert_eq!(setup, Setup { devices, ..fixture::setup() });
+        let vm: Vm =
+            Record::decode(&stored(VMS.key(&fixture::vm().id), include_str!("snapshots/vm-1.json").into()))
+                .unwrap();
+        assert_eq!((vm.spec.clone(), vm.host), (fixture::vm().spec, Some(HostId(4))));
+        assert_eq!(vm.request.devices.len(), 1);
+        assert!(vm.request.pools.is_empty() && vm.request.affinity.is_empty());
+        assert!(vm.encode().unwrap().starts_with(r#"{"version":2,"#), "written anew in the form of now");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 #![allow(clippy::print_stdout)] // the figures are the output
 
+mod batch;
 mod figures;
 mod hosts;
 mod memory;
@@ -16,7 +17,7 @@ use clap::builder::PossibleValuesParser;
 use placing::Wanted;
 
 /// What there is: the names by which figures are chosen, and what each says.
-const FIGURES: [(&str, &str); 11] = [
+const FIGURES: [(&str, &str); 13] = [
     ("place/5000", "placements a second, every one of 5,000 hosts considered"),
     ("place/50000", "the same with 50,000 hosts"),
     ("place/100000", "the same with 100,000 hosts"),
@@ -24,6 +25,8 @@ const FIGURES: [(&str, &str); 11] = [
     ("place-p99/100000", "99 of 100 placements take no longer, with 100,000 hosts"),
     ("place-cold/5000", "placements a second when each request has a new shape"),
     ("cost-vs-native", "a host scored by the language, over the same formula in Rust"),
+    ("batch/250x500", "500 VMs placed on 250 hosts at once, under each preset"),
+    ("batch-cost/250x500", "what that costs, of what placing one by one costs"),
     ("memory/100000", "scheduler state of 100,000 hosts and 1,000,000 VMs"),
     ("start-overhead", "from `vm start` to the domain, over virsh alone (needs root)"),
     ("agent-rss/50", "resident memory of an agent with 50 domains (needs root)"),
@@ -79,6 +82,9 @@ fn main() -> Result<()> {
     }
     if wanted("cost-vs-native") {
         native::measure()?;
+    }
+    if ["batch/250x500", "batch-cost/250x500"].into_iter().any(wanted) {
+        batch::measure()?;
     }
     if wanted("memory/100000") {
         memory::measure()?;

@@ -12,7 +12,8 @@ mod hostile;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use reeve_common::ids::{CostFunctionName, PoolName, ProfileName, RealmName};
+use reeve_common::hardware_profile::HugePageSize;
+use reeve_common::ids::{CostFunctionName, DeviceClass, PoolName, ProfileName, RealmName};
 use reeve_common::storage::DiskCache;
 use reeve_common::units::{Bytes, Mebibytes, Millicores};
 use reeve_common::vm::VirtType;
@@ -61,6 +62,7 @@ fn the_shipped_example_is_good_and_holds_the_documented_realm() {
     assert_eq!(profile.cost_function, CostFunctionName::new("balanced").unwrap());
     assert_eq!(config.agent_listen.to_string(), "0.0.0.0:7443");
     assert_eq!(config.join_listen.to_string(), "0.0.0.0:7444");
+    assert_eq!(config.measured_age_max, Duration::from_secs(30), "six samples, when nothing is said");
     assert_eq!(config.store_path(), Path::new("/var/lib/reeve-coordinator/store.sqlite"));
 }
 
@@ -90,6 +92,12 @@ fn every_key_does_what_it_says() {
         ["small", "large"].map(|name| &config.hardware_profiles[&ProfileName::new(name).unwrap()]);
     assert_eq!((large.cores, large.memory), (Millicores(96_500), small.memory));
     assert_eq!(large.memory_overcommit.0, 1250);
+    let devices: Vec<_> = large.devices.iter().map(|(class, count)| (class.as_str(), *count)).collect();
+    assert_eq!(devices, [("nvidia-a100", 2), ("nvidia-h100", 1), ("nvidia-t4", 4)]);
+    assert_eq!(large.divisible_devices.iter().map(DeviceClass::as_str).collect::<Vec<_>>(), ["nvidia-t4"]);
+    assert_eq!(large.huge_pages, [(HugePageSize(2), 512), (HugePageSize(1024), 2)].into());
+    assert_eq!((large.numa_nodes, small.numa_nodes), (Some(2), None));
+    assert_eq!(config.measured_age_max, Duration::from_millis(4500));
     let function = &config.cost_functions[&small.cost_function];
     let terms: Vec<_> = function.terms().collect();
     assert_eq!(terms, [("load", "cores.load"), ("crowding", "vms / 10"), ("constant", "5")]);

@@ -1,5 +1,6 @@
 //! Owns the specifications and ids that the tests of this folder use.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use reeve_common::ids::{PoolName, RealmName, VmId, VmName, VolumeName};
@@ -32,6 +33,8 @@ pub(crate) fn spec(number: u128) -> VmSpec {
         virt_type: VirtType::Qemu,
         machine: Machine::Q35,
         cpu_model: CpuModel::Default,
+        cpu_features: BTreeSet::new(),
+        huge_pages: None,
         system_disk: SystemDisk {
             pool: PoolName::new("volumes").unwrap(),
             volume: VolumeName::new(format!("vm-{number}.qcow2")).unwrap(),

@@ -15,6 +15,8 @@ pub const TEXT_LENGTH_MAX: usize = PLAIN_TEXT_LENGTH_MAX + '…'.len_utf8();
 pub const PEM_LENGTH_MAX: usize = 8 << 10;
 /// QEMU's longest processor name has 25 characters.
 pub const CPU_MODEL_LENGTH_MAX: usize = 64;
+/// 16 GiB, the largest huge page of any processor that KVM runs on.
+pub const HUGE_PAGE_MEBIBYTES_MAX: u32 = 16 << 10;
 /// VMs of one host in one report, gone ones included: ten times what large hosts run.
 pub const VMS_MAX: usize = 2048;
 /// Domains of others on one host; what is beyond is not ours to report.
@@ -32,8 +34,8 @@ pub const DURATION_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 /// The shortest interval between two polls or samples: below it a host would do little else.
 pub const INTERVAL_MIN: Duration = Duration::from_millis(100);
 
-/// `Hello` and `Welcome`: an inventory of texts.
-pub const HANDSHAKE_FRAME_MAX: usize = 64 << 10;
+/// `Hello` and `Welcome`: an inventory of texts and lists, 150 KiB at their limits.
+pub const HANDSHAKE_FRAME_MAX: usize = 256 << 10;
 /// A command: a VM's definition at most.
 pub const COMMAND_FRAME_MAX: usize = 256 << 10;
 /// A reply: the console's end or a pool's volumes.

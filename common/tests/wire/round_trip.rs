@@ -1,10 +1,13 @@
 //! Every value that may be sent arrives as it was, and what may not be said is refused on the way in.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use proptest::prelude::*;
 use reeve_common::clock::Timestamp;
+use reeve_common::hardware_profile::HugePageSize;
 use reeve_common::ids::{Epoch, Generation, HostId, OperationId, VmId};
+use reeve_common::inventory::{HostInventory, NumaNodeInventory, PciId, Processor, limits};
 use reeve_common::protocol::{
     Command, CommandBody, Event, Hello, HostReport, Refusal, Reply, ReplyBody, Welcome,
 };
@@ -12,7 +15,7 @@ use reeve_common::realm::RealmSettings;
 use reeve_common::storage::{DiskCache, DiskFormat, PoolReport, PoolState, Volume};
 use reeve_common::text::printable;
 use reeve_common::units::{Bytes, Mebibytes};
-use reeve_common::utilization::{HostInventory, HostSample, VmSample};
+use reeve_common::utilization::{HostSample, VmSample};
 use reeve_common::vm::{
     CpuModel, DesiredVm, DriveAttachment, ForeignDomain, Machine, NetworkInterface, ObservedVm, StopReason,
     SystemDisk, VirtType, VmObservation, VmSpec,
@@ -110,7 +113,9 @@ fn spec() -> impl Strategy<Value = VmSpec> {
     let interface = (name(), proptest::option::of(name()))
         .prop_map(|(network, filter)| NetworkInterface { network, filter });
     let scalars = (1_u32..=288, 1_u64..=(16 << 20), any::<bool>(), any::<bool>(), 0_u64..2_592_000_000);
-    let kinds = (virt_type(), prop_oneof![Just(Machine::Q35), Just(Machine::Pc)], cpu_model());
+    let processor =
+        (cpu_model(), prop::collection::btree_set(name(), 0..=64), proptest::option::of(page_size()));
+    let kinds = (virt_type(), prop_oneof![Just(Machine::Q35), Just(Machine::Pc)], processor);
     let lists =
         (prop::collection::vec(drive(), 0..=8), prop::collection::vec(interface, 0..=4), system_disk());
     (name(), text(), name(), scalars, kinds, lists).prop_map(
@@ -122,7 +127,7 @@ fn spec() -> impl Strategy<Value = VmSpec> {
             kinds,
             (drives, networks, system_disk),
         )| {
-            let (virt_type, machine, cpu_model) = kinds;
+            let (virt_type, machine, (cpu_model, cpu_features, huge_pages)) = kinds;
             VmSpec {
                 name,
                 title,
@@ -132,6 +137,8 @@ fn spec() -> impl Strategy<Value = VmSpec> {
                 virt_type,
                 machine,
                 cpu_model,
+                cpu_features,
+                huge_pages,
                 system_disk,
                 drives,
                 networks,
@@ -141,6 +148,45 @@ fn spec() -> impl Strategy<Value = VmSpec> {
             }
         },
     )
+}
+
+fn page_size() -> impl Strategy<Value = HugePageSize> {
+    (1_u32..=16_384).prop_map(HugePageSize)
+}
+
+fn huge_pages() -> impl Strategy<Value = BTreeMap<HugePageSize, u64>> {
+    prop::collection::btree_map(page_size(), any::<u64>(), 0..=8)
+}
+
+/// The lists of an inventory; the longest ones are as long as they may be.
+fn hardware() -> impl Strategy<Value = HostInventory> {
+    let node = (any::<u32>(), any::<u32>(), any::<u64>(), huge_pages()).prop_map(
+        |(node, logical_cpus, memory, huge_pages)| NumaNodeInventory {
+            node,
+            logical_cpus,
+            memory: Mebibytes(memory),
+            huge_pages,
+        },
+    );
+    let id = any::<(u16, u16)>().prop_map(|(vendor, product)| PciId { vendor, product });
+    (
+        prop::collection::btree_set(name(), 0..=limits::PROCESSOR_MODELS_MAX / 8),
+        prop::collection::btree_set(name(), 0..=limits::PROCESSOR_FEATURES_MAX / 8),
+        prop::collection::vec(node, 0..=limits::NUMA_NODES_MAX),
+        huge_pages(),
+        prop::collection::btree_map(id, any::<u32>(), 0..=limits::PCI_IDS_MAX),
+        prop::collection::btree_map(name(), any::<u32>(), 0..=limits::MEDIATED_TYPES_MAX / 8),
+    )
+        .prop_map(|(models, features, numa_nodes, huge_pages, pci_devices, mediated_devices)| {
+            HostInventory {
+                processor: Processor { models, features },
+                numa_nodes,
+                huge_pages,
+                pci_devices,
+                mediated_devices,
+                ..HostInventory::default()
+            }
+        })
 }
 
 fn stop_reason() -> impl Strategy<Value = StopReason> {
@@ -216,7 +262,7 @@ fn vm_sample() -> impl Strategy<Value = VmSample> {
 
 proptest! {
     #[test]
-    fn hellos(host in any::<u32>(), realm in name(), instance in operation(), epoch in any::<u64>(), texts in prop::collection::vec(text(), 6), cpus in any::<u32>(), memory in any::<u64>()) {
+    fn hellos(host in any::<u32>(), realm in name(), instance in operation(), epoch in any::<u64>(), texts in prop::collection::vec(text(), 6), cpus in any::<u32>(), memory in any::<u64>(), hardware in hardware()) {
         let inventory = HostInventory {
             hostname: texts[0].clone(),
             architecture: texts[1].clone(),
@@ -227,6 +273,7 @@ proptest! {
             hypervisor: texts[4].clone(),
             kvm_usable: cpus % 2 == 0,
             agent_version: texts[5].clone(),
+            ..hardware
         };
         arrives(Hello { host: HostId(host), realm, instance, highest_epoch: Epoch(epoch), inventory })?;
     }
@@ -367,4 +414,28 @@ fn names_are_checked_again_on_the_way_in() {
     assert_ne!(spoiled, bytes);
     let error = Command::decode(CURRENT, &spoiled).unwrap_err();
     assert!(reeve_common::text::chain(&error).contains("pool name"), "{error}");
+}
+
+#[test]
+fn an_inventory_at_its_limits_fits_and_what_is_beyond_is_left_out() {
+    fn names<N: std::str::FromStr<Err: std::fmt::Debug> + Ord>(
+        count: usize,
+    ) -> std::collections::BTreeSet<N> {
+        (0..count).map(|number| format!("{number:063}").parse().unwrap()).collect()
+    }
+    let mut hello = samples::hello();
+    let processor = &mut hello.inventory.processor;
+    processor.models = names(limits::PROCESSOR_MODELS_MAX + 1);
+    processor.features = names(limits::PROCESSOR_FEATURES_MAX + 1);
+    let ids = (0..=limits::PCI_IDS_MAX)
+        .map(|product| PciId { vendor: 1, product: u16::try_from(product).unwrap() });
+    hello.inventory.pci_devices = ids.map(|id| (id, u32::MAX)).collect();
+    hello.inventory.mediated_devices =
+        names(limits::MEDIATED_TYPES_MAX + 1).into_iter().map(|name| (name, u32::MAX)).collect();
+    hello.inventory.numa_nodes = vec![hello.inventory.numa_nodes[0].clone(); limits::NUMA_NODES_MAX + 1];
+    let bytes = hello.encode(CURRENT).unwrap();
+    assert!(bytes.len() <= Hello::FRAME_MAX, "{}", bytes.len());
+    let inventory = Hello::decode(CURRENT, &bytes).unwrap().inventory;
+    assert_eq!(inventory.processor.features.len(), limits::PROCESSOR_FEATURES_MAX);
+    assert_eq!(inventory.mediated_devices.len(), limits::MEDIATED_TYPES_MAX);
 }

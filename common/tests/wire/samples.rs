@@ -1,12 +1,15 @@
 //! One value of every variant of every message, with a name for each. A new variant does not compile here until it
 //! has a name, and `golden.rs` fails until it has its bytes.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use reeve_common::clock::Timestamp;
+use reeve_common::hardware_profile::HugePageSize;
 use reeve_common::ids::{
     Epoch, Generation, HostId, OperationId, PoolName, RealmName, VmId, VmName, VolumeName,
 };
+use reeve_common::inventory::{HostInventory, NumaNodeInventory, Processor};
 use reeve_common::protocol::{
     AgentRequest, Command, CommandBody, Event, Hello, HostReport, Refusal, Reply, ReplyBody, Welcome,
 };
@@ -14,7 +17,7 @@ use reeve_common::realm::RealmSettings;
 use reeve_common::storage::{DiskCache, DiskFormat, NewVolume, PoolReport, PoolState, Volume};
 use reeve_common::tls::JoinSecret;
 use reeve_common::units::{Bytes, Mebibytes};
-use reeve_common::utilization::{HostInventory, HostSample, VmSample};
+use reeve_common::utilization::{HostSample, VmSample};
 use reeve_common::vm::{
     CpuModel, DesiredVm, DriveAttachment, ForeignDomain, Machine, NetworkInterface, ObservedVm, StopReason,
     SystemDisk, VirtType, VmObservation, VmSpec,
@@ -65,6 +68,19 @@ pub(crate) fn hello() -> Hello {
             hypervisor: "libvirt 9.0.0, QEMU 7.2.19".to_owned(),
             kvm_usable: true,
             agent_version: "0.1.0".to_owned(),
+            processor: Processor {
+                models: ["EPYC-Milan", "qemu64"].map(|model| model.parse().unwrap()).into(),
+                features: ["aes", "sse4.1"].map(|feature| feature.parse().unwrap()).into(),
+            },
+            numa_nodes: vec![NumaNodeInventory {
+                node: 1,
+                logical_cpus: 64,
+                memory: Mebibytes(257_000),
+                huge_pages: [(HugePageSize(1024), 16)].into(),
+            }],
+            huge_pages: [(HugePageSize(2), 512), (HugePageSize(1024), 32)].into(),
+            pci_devices: [("10de:20b0".parse().unwrap(), 4)].into(),
+            mediated_devices: [("nvidia-222".parse().unwrap(), 16)].into(),
         },
     }
 }
@@ -85,6 +101,8 @@ fn spec() -> VmSpec {
         virt_type: VirtType::Auto,
         machine: Machine::Q35,
         cpu_model: CpuModel::Default,
+        cpu_features: BTreeSet::new(),
+        huge_pages: None,
         system_disk: SystemDisk {
             pool: pool("volumes"),
             volume: volume("web-0a1b2c3d.qcow2"),
@@ -119,6 +137,8 @@ fn specs() -> Vec<VmSpec> {
     ];
     let mut named = spec();
     named.virt_type = VirtType::Qemu;
+    named.cpu_features = ["aes", "avx2"].map(|feature| feature.parse().unwrap()).into();
+    named.huge_pages = Some(HugePageSize(1024));
     named.cpu_model = CpuModel::Named("Skylake-Server-IBRS".to_owned());
     named.drives = vec![
         drive(DiskCache::Writeback, DiskFormat::Raw, false),

@@ -83,6 +83,75 @@ pub struct TermExplanation {
     pub after: f64,
 }
 
+/// How many hosts a [`ExplanationDigest`] tells of in full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HostsTold {
+    /// Of those that can take the VM: the chosen one, which is always told, and those that come nearest.
+    pub feasible: usize,
+    /// Of those that cannot.
+    pub refused: usize,
+}
+
+/// A decision in short: as exact as an [`Explanation`], and as short for a hundred thousand hosts as for a hundred.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ExplanationDigest {
+    /// How many hosts were considered.
+    pub considered: usize,
+    /// How many of them can take the VM.
+    pub feasible: usize,
+    /// How many cannot, by the kind of reason; by the id of the first of each kind.
+    pub refusals: Vec<RefusalCount>,
+    /// The best hosts, best first, and behind them some that cannot take the VM, by id.
+    pub explanation: Explanation,
+}
+
+/// Hosts that cannot take the VM for one kind of reason.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct RefusalCount {
+    /// How many.
+    pub hosts: usize,
+    /// The first of them.
+    pub example: HostName,
+    /// What stops that one, in numbers.
+    pub reason: String,
+}
+
+/// What a cost function says of one host and one VM.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CostEvaluation {
+    /// Which host.
+    pub host: HostId,
+    /// Its name.
+    pub name: HostName,
+    /// The function.
+    pub cost_function: CostFunctionName,
+    /// Which of its numbers is compared.
+    pub rule: ChoiceRule,
+    /// Every attribute that goes into it, each once, by name.
+    pub attributes: Vec<AttributeValue>,
+    /// Its terms, in their order.
+    pub terms: Vec<TermExplanation>,
+    /// The sum of the terms for the host as it is.
+    pub before: f64,
+    /// The sum of the terms with the VM.
+    pub after: f64,
+    /// The difference.
+    pub increase: f64,
+}
+
+/// An attribute with its values. Where placing the VM changes nothing, both are the same.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AttributeValue {
+    /// As it is written.
+    pub name: String,
+    /// For the host as it is.
+    pub before: f64,
+    /// With the VM.
+    pub after: f64,
+}
+
 /// A float that may not be finite: JSON has no word for those, so they are null.
 mod number {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};

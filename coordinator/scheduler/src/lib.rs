@@ -43,13 +43,17 @@ mod host;
 mod quota;
 mod reason;
 mod request;
+mod stranded;
 
 pub use cost::{
     AttributeReference, ChoiceRule, CostError, CostFunction, CurveReference, Evaluation, ParameterReference,
     When, attribute_named, attributes, curves, presets,
 };
-pub use explanation::{Explanation, HostExplanation, TermExplanation};
-pub use fleet::{AssignedDevice, Fleet};
+pub use explanation::{
+    AttributeValue, CostEvaluation, Explanation, ExplanationDigest, HostExplanation, HostsTold, RefusalCount,
+    TermExplanation,
+};
+pub use fleet::{AssignedDevice, BatchCost, BatchPlan, Fleet, NewHost, SIMULATED_MAX, Simulation, WhatIf};
 pub use host::{
     CpuAbilities, ForeignUse, HostDescription, HostState, HostUsage, Measured, Promised, UnknownHostState,
 };

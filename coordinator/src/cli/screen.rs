@@ -176,6 +176,11 @@ impl Sheet {
     }
 }
 
+/// A text, unless it says nothing.
+pub(super) fn some_text(text: String) -> Option<String> {
+    Some(text).filter(|text| !text.is_empty())
+}
+
 /// `yes` or `no`.
 pub(super) const fn yes_or_no(yes: bool) -> &'static str {
     if yes { "yes" } else { "no" }

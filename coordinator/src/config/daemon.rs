@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use reeve_common::hardware_profile::HardwareProfile;
 use reeve_common::ids::{CostFunctionName, ProfileName, RealmName};
+use reeve_common::units::format_duration;
 use reeve_scheduler::CostFunction;
 
 use super::cost_functions::{self, read_cost_functions};
@@ -39,6 +40,12 @@ const SAMPLE_INTERVAL_DEFAULT: Duration = Duration::from_secs(5);
 const SAMPLE_INTERVAL_MIN: Duration = Duration::from_millis(250);
 /// What is older than this says nothing of a host's load.
 const SAMPLE_INTERVAL_MAX: Duration = Duration::from_secs(60 * 60);
+/// Measured values are believed for so long, and no shorter than [`SAMPLES_MISSED`] samples: load moves in seconds.
+const MEASURED_AGE_DEFAULT: Duration = Duration::from_secs(30);
+/// Of so many samples two may be late or lost before a host counts as not measured.
+const SAMPLES_MISSED: u32 = 3;
+/// What is older than this describes another day.
+const MEASURED_AGE_MOST: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The whole configuration, checked.
 #[derive(Debug, Clone)]
@@ -57,6 +64,8 @@ pub struct CoordinatorConfig {
     pub lost_after: Duration,
     /// How often agents send samples.
     pub sample_interval: Duration,
+    /// How long measured values are believed.
+    pub measured_age_max: Duration,
     /// The realms.
     pub realms: BTreeMap<RealmName, Realm>,
     /// The cost functions, presets included.
@@ -112,6 +121,7 @@ pub(super) fn read_root(mut root: Section<'_>) -> Option<CoordinatorConfig> {
     let sample_interval = root
         .optional("sample-interval", |entry| duration(entry, SAMPLE_INTERVAL_MIN, SAMPLE_INTERVAL_MAX))
         .unwrap_or(SAMPLE_INTERVAL_DEFAULT);
+    let measured_age_max = read_measured_age(root.entry("measured-age-max"), sample_interval);
     let functions = read_cost_functions(&root.section(cost_functions::SECTION));
     let hardware_profiles = read_profiles(&root.section("hardware-profiles"), &functions);
     let realms = read_realms(&root.section("realms"));
@@ -126,10 +136,27 @@ pub(super) fn read_root(mut root: Section<'_>) -> Option<CoordinatorConfig> {
         api_socket: api_socket?,
         lost_after,
         sample_interval,
+        measured_age_max: measured_age_max?,
         realms,
         cost_functions: functions.compiled,
         hardware_profiles,
     })
+}
+
+/// At least the interval at which values come; what is younger would be forgotten before its successor is there.
+fn read_measured_age(entry: Option<Entry<'_>>, sample_interval: Duration) -> Option<Duration> {
+    let Some(entry) = entry else {
+        return Some(MEASURED_AGE_DEFAULT.max(sample_interval.saturating_mul(SAMPLES_MISSED)));
+    };
+    let age = duration(&entry, SAMPLE_INTERVAL_MIN, MEASURED_AGE_MOST)?;
+    if age < sample_interval {
+        let (age, interval) = (format_duration(age), format_duration(sample_interval));
+        entry.refuse(format!(
+            "{age} is shorter than sample-interval ({interval}), so that every sample would be forgotten before the next; write {interval} or more"
+        ));
+        return None;
+    }
+    Some(age)
 }
 
 fn listen(root: &mut Section<'_>, key: &'static str, port: u16) -> Option<SocketAddr> {

@@ -143,6 +143,12 @@ fn list(words: &[&str]) -> String {
     listed.join(", ")
 }
 
+/// All of them, or nothing when one is bad: each is read, so that every mistake is reported and not only the first.
+pub(super) fn all_or_none<T, C: FromIterator<T>>(read: impl Iterator<Item = Option<T>>) -> Option<C> {
+    let all: Vec<Option<T>> = read.collect();
+    all.into_iter().collect()
+}
+
 /// The known word most like an unknown one, if it is like enough.
 pub(super) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let word = word.to_lowercase();
@@ -183,8 +189,8 @@ impl<'a> Entry<'a> {
         }
     }
 
-    /// Whether the value is a section.
-    pub(super) fn is_section(&self) -> bool {
+    /// Whether it is a section, for a key that may be that or a value.
+    pub(super) const fn is_section(&self) -> bool {
         matches!(self.field.value.kind, Kind::Section(_))
     }
 

@@ -148,13 +148,17 @@ fn show_thousandths(number: u64) -> String {
 }
 
 /// A whole number within bounds.
-pub(super) fn count(entry: &Entry<'_>, most: u32) -> Option<u32> {
+pub(super) fn count<N: FromStr + PartialOrd + Display + Copy>(
+    entry: &Entry<'_>,
+    least: N,
+    most: N,
+) -> Option<N> {
     let text = entry.text("a whole number")?;
-    match text.parse::<u32>() {
-        Ok(number) if number <= most => Some(number),
+    match text.parse::<N>() {
+        Ok(number) if number >= least && number <= most => Some(number),
         _ => {
             let hint = run_on_hint(text);
-            entry.refuse(format!("{text:?} is not a whole number from 0 to {most}{hint}"));
+            entry.refuse(format!("{text:?} is not a whole number from {least} to {most}{hint}"));
             None
         }
     }

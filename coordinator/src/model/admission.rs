@@ -1,11 +1,10 @@
 //! Owns the making of a VM out of a configuration: everything looked up and checked before anything is placed. Pure.
 
 use reeve_common::clock::Timestamp;
-use reeve_common::device::{DeviceAmount, DeviceSelector};
 use reeve_common::ids::{Generation, VmId, VmName, VolumeName};
 use reeve_common::units::Millicores;
-use reeve_common::vm::{DriveAttachment, NetworkInterface, SystemDisk, VmSpec, limits};
-use reeve_scheduler::Request;
+use reeve_common::vm::{CpuModel, DriveAttachment, NetworkInterface, SystemDisk, VmSpec, limits};
+use reeve_scheduler::{CpuDemand, Request};
 
 use super::configuration::Configuration;
 use super::drive::Drive;
@@ -89,24 +88,48 @@ pub enum AdmissionError {
         "setup {0} asks for devices: placements with devices can be simulated, and this version cannot attach them to a VM yet"
     )]
     Devices(String),
+    /// NUMA nodes are counted when placing, and a guest cannot be bound to them yet.
+    #[error(
+        "setup {0} asks for NUMA nodes: placements on NUMA nodes can be simulated, and this version cannot bind a VM to them yet"
+    )]
+    NumaNodes(String),
     /// A name made from checked parts is no name; never seen.
     #[error("no name can be made for the VM: {0}")]
     Name(String),
 }
 
-/// What `setup` needs of a host, for whom.
+/// What a VM of `setup` without drives needs of a host in its realm, for whom.
 #[must_use]
-pub fn request(setup: &Setup, owner: &str, team: &str) -> Request {
-    let devices = setup.devices.iter();
+pub fn request(setup: &Setup, realm: &Realm, owner: &str, team: &str) -> Request {
     Request {
-        devices: devices
-            .map(|(class, count)| (DeviceSelector::from(class.clone()), DeviceAmount::Whole(*count)))
-            .collect(),
+        devices: setup.devices.clone(),
         owner: owner.to_owned(),
         team: team.to_owned(),
         labels: setup.labels.clone(),
+        cpu: CpuDemand {
+            model: match &setup.cpu_model {
+                CpuModel::Named(name) => Some(name.clone()),
+                CpuModel::Default | CpuModel::HostPassthrough | CpuModel::HostModel => None,
+            },
+            features: setup.cpu_features.iter().map(ToString::to_string).collect(),
+        },
+        numa_nodes: setup.numa_nodes,
+        huge_pages: setup.huge_pages,
+        host_labels: setup.host_labels.clone(),
+        affinity: setup.affinity.clone(),
+        pools: [&realm.volumes_pool, &realm.bricks_pool].map(Clone::clone).into(),
         ..Request::new(setup.realm.clone(), Millicores::from_cores(setup.cores), setup.memory)
     }
+}
+
+/// What the VM needs of a host, with its drives.
+fn request_of(parts: Parts<'_>) -> Request {
+    let Parts { configuration, setup, realm, drives, .. } = parts;
+    let mut request = request(setup, realm, &configuration.owner, &configuration.team);
+    if !drives.is_empty() {
+        request.pools.insert(realm.drives_pool.clone());
+    }
+    request
 }
 
 /// Makes a VM, asked for and not yet placed, out of its parts.
@@ -129,6 +152,8 @@ pub fn admit(id: VmId, parts: Parts<'_>, now: Timestamp) -> Result<Vm, Admission
         virt_type: setup.virt_type.unwrap_or(realm.virt_type),
         machine: setup.machine,
         cpu_model: setup.cpu_model.clone(),
+        cpu_features: setup.cpu_features.clone(),
+        huge_pages: setup.huge_pages,
         system_disk: SystemDisk {
             pool: realm.volumes_pool.clone(),
             volume,
@@ -164,7 +189,7 @@ pub fn admit(id: VmId, parts: Parts<'_>, now: Timestamp) -> Result<Vm, Admission
         owner: configuration.owner.clone(),
         team: configuration.team.clone(),
         project: configuration.project.clone(),
-        request: request(setup, &configuration.owner, &configuration.team),
+        request: request_of(parts),
         spec,
         state: VmState::Requested,
         reason: None,
@@ -200,6 +225,9 @@ fn check(parts: Parts<'_>) -> Result<(), AdmissionError> {
     if !setup.devices.is_empty() {
         return Err(AdmissionError::Devices(setup.name.to_string()));
     }
+    if setup.numa_nodes.is_some() {
+        return Err(AdmissionError::NumaNodes(setup.name.to_string()));
+    }
     if drives.len() > limits::DRIVES_MAX {
         return Err(AdmissionError::TooManyDrives { found: drives.len(), most: limits::DRIVES_MAX });
     }
@@ -230,12 +258,13 @@ fn vm_name(configuration: &Configuration, id: VmId) -> Result<VmName, AdmissionE
 mod tests {
     use std::time::Duration;
 
-    use reeve_common::ids::{
-        ConfigurationName, DeviceClass, NetworkFilterName, NetworkName, PoolName, RealmName,
-    };
+    use reeve_common::device::DeviceAmount;
+    use reeve_common::hardware_profile::HugePageSize;
+    use reeve_common::ids::{ConfigurationName, NetworkFilterName, NetworkName, PoolName, RealmName};
     use reeve_common::storage::DiskCache;
     use reeve_common::units::Mebibytes;
     use reeve_common::vm::VirtType;
+    use reeve_scheduler::{Affinity, AffinityRule, Companions};
 
     use super::super::fixture;
     use super::*;
@@ -311,6 +340,29 @@ mod tests {
     }
 
     #[test]
+    fn a_request_says_all_that_decides_where_the_vm_may_live() {
+        let vm = admit_with(|_, setup, _, _, _| {
+            setup.cpu_model = CpuModel::Named("EPYC".to_owned());
+            setup.cpu_features = ["avx2".parse().unwrap()].into();
+            setup.huge_pages = Some(HugePageSize(2));
+            setup.affinity = vec![AffinityRule { kind: Affinity::Apart, companions: Companions::Owner }];
+        })
+        .unwrap();
+        assert_eq!(vm.request.cpu.model.as_deref(), Some("EPYC"));
+        assert!(vm.request.cpu.features.contains("avx2") && vm.spec.cpu_features.len() == 1);
+        assert_eq!(
+            (vm.request.huge_pages, vm.spec.huge_pages),
+            (Some(HugePageSize(2)), Some(HugePageSize(2)))
+        );
+        assert_eq!(vm.request.affinity.len(), 1);
+        let pools: Vec<&str> = vm.request.pools.iter().map(PoolName::as_str).collect();
+        assert_eq!(pools, ["ticrypt-bricks", "ticrypt-vm", "ticrypt-vm-drives"]);
+        let without = request(&fixture::setup(), &realm(), "ada", "engines");
+        assert_eq!(without.pools.len(), 2, "a VM without drives does not care for the drives' pool");
+        assert!(without.cpu.is_nothing());
+    }
+
+    #[test]
     fn what_does_not_fit_together_is_refused_with_the_reason() {
         let said = |result: Result<Vm, AdmissionError>| result.unwrap_err().to_string();
         let other = || RealmName::new("other").unwrap();
@@ -328,8 +380,9 @@ mod tests {
         assert!(said(admit_with(|_, _, _, drive, _| drive.ready = false)).contains("no volume yet"));
         assert!(said(admit_with(|_, _, _, _, realm| realm.disabled = true)).contains("disabled"));
         assert!(said(admit_with(|_, setup, _, _, _| setup.cores = 0)).contains("`cores` is 0"));
-        let gpu = DeviceClass::new("gpu").unwrap();
-        assert!(said(admit_with(|_, setup, _, _, _| setup.devices = [(gpu, 1)].into())).contains("devices"));
+        let gpu = [("gpu".parse().unwrap(), DeviceAmount::Whole(1))].into();
+        assert!(said(admit_with(|_, setup, _, _, _| setup.devices = gpu)).contains("devices"));
+        assert!(said(admit_with(|_, setup, _, _, _| setup.numa_nodes = Some(1))).contains("NUMA nodes"));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Owns the good examples that the tests of this crate start from.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use reeve_common::clock::Timestamp;
@@ -41,6 +41,11 @@ pub(crate) fn setup() -> Setup {
         virt_type: None,
         machine: Machine::Q35,
         cpu_model: CpuModel::Default,
+        cpu_features: BTreeSet::new(),
+        numa_nodes: None,
+        huge_pages: None,
+        host_labels: Vec::new(),
+        affinity: Vec::new(),
         networks: None,
         console: true,
         vnc: false,
@@ -87,6 +92,8 @@ pub(crate) fn vm() -> Vm {
             virt_type: VirtType::Auto,
             machine: Machine::Q35,
             cpu_model: CpuModel::Default,
+            cpu_features: BTreeSet::new(),
+            huge_pages: None,
             system_disk: SystemDisk {
                 pool: pool("ticrypt-vm"),
                 volume: VolumeName::new("web-5f0c0000.qcow2").unwrap(),

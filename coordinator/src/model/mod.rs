@@ -13,6 +13,7 @@ pub(crate) mod fixture;
 pub mod host;
 pub mod image;
 pub mod setup;
+pub mod setup_problem;
 pub mod vm;
 pub mod vm_life;
 pub mod vm_state;

@@ -1,11 +1,14 @@
-//! Owns hardware setups: templates of VMs, and what makes one contradictory.
+//! Owns hardware setups: templates of VMs. What makes one contradictory is in `setup_problem`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use reeve_common::clock::Timestamp;
-use reeve_common::ids::{DeviceClass, ImageName, NetworkName, RealmName, SetupName};
+use reeve_common::device::{DeviceAmount, DeviceSelector};
+use reeve_common::hardware_profile::HugePageSize;
+use reeve_common::ids::{ImageName, NetworkName, ProcessorFeature, RealmName, SetupName};
 use reeve_common::units::Mebibytes;
-use reeve_common::vm::{CpuModel, Machine, VirtType, limits};
+use reeve_common::vm::{CpuModel, Machine, VirtType};
+use reeve_scheduler::{AffinityRule, HostLabelRule};
 use serde::{Deserialize, Serialize};
 
 /// A template of VMs.
@@ -22,14 +25,29 @@ pub struct Setup {
     pub cores: u32,
     /// Memory.
     pub memory: Mebibytes,
-    /// Devices by class.
-    pub devices: BTreeMap<DeviceClass, u32>,
+    /// Devices: how much of which classes. Each entry is served by devices of one class.
+    pub devices: BTreeMap<DeviceSelector, DeviceAmount>,
     /// The accelerator; none means the realm's.
     pub virt_type: Option<VirtType>,
     /// The board.
     pub machine: Machine,
     /// The processor.
     pub cpu_model: CpuModel,
+    /// Features that the processor must have besides.
+    #[serde(default)]
+    pub cpu_features: BTreeSet<ProcessorFeature>,
+    /// Its VMs are spread evenly over exactly so many NUMA nodes; none to let them float.
+    #[serde(default)]
+    pub numa_nodes: Option<u32>,
+    /// The memory of its VMs is in huge pages of this size; none for ordinary memory.
+    #[serde(default)]
+    pub huge_pages: Option<HugePageSize>,
+    /// What the labels of its VMs' hosts must, or must not, say.
+    #[serde(default)]
+    pub host_labels: Vec<HostLabelRule>,
+    /// Which VMs its VMs must, or must not, share their hosts with.
+    #[serde(default)]
+    pub affinity: Vec<AffinityRule>,
     /// The networks its VMs are plugged into; none means the realm's, an empty list means no network.
     pub networks: Option<Vec<NetworkName>>,
     /// Debug option: keep the serial console's output.
@@ -40,73 +58,4 @@ pub struct Setup {
     pub labels: BTreeMap<String, String>,
     /// When it was made.
     pub created_at: Timestamp,
-}
-
-/// Why a setup is refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SetupProblem {
-    /// A number is outside what can be made.
-    #[error("`{key}` is {value}, and must be between {least} and {most}")]
-    OutOfRange {
-        /// The key.
-        key: &'static str,
-        /// Its value.
-        value: String,
-        /// The least allowed.
-        least: String,
-        /// The most allowed.
-        most: String,
-    },
-    /// Two keys contradict each other.
-    #[error("{0}")]
-    Contradiction(String),
-}
-
-/// The least memory a guest can be given: below it no firmware starts.
-pub const MEMORY_MIN: Mebibytes = Mebibytes(16);
-
-impl Setup {
-    /// Every contradiction in this setup; empty when it can be used.
-    #[must_use]
-    pub fn problems(&self) -> Vec<SetupProblem> {
-        let mut problems = Vec::new();
-        if self.cores == 0 || self.cores > limits::VCPUS_MAX {
-            problems.push(SetupProblem::OutOfRange {
-                key: "cores",
-                value: self.cores.to_string(),
-                least: "1".to_owned(),
-                most: limits::VCPUS_MAX.to_string(),
-            });
-        }
-        if self.memory < MEMORY_MIN || self.memory > limits::MEMORY_MAX {
-            problems.push(SetupProblem::OutOfRange {
-                key: "memory",
-                value: self.memory.to_string(),
-                least: MEMORY_MIN.to_string(),
-                most: limits::MEMORY_MAX.to_string(),
-            });
-        }
-        if let Some(networks) = &self.networks
-            && networks.len() > limits::NETWORKS_MAX
-        {
-            problems.push(SetupProblem::OutOfRange {
-                key: "networks",
-                value: format!("{} long", networks.len()),
-                least: "0".to_owned(),
-                most: limits::NETWORKS_MAX.to_string(),
-            });
-        }
-        if self.virt_type == Some(VirtType::Qemu) && self.cpu_model == CpuModel::HostPassthrough {
-            problems.push(SetupProblem::Contradiction(
-                "`cpu-model = host-passthrough` needs KVM, and `virt-type = qemu` rules it out: leave one of them out"
-                    .to_owned(),
-            ));
-        }
-        if let Some((class, _)) = self.devices.iter().find(|(_, count)| **count == 0) {
-            problems.push(SetupProblem::Contradiction(format!(
-                "`devices.{class}` is 0: leave the class out instead"
-            )));
-        }
-        problems
-    }
 }

@@ -1,16 +1,21 @@
 //! Owns the catalogue's changes: images, hardware setups and VM configurations are made and deleted here. Each change
 //! is checked against what it refers to, and what still refers to a thing keeps it from being deleted.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use reeve_common::ids::{ConfigurationName, ImageName, SetupName};
+use reeve_common::device::DeviceSelector;
+use reeve_common::ids::{ConfigurationName, DeviceClass, ImageName, SetupName};
 use reeve_common::text::{TEXT_LENGTH_MAX, is_printable};
+use reeve_scheduler::Companions;
 
 use super::core::{Core, Kept};
 use super::{Actor, Service, ServiceError};
+use crate::config::CoordinatorConfig;
 use crate::model::configuration::Configuration;
 use crate::model::image::Image;
 use crate::model::setup::Setup;
+use crate::model::setup_problem::label_path;
 use crate::records::{CONFIGURATIONS, IMAGES, Record, SETUPS};
 use crate::store::{Batch, Key, Precondition, StoreError, Version};
 
@@ -110,10 +115,13 @@ impl Service {
             return Err(ServiceError::invalid(format!("setup {}: {}", setup.name, words.join("; "))));
         }
         check_labels(&setup.labels)?;
+        check_placement_rules(&setup)?;
+        known_devices(&setup, &self.config())?;
         let _writer = self.inner.catalogue_writer.lock().await;
         self.known_realm(&setup.realm)?;
         {
             let core = self.core();
+            known_companions(&setup, &core)?;
             if core.setups.contains_key(&setup.name) {
                 return Err(taken("setup", &setup.name));
             }
@@ -316,6 +324,55 @@ pub(super) fn in_use(
 ) -> ServiceError {
     ServiceError::conflict(format!("{what} {name} is used by {user} {by}"))
         .advise(format!("`{command} {by}` comes first"))
+}
+
+/// The texts in a setup's rules about where its VMs may live.
+fn check_placement_rules(setup: &Setup) -> Result<(), ServiceError> {
+    for rule in &setup.host_labels {
+        check_text("host-labels", &rule.key)?;
+        rule.values.iter().try_for_each(|value| check_text(&label_path(rule), value))?;
+    }
+    setup.affinity.iter().try_for_each(|rule| match &rule.companions {
+        Companions::Label { key, value } => {
+            check_text("affinity", key).and_then(|()| check_text("affinity", value))
+        }
+        Companions::Owner | Companions::Team | Companions::Vm(_) => Ok(()),
+    })
+}
+
+/// A class that no hardware profile has is a mistyped one: its VMs would wait for ever.
+fn known_devices(setup: &Setup, config: &CoordinatorConfig) -> Result<(), ServiceError> {
+    let known: BTreeSet<&DeviceClass> =
+        config.hardware_profiles.values().flat_map(|profile| profile.devices.keys()).collect();
+    let mut asked = setup.devices.keys().flat_map(DeviceSelector::alternatives);
+    let Some(unknown) = asked.find(|class| !known.contains(class)) else { return Ok(()) };
+    let names: Vec<&str> = known.iter().take(CLASSES_SHOWN).map(|class| class.as_str()).collect();
+    let advice = if names.is_empty() {
+        "no hardware profile in the configuration has devices".to_owned()
+    } else {
+        format!("the hardware profiles in the configuration have {}", names.join(", "))
+    };
+    Err(ServiceError::invalid(format!("setup {}: no host can have devices of class {unknown}", setup.name))
+        .advise(advice))
+}
+
+/// How many classes of devices an answer lists.
+const CLASSES_SHOWN: usize = 16;
+
+/// A certain VM that others are to be near, or away from, is there and of the same realm.
+fn known_companions(setup: &Setup, core: &Core) -> Result<(), ServiceError> {
+    for rule in &setup.affinity {
+        let Companions::Vm(id) = rule.companions else { continue };
+        let vm = core.vm(id).ok_or_else(|| ServiceError::not_found("VM", id, "reeve vm list"))?.vm;
+        if vm.realm != setup.realm {
+            return Err(ServiceError::conflict(format!(
+                "VM {} is in realm {}, and the setup in realm {}",
+                vm.name, vm.realm, setup.realm
+            ))
+            .advise("realms never mix: name a VM of the setup's realm"));
+        }
+    }
+    Ok(())
 }
 
 /// Refuses free text that is too long or would steer a terminal.

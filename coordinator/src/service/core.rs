@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use reeve_common::clock::Timestamp;
 use reeve_common::ids::{ConfigurationName, DriveName, HostId, HostName, ImageName, SetupName, VmId};
+use reeve_common::inventory::HostInventory;
 use reeve_common::storage::PoolReport;
-use reeve_common::utilization::{HostInventory, HostSample};
+use reeve_common::utilization::HostSample;
 use reeve_common::vm::ForeignDomain;
 use reeve_scheduler::Fleet;
 use tokio::sync::watch;

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use reeve_common::hardware_profile::Capacity;
 use reeve_common::ids::{HostId, VmId};
+use reeve_common::inventory::HostInventory;
 use reeve_common::storage::PoolState;
 use reeve_common::units::{Mebibytes, Millicores};
-use reeve_common::utilization::{HostInventory, HostSample};
+use reeve_common::utilization::HostSample;
 use reeve_scheduler::{ForeignUse, HostDescription, HostState, Measured};
 
 use super::Service;

@@ -29,8 +29,9 @@ impl Service {
         user: Option<(String, String)>,
     ) -> Result<Explanation, ServiceError> {
         let setup = self.setup(name)?;
+        let realm = self.known_realm(&setup.realm)?;
         let (owner, team) = user.unwrap_or_default();
-        Ok(self.core().fleet.explain(&admission::request(&setup, &owner, &team)))
+        Ok(self.core().fleet.explain(&admission::request(&setup, &realm, &owner, &team)))
     }
 
     /// Tries every waiting VM again, the one that has waited longest first.

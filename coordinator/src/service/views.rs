@@ -5,8 +5,9 @@ use std::sync::Arc;
 use reeve_common::clock::Timestamp;
 use reeve_common::hardware_profile::{Capacity, HardwareProfile};
 use reeve_common::ids::{HostId, HostName, VmId};
+use reeve_common::inventory::HostInventory;
 use reeve_common::storage::PoolReport;
-use reeve_common::utilization::{HostInventory, HostSample};
+use reeve_common::utilization::HostSample;
 use reeve_common::vm::ForeignDomain;
 use reeve_scheduler::HostUsage;
 

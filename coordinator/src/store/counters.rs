@@ -96,7 +96,7 @@ pub async fn next_id(store: &dyn Store, counter: &str) -> Result<u64, CounterErr
 }
 
 fn last_number(stored: Option<&Stored>) -> Result<u64, RecordError> {
-    stored.map_or(Ok(0), |stored| decode(stored, KIND, FORMAT))
+    stored.map_or(Ok(0), |stored| decode(stored, KIND, FORMAT..=FORMAT))
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@
 //! Must not: know the kinds, or guess. A record of another kind, of a newer version or with unreadable JSON is an error
 //! that names its key.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
@@ -122,14 +123,14 @@ pub fn encode<T: Serialize>(kind: &'static str, version: u32, record: &T) -> Res
     }
 }
 
-/// Reads a record that must be of this kind and version.
+/// Reads a record that must be of this kind and one of these versions.
 ///
 /// # Errors
 /// [`RecordError`] names the record and says what is there instead.
 pub fn decode<T: DeserializeOwned>(
     stored: &Stored,
     kind: &'static str,
-    version: u32,
+    versions: RangeInclusive<u32>,
 ) -> Result<T, RecordError> {
     let key = || stored.key.clone();
     // Twice over the text: the content must not be looked at before kind and version are known to be right, and both
@@ -139,11 +140,12 @@ pub fn decode<T: DeserializeOwned>(
     if header.kind != kind {
         return Err(RecordError::Kind { key: key(), expected: kind, found: header.kind });
     }
-    if header.version > version {
-        return Err(RecordError::NewerVersion { key: key(), kind, found: header.version, newest: version });
+    let newest = *versions.end();
+    if header.version > newest {
+        return Err(RecordError::NewerVersion { key: key(), kind, found: header.version, newest });
     }
-    if header.version < version {
-        return Err(RecordError::OlderVersion { key: key(), kind, found: header.version, newest: version });
+    if header.version < *versions.start() {
+        return Err(RecordError::OlderVersion { key: key(), kind, found: header.version, newest });
     }
     match serde_json::from_str::<Body<T>>(&stored.value) {
         Ok(body) => Ok(body.record),
@@ -167,7 +169,7 @@ mod tests {
     }
 
     fn message(value: &str) -> String {
-        let error = decode::<Sheep>(&stored(value), "sheep", 2).unwrap_err();
+        let error = decode::<Sheep>(&stored(value), "sheep", 2..=2).unwrap_err();
         assert!(error.to_string().contains("sheep/dolly"), "{error} does not name the record");
         error.to_string()
     }
@@ -176,7 +178,7 @@ mod tests {
     fn the_form_on_disk_is_fixed() {
         let text = encode("sheep", 2, &Sheep { name: "Dolly".to_owned(), version: 9 }).unwrap();
         assert_eq!(&*text, r#"{"version":2,"kind":"sheep","record":{"name":"Dolly","version":9}}"#);
-        assert_eq!(decode::<Sheep>(&stored(&text), "sheep", 2).unwrap().version, 9);
+        assert_eq!(decode::<Sheep>(&stored(&text), "sheep", 1..=2).unwrap().version, 9);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Owns what the contract is tried on: a hypervisor with some pools, two images, and the deeds that other people can
 //! do on its host.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, channel};
@@ -244,6 +245,8 @@ pub(crate) fn spec(name: &str) -> VmSpec {
         virt_type: VirtType::Qemu,
         machine: Machine::Q35,
         cpu_model: CpuModel::Default,
+        cpu_features: BTreeSet::new(),
+        huge_pages: None,
         system_disk: SystemDisk {
             pool: pool(VMS),
             volume: volume(name),

@@ -4,6 +4,7 @@
 //! result is left for libvirt or QEMU to guess: each disk's format and backing chain are written down, so that a
 //! guest cannot choose them by what it writes into its disk.
 
+use reeve_common::hardware_profile::HugePageSize;
 use reeve_common::ids::VmId;
 use reeve_common::storage::{DiskCache, DiskFormat};
 use reeve_common::text::{TEXT_LENGTH_MAX, printable};
@@ -52,6 +53,8 @@ pub(super) enum ImpossibleDomain {
         "cpu-model host-passthrough needs KVM, and this VM would be emulated; choose another cpu-model or a host with KVM"
     )]
     PassthroughWithoutKvm,
+    #[error("cpu-features need a cpu-model other than default: QEMU's own choice cannot be added to")]
+    FeaturesOfNoModel,
     #[error("{count} disks are more than the {} that can be named", DISK_LETTERS.len())]
     TooManyDisks { count: usize },
 }
@@ -67,10 +70,11 @@ pub(super) fn domain_document(plan: &DomainPlan<'_>) -> Result<String, Impossibl
         .maybe((!title.is_empty()).then(|| element("title").text(title)))
         .child(element("metadata").child(ledger_xml::to_element(plan.ledger)))
         .child(element("memory").attribute("unit", "MiB").text(spec.memory.0))
+        .maybe(spec.huge_pages.map(huge_pages))
         .child(element("vcpu").text(spec.vcpus))
         .child(element("os").child(operating_system(spec.machine)))
         .child(element("features").child(element("acpi")).child(element("apic")))
-        .maybe(processor(&spec.cpu_model, plan.kvm)?)
+        .maybe(processor(spec, plan.kvm)?)
         .child(clock())
         .child(element("on_poweroff").text("destroy"))
         .child(element("on_reboot").text("restart"))
@@ -88,19 +92,32 @@ fn operating_system(machine: Machine) -> Element {
     element("type").attribute("arch", ARCHITECTURE).attribute("machine", machine).text("hvm")
 }
 
-fn processor(model: &CpuModel, kvm: bool) -> Result<Option<Element>, ImpossibleDomain> {
-    Ok(match model {
+/// Memory in huge pages of the host, all of it.
+fn huge_pages(size: HugePageSize) -> Element {
+    let page = element("page").attribute("size", size.0).attribute("unit", "MiB");
+    element("memoryBacking").child(element("hugepages").child(page))
+}
+
+fn processor(spec: &VmSpec, kvm: bool) -> Result<Option<Element>, ImpossibleDomain> {
+    let mode = |mode| Some(element("cpu").attribute("mode", mode));
+    let processor = match &spec.cpu_model {
         CpuModel::Default => None,
-        CpuModel::HostPassthrough if kvm => Some(element("cpu").attribute("mode", "host-passthrough")),
+        CpuModel::HostPassthrough if kvm => mode("host-passthrough"),
         CpuModel::HostPassthrough => return Err(ImpossibleDomain::PassthroughWithoutKvm),
-        CpuModel::HostModel => Some(element("cpu").attribute("mode", "host-model")),
+        CpuModel::HostModel => mode("host-model"),
         CpuModel::Named(name) => Some(
             element("cpu")
                 .attribute("mode", "custom")
                 .attribute("match", "exact")
                 .child(element("model").attribute("fallback", "forbid").text(name)),
         ),
-    })
+    };
+    if spec.cpu_features.is_empty() {
+        return Ok(processor);
+    }
+    let processor = processor.ok_or(ImpossibleDomain::FeaturesOfNoModel)?;
+    let feature = |name| element("feature").attribute("policy", "require").attribute("name", name);
+    Ok(Some(processor.children(spec.cpu_features.iter().map(feature))))
 }
 
 /// Ticks that were missed are made up slowly, and there is no HPET, which costs interrupts and helps nobody.

@@ -1,5 +1,6 @@
 //! What the domain XML is to be: golden files, and no text that becomes markup.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -25,6 +26,8 @@ fn small() -> VmSpec {
         virt_type: VirtType::Auto,
         machine: Machine::Q35,
         cpu_model: CpuModel::Default,
+        cpu_features: BTreeSet::new(),
+        huge_pages: None,
         system_disk: SystemDisk {
             pool: PoolName::new("vms").unwrap(),
             volume: VolumeName::new("web-fd0c8a52").unwrap(),
@@ -57,6 +60,8 @@ fn large() -> VmSpec {
         memory: Mebibytes(8192),
         machine: Machine::Pc,
         cpu_model: CpuModel::Named("Skylake-Server".to_owned()),
+        cpu_features: ["avx512vnni", "pku"].map(|feature| feature.parse().unwrap()).into(),
+        huge_pages: Some(HugePageSize(1024)),
         drives: vec![
             drive("alice-data", DiskFormat::Raw, DiskCache::None, false),
             drive("shared-reference-collection-2024", DiskFormat::Qcow2, DiskCache::Writeback, true),
@@ -127,6 +132,15 @@ fn the_host_processor_needs_kvm() {
     let spec = VmSpec { cpu_model: CpuModel::HostPassthrough, ..small() };
     assert_eq!(document(&spec, false), Err(ImpossibleDomain::PassthroughWithoutKvm));
     assert!(document(&spec, true).unwrap().contains("<cpu mode=\"host-passthrough\"/>"));
+}
+
+#[test]
+fn features_are_added_to_a_model() {
+    let features = ["avx2".parse().unwrap()].into();
+    let spec = VmSpec { cpu_features: features, ..small() };
+    assert_eq!(document(&spec, true), Err(ImpossibleDomain::FeaturesOfNoModel));
+    let spec = VmSpec { cpu_model: CpuModel::HostModel, ..spec };
+    assert!(document(&spec, true).unwrap().contains("<feature policy=\"require\" name=\"avx2\"/>"));
 }
 
 #[test]

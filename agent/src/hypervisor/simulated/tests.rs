@@ -1,6 +1,7 @@
 //! What the simulation does beyond the contract that all hypervisors keep (`tests/contracts/hypervisor.rs`): time,
 //! faults, and memory that outlives a process.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Instant;
@@ -59,6 +60,8 @@ fn spec(name: &str) -> VmSpec {
         virt_type: VirtType::Auto,
         machine: Machine::Q35,
         cpu_model: CpuModel::Default,
+        cpu_features: BTreeSet::new(),
+        huge_pages: None,
         system_disk: SystemDisk {
             pool: PoolName::new("vms").unwrap(),
             volume: VolumeName::new(name).unwrap(),

@@ -2,16 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::inventory::HostInventory;
 use super::vm::VirtType;
 use super::{
-    FreeText, Id, InvalidMessage, Name, from_free_text, from_id, from_milliseconds, from_name, to_free_text,
-    to_id, to_milliseconds, to_name,
+    Id, InvalidMessage, Name, from_id, from_milliseconds, from_name, to_id, to_milliseconds, to_name,
 };
 use crate::ids::{Epoch, HostId, OperationId};
 use crate::protocol as domain;
 use crate::realm::RealmSettings as DomainRealmSettings;
-use crate::units::Mebibytes;
-use crate::utilization::HostInventory as DomainHostInventory;
 use crate::wire::limits::INTERVAL_MIN;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,53 +42,8 @@ impl TryFrom<Hello> for domain::Hello {
             realm: from_name(hello.realm)?,
             instance: OperationId(from_id(hello.instance)),
             highest_epoch: Epoch(hello.highest_epoch),
-            inventory: hello.inventory.into(),
+            inventory: hello.inventory.try_into()?,
         })
-    }
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct HostInventory {
-    hostname: FreeText,
-    architecture: FreeText,
-    cpu_model: FreeText,
-    logical_cpus: u32,
-    memory_mebibytes: u64,
-    kernel: FreeText,
-    hypervisor: FreeText,
-    kvm_usable: bool,
-    agent_version: FreeText,
-}
-
-impl From<DomainHostInventory> for HostInventory {
-    fn from(inventory: DomainHostInventory) -> Self {
-        Self {
-            hostname: to_free_text(&inventory.hostname),
-            architecture: to_free_text(&inventory.architecture),
-            cpu_model: to_free_text(&inventory.cpu_model),
-            logical_cpus: inventory.logical_cpus,
-            memory_mebibytes: inventory.memory.0,
-            kernel: to_free_text(&inventory.kernel),
-            hypervisor: to_free_text(&inventory.hypervisor),
-            kvm_usable: inventory.kvm_usable,
-            agent_version: to_free_text(&inventory.agent_version),
-        }
-    }
-}
-
-impl From<HostInventory> for DomainHostInventory {
-    fn from(inventory: HostInventory) -> Self {
-        Self {
-            hostname: from_free_text(&inventory.hostname),
-            architecture: from_free_text(&inventory.architecture),
-            cpu_model: from_free_text(&inventory.cpu_model),
-            logical_cpus: inventory.logical_cpus,
-            memory: Mebibytes(inventory.memory_mebibytes),
-            kernel: from_free_text(&inventory.kernel),
-            hypervisor: from_free_text(&inventory.hypervisor),
-            kvm_usable: inventory.kvm_usable,
-            agent_version: from_free_text(&inventory.agent_version),
-        }
     }
 }
 

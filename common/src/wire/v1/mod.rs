@@ -9,6 +9,7 @@
 mod command;
 mod event;
 mod hello;
+mod inventory;
 mod join;
 mod observation;
 mod sample;

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::inventory::{from_names, page_size};
 use super::storage::{DiskCache, DiskFormat};
 use super::{
     FreeText, InvalidMessage, Name, from_free_text, from_milliseconds, from_name, in_range, mirrored_enum,
@@ -10,7 +11,7 @@ use super::{
 use crate::text::printable;
 use crate::units::Mebibytes;
 use crate::vm as domain;
-use crate::vm::limits::{DRIVES_MAX, MEMORY_MAX, NETWORKS_MAX, VCPUS_MAX};
+use crate::vm::limits::{CPU_FEATURES_MAX, DRIVES_MAX, MEMORY_MAX, NETWORKS_MAX, VCPUS_MAX};
 use crate::wire::bounded::{List, Text};
 use crate::wire::limits::CPU_MODEL_LENGTH_MAX;
 
@@ -160,6 +161,8 @@ pub(in crate::wire) struct VmSpec {
     virt_type: VirtType,
     machine: Machine,
     cpu_model: CpuModel,
+    cpu_features: List<Name, CPU_FEATURES_MAX>,
+    huge_page_mebibytes: Option<u32>,
     system_disk: SystemDisk,
     drives: List<DriveAttachment, DRIVES_MAX>,
     networks: List<NetworkInterface, NETWORKS_MAX>,
@@ -179,6 +182,8 @@ impl From<domain::VmSpec> for VmSpec {
             virt_type: spec.virt_type.into(),
             machine: spec.machine.into(),
             cpu_model: spec.cpu_model.into(),
+            cpu_features: List(spec.cpu_features.into_iter().map(to_name).collect()),
+            huge_page_mebibytes: spec.huge_pages.map(|size| size.0),
             system_disk: spec.system_disk.into(),
             drives: List(spec.drives.into_iter().map(Into::into).collect()),
             networks: List(spec.networks.into_iter().map(Into::into).collect()),
@@ -205,6 +210,8 @@ impl TryFrom<VmSpec> for domain::VmSpec {
             virt_type: spec.virt_type.into(),
             machine: spec.machine.into(),
             cpu_model: spec.cpu_model.try_into()?,
+            cpu_features: from_names(spec.cpu_features.0)?,
+            huge_pages: spec.huge_page_mebibytes.map(page_size).transpose()?,
             system_disk: spec.system_disk.try_into()?,
             drives: spec.drives.0.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
             networks: spec.networks.0.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,

@@ -31,7 +31,7 @@ use reeve_common::text::{is_printable, printable};
 use serde::{Deserialize, Serialize};
 
 pub use attribute::When;
-pub(crate) use attribute::{Attribute, Input, Measure, NamedThings, Reading};
+pub(crate) use attribute::{Attribute, Input, Measure, NamedThings, Reading, StrandedPart};
 pub use error::CostError;
 pub use evaluation::Evaluation;
 pub use preset::presets;

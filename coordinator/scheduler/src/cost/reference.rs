@@ -6,7 +6,7 @@
 
 use serde::Serialize;
 
-use super::attribute::{Attribute, Input, Measure, NAMES, NamedThings, Reading, resolve};
+use super::attribute::{Attribute, Input, Measure, NAMES, NamedThings, Reading, StrandedPart, resolve};
 use super::curve::{Curve, POINTS_MAX};
 use super::lexer::MEASURES;
 
@@ -245,6 +245,18 @@ const fn words(attribute: Attribute) -> Words {
         Attribute::DevicesOfWhole(_) => {
             of("devices", DEVICES, 0.0, "devices of the class that are wholly free")
         }
+        Attribute::Stranded(part) => match part {
+            StrandedPart::All => share(0.0, "what follows, each as a share of what the host has, added up"),
+            StrandedPart::Cores => {
+                of("cores", 32.0, 0.0, "free, and of no use to the VMs of the realm's catalogue")
+            }
+            StrandedPart::Memory => {
+                of("MiB", 131_072.0, 0.0, "free, and of no use to the VMs of the realm's catalogue")
+            }
+            StrandedPart::Devices => {
+                of("devices", DEVICES, 0.0, "free, and of no use to the VMs of the realm's catalogue")
+            }
+        },
         Attribute::Vms => of("VMs", VMS, 10.0, "VMs of ours on the host"),
         Attribute::VmCores => of("cores", 32.0, 2.0, "what the VM asks for"),
         Attribute::VmMemory => of("MiB", 262_144.0, 8192.0, "what the VM asks for"),

@@ -2,9 +2,10 @@
 //!
 //! Must not: decide what an attribute is called or how a term is computed (`cost/`).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::cost::{Attribute, CostFunction, Input, Measure, Program, When, Workspace};
+use crate::cost::{Attribute, CostFunction, Input, Measure, Program, StrandedPart, When, Workspace};
 
 /// An amount in `W` lanes, as floats: what there is, what is used, and what the VM would add.
 #[derive(Debug, Clone, Copy)]
@@ -40,6 +41,8 @@ pub(super) trait Lanes<const W: usize> {
     fn devices_of(&self, class: usize) -> Amounts<W>;
     /// How many devices, of one class or of all, are wholly free.
     fn devices_whole(&self, class: Option<usize>, when: When) -> [f64; W];
+    /// What is stranded.
+    fn stranded(&self, what: StrandedPart, when: When) -> [f64; W];
     /// VMs as it is.
     fn vms(&self) -> [f64; W];
     /// VMs as it is that share something with the VM.
@@ -49,7 +52,7 @@ pub(super) trait Lanes<const W: usize> {
 }
 
 /// A cost function and where its inputs are in the columns of one realm.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct BoundFunction {
     /// The function.
     pub(super) function: Arc<CostFunction>,
@@ -106,6 +109,19 @@ impl BoundFunction {
         program.run(workspace)
     }
 
+    /// Every attribute that goes into the function, by name, with its value before and after.
+    pub(super) fn attributes(&self, lanes: &impl Lanes<1>) -> Vec<(String, f64, f64)> {
+        let inputs = self.function.after().inputs().iter().chain(self.function.before().inputs());
+        let named = inputs.map(|input| (input.attribute.name(self.function.things()), input.attribute));
+        let each: BTreeMap<String, Attribute> = named.collect();
+        let values = each.into_iter().map(|(name, attribute)| {
+            let [before] = self.value(Input { attribute, when: When::Before }, lanes);
+            let [after] = self.value(Input { attribute, when: When::After }, lanes);
+            (name, before, after)
+        });
+        values.collect()
+    }
+
     fn value<const W: usize>(&self, input: Input, lanes: &impl Lanes<W>) -> [f64; W] {
         let class = |number: usize| self.classes.get(number).copied().unwrap_or(usize::MAX);
         let shared = |shared| with_one(lanes.same(shared), input.when);
@@ -127,6 +143,7 @@ impl BoundFunction {
             }
             Attribute::DevicesWhole => lanes.devices_whole(None, input.when),
             Attribute::DevicesOfWhole(number) => lanes.devices_whole(Some(class(number)), input.when),
+            Attribute::Stranded(what) => lanes.stranded(what, input.when),
             Attribute::Vms => with_one(lanes.vms(), input.when),
             Attribute::VmCores => lanes.cores().asked.map(|amount| amount / MILLICORES),
             Attribute::VmMemory => lanes.memory().asked,

@@ -19,6 +19,7 @@ use super::demands::{DemandKey, Demands};
 use super::function_table::{SharedUse, Workspaces};
 use super::particulars::Particulars;
 use super::scoring::{Belonging, Ground, LANES};
+use super::strands::Taken;
 use super::tournament::{Tournament, bytes_per_host};
 use crate::device_choice::Entry;
 use crate::request::Request;
@@ -153,6 +154,16 @@ impl Asks {
         self.devices.iter().map(|(lane, entries)| (*lane, entries.as_slice()))
     }
 
+    /// What a lane asks for.
+    pub(super) fn taken(&self, lane: usize) -> Taken<'_> {
+        let devices = self.devices.iter().find(|(known, _)| *known == lane);
+        Taken {
+            cores: self.cores[lane],
+            memory: self.memory[lane],
+            devices: devices.map_or(&[], |(_, entries)| entries),
+        }
+    }
+
     fn set(&mut self, lane: usize, asked: &Asked) {
         self.cores[lane] = asked.cores;
         self.memory[lane] = asked.memory;
@@ -167,7 +178,7 @@ impl Asks {
 }
 
 /// Which hosts changed, in order; numbered from the beginning of time.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct ChangeLog {
     slots: Vec<usize>,
     first: u64,
@@ -209,6 +220,13 @@ pub(super) struct ClassCache {
     /// For each slot the number of the round in which it was last met; spares scoring a host twice in one round.
     met: Vec<u64>,
     round: u64,
+}
+
+impl Clone for ClassCache {
+    /// As large, and empty: scores are made again when they are asked for, and a copy is seldom asked for all.
+    fn clone(&self) -> Self {
+        Self::new(self.scores_bytes_max)
+    }
 }
 
 impl ClassCache {

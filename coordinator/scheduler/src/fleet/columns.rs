@@ -8,7 +8,7 @@ use crate::device_choice::HostDevices;
 use crate::host::Measured;
 
 /// Totals and what is used of them, side by side since they are always read together.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct AmountColumn {
     amounts: Vec<Amount>,
 }
@@ -57,7 +57,7 @@ pub(super) struct Row {
 }
 
 /// All numbers.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Columns {
     /// Host ids.
     pub(super) ids: Vec<u32>,

@@ -132,7 +132,7 @@ impl Residents<'_> {
 }
 
 /// How many there are in a realm of each kind of companions that somebody has asked for.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Census {
     watched: HashMap<Kind, u64>,
 }

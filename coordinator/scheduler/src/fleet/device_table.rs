@@ -8,7 +8,7 @@ use reeve_common::ids::DeviceClass;
 use crate::device_choice::Entry;
 
 /// Device classes by number.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct DeviceTable {
     names: Vec<DeviceClass>,
     by_name: Vec<usize>,

@@ -60,7 +60,7 @@ pub(super) struct Holding {
 }
 
 /// The values behind holdings.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Book {
     /// Amounts.
     pub(super) shapes: Interner<Shape>,
@@ -118,7 +118,7 @@ impl Book {
 }
 
 /// The VMs of one host, by id.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Tenants {
     vms: Vec<(VmId, Holding)>,
 }

@@ -8,14 +8,14 @@ use std::sync::Arc;
 pub(super) type Number = u32;
 
 /// Values by number, each with how often it is held.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Interner<T> {
     numbers: HashMap<Arc<T>, Number>,
     entries: Vec<Entry<T>>,
     vacant: Vec<Number>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Entry<T> {
     value: Option<Arc<T>>,
     held: u64,

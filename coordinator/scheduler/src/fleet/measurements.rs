@@ -9,7 +9,7 @@ use super::Fleet;
 use crate::host::Measured;
 
 /// When each host was measured, the oldest first; hosts without a measurement are not here.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Measurements {
     by_time: BTreeSet<(Timestamp, HostId)>,
 }

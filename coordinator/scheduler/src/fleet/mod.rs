@@ -15,12 +15,15 @@
 
 mod asked;
 mod assignment;
+mod batch;
 mod binding;
 mod classes;
 mod columns;
 mod companions;
 mod demands;
 mod device_table;
+mod digest;
+mod evaluation;
 mod function_table;
 mod holding;
 mod id_hash;
@@ -30,7 +33,11 @@ mod particulars;
 mod quota_ledger;
 mod realm;
 mod scoring;
+mod simulation;
+mod strands;
 mod tournament;
+mod trial;
+mod what_if;
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -44,6 +51,10 @@ use crate::request::Request;
 
 pub use assignment::AssignedDevice;
 use assignment::Assignment;
+pub use batch::{BatchCost, BatchPlan};
+pub use simulation::{SIMULATED_MAX, Simulation};
+pub use what_if::{NewHost, WhatIf};
+
 use classes::SCORES_BYTES_MAX;
 use function_table::Workspaces;
 use holding::{Book, Holding, Shape, Tenants};
@@ -52,8 +63,8 @@ use measurements::Measurements;
 use quota_ledger::{QuotaLedger, shape_realm};
 use realm::{Inquiry, Realm};
 
-/// The hosts and what of them is promised.
-#[derive(Debug)]
+/// The hosts and what of them is promised. A copy begins without kept scores: it is for asking what would be.
+#[derive(Debug, Clone)]
 pub struct Fleet {
     scores_bytes_max: usize,
     realms: Vec<Realm>,
@@ -177,6 +188,14 @@ impl Fleet {
     pub fn measured(&self, host: HostId) -> Option<Measured> {
         let (realm, slot) = self.find(host)?;
         realm.measured(slot)
+    }
+
+    /// Replaces the catalogue of a realm, from which `stranded` and its parts are worked out: requests that are to be
+    /// expected, each with a weight that says how often compared with the others. Only what they take is looked at: cores,
+    /// memory and devices. Without a catalogue, or with no weight in it, nothing is stranded.
+    pub fn set_catalogue(&mut self, realm: &RealmName, expected: &[(Request, u32)]) {
+        let number = self.realm_number(realm);
+        self.realms[number].set_catalogue(expected, &self.book);
     }
 
     /// Whether the host can take the VM now. Every placement is checked by this and nothing else.
@@ -339,6 +358,30 @@ impl Fleet {
         }
         let rule = best.or(hosts.first()).map_or(ChoiceRule::default(), |host| host.rule);
         Explanation { request: request.clone(), chosen: best.map(|host| host.host), rule, hosts }
+    }
+
+    /// [`Fleet::explain`] for one host alone; none when the fleet has no such host.
+    #[must_use]
+    pub fn explain_host(&self, host: HostId, request: &Request) -> Option<HostExplanation> {
+        let (realm, slot) = self.find(host)?;
+        let inquiry = Inquiry::new(request, &self.book, self.check_quota(request).err());
+        let explained = realm.explain(slot, &inquiry, &self.book, &mut Workspaces::default());
+        explained.map(|(explanation, _)| explanation)
+    }
+
+    /// What `ask` finds as if the VM were nowhere. Afterwards it is where it was.
+    pub fn without<T>(&mut self, vm: VmId, ask: impl FnOnce(&Self) -> T) -> T {
+        let Some((host, holding)) = self.vms.get(&vm).copied() else { return ask(self) };
+        self.dismiss(vm, host);
+        let answer = ask(self);
+        self.count(vm, host, holding);
+        answer
+    }
+
+    /// By how much the VM would make the cost of the host rise, whether it fits or not.
+    fn rise(&mut self, host: HostId, request: &Request) -> f64 {
+        let Some(place) = self.places.get(&host) else { return 0.0 };
+        self.realms[place.realm].rise(place.slot, request, &self.book, &mut self.workspaces[place.realm])
     }
 
     /// What of a host is promised.

@@ -8,7 +8,7 @@ use crate::host::HostDescription;
 use crate::request::Request;
 
 /// What few requests ask, by slot.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Particulars {
     /// Whether some pool cannot be used on the host.
     has_pool_problems: Vec<bool>,

@@ -17,7 +17,7 @@ use crate::reason::Reason;
 use crate::request::Request;
 
 /// The quotas of one realm and what is used of them.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct QuotaLedger {
     quotas: Quotas,
     /// By number in the book. A number is given to another word only when nobody has a VM under it any more.

@@ -16,19 +16,22 @@ use super::function_table::{FunctionTable, SharedUse, Workspaces};
 use super::holding::{AMOUNT_MAX, Book, Holding, Shape, Tenants};
 use super::particulars::Particulars;
 use super::scoring::Ground;
+use super::tournament::INFEASIBLE;
 use crate::constraint::{self, Amount, Standing};
+use crate::cost::CostFunction;
 use crate::device_choice::HostDevices;
 use crate::explanation::{HostExplanation, TermExplanation};
 use crate::host::{HostDescription, HostUsage, Measured, Promised};
 use crate::reason::Reason;
 use crate::request::Request;
+use crate::stranded::Catalogue;
 
 /// How many more vacant slots than hosts there may be before the hosts move together.
 const VACANT_MAX: usize = 64;
 
 /// The hosts of one realm, by slot: in the order of their ids, as far as they came in that order. A slot is vacant after
 /// its host was removed, and stays so until [`Realm::settle`].
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Realm {
     name: Option<RealmName>,
     columns: Columns,
@@ -37,6 +40,7 @@ pub(super) struct Realm {
     vacant: usize,
     is_out_of_order: bool,
     device_table: DeviceTable,
+    catalogue: Option<Catalogue>,
     functions: FunctionTable,
     shared_use: SharedUse,
     log: ChangeLog,
@@ -114,6 +118,11 @@ impl Realm {
         tenants
     }
 
+    /// Whether a request is for this realm.
+    pub(super) fn is_of(&self, request: &Request) -> bool {
+        self.name.as_ref() == Some(&request.realm)
+    }
+
     /// The hosts' ids by slot.
     pub(super) fn ids(&self) -> impl Iterator<Item = HostId> {
         self.columns.ids.iter().map(|id| HostId(*id))
@@ -166,6 +175,21 @@ impl Realm {
             self.shared_use = uses;
             self.cache.clear();
         }
+        if let Some(catalogue) = &mut self.catalogue
+            && device_classes_before != self.device_table.len()
+        {
+            catalogue.number(|selector, amount| self.device_table.entry(selector, amount));
+        }
+    }
+
+    /// Replaces what is expected to be asked for, and has every host scored anew.
+    pub(super) fn set_catalogue(&mut self, expected: &[(Request, u32)], book: &Book) {
+        self.catalogue =
+            Catalogue::new(expected, |selector, amount| self.device_table.entry(selector, amount));
+        for slot in 0..self.columns.len() {
+            self.note(slot, book);
+        }
+        self.cache.distrust();
     }
 
     /// Replaces what was measured on a host.
@@ -281,15 +305,25 @@ impl Realm {
 
     /// Has a host scored again before the next decision.
     fn note(&mut self, slot: usize, book: &Book) {
-        let Self { columns, functions, tenants, workspaces, hosts, particulars, .. } = self;
-        let ground =
-            Ground { columns, functions, tenants, book, asks_whose_it_is: false, hosts, particulars };
+        let Self { columns, functions, tenants, workspaces, hosts, particulars, catalogue, .. } = self;
+        let catalogue = catalogue.as_ref();
+        let ground = Ground {
+            columns,
+            functions,
+            tenants,
+            book,
+            asks_whose_it_is: false,
+            hosts,
+            particulars,
+            catalogue,
+        };
         let before = ground.cost_before(slot, workspaces);
         columns.before[slot] = before;
         self.log.note(slot, self.columns.len());
     }
 
-    fn ground<'a>(&'a self, book: &'a Book) -> Ground<'a> {
+    /// What scores are made from.
+    pub(super) fn ground<'a>(&'a self, book: &'a Book) -> Ground<'a> {
         Ground {
             columns: &self.columns,
             functions: &self.functions,
@@ -298,6 +332,7 @@ impl Realm {
             asks_whose_it_is: !self.shared_use.is_nothing(),
             hosts: &self.hosts,
             particulars: &self.particulars,
+            catalogue: self.catalogue.as_ref(),
         }
     }
 
@@ -310,17 +345,28 @@ impl Realm {
         self.hosts.get(slot).and_then(Option::as_ref)
     }
 
+    /// The hosts, by slot.
+    pub(super) fn hosts(&self) -> impl Iterator<Item = &HostDescription> {
+        self.hosts.iter().flatten()
+    }
+
     /// The VMs of a host.
     pub(super) fn tenants(&self, slot: usize) -> Option<&Tenants> {
         self.tenants.get(slot)
     }
 
-    fn asked(&self, request: &Request) -> Asked {
+    /// What is asked, by this realm's numbers.
+    pub(super) fn asked(&self, request: &Request) -> Asked {
         Asked::of(request, &self.device_table)
     }
 
+    /// The number of a device class, if it has one here.
+    pub(super) fn class_number(&self, class: &str) -> Option<usize> {
+        self.device_table.find(&DeviceClass::new(class).ok()?)
+    }
+
     /// Whether the host can take the VM as far as cost has no say.
-    fn check(&self, slot: usize, inquiry: &Inquiry<'_>, book: &Book) -> Result<(), Reason> {
+    pub(super) fn check(&self, slot: usize, inquiry: &Inquiry<'_>, book: &Book) -> Result<(), Reason> {
         let Inquiry { request, circle, .. } = inquiry;
         let id = HostId(self.columns.ids.get(slot).copied().unwrap_or_default());
         let host = self.host(slot).ok_or(Reason::UnknownHost { host: id })?;
@@ -347,7 +393,7 @@ impl Realm {
     ) -> Result<(), Reason> {
         let asked = self.asked(request);
         // The columns answer first, and have the last word only if it is yes; the reason is found from the description.
-        if self.name.as_ref() != Some(&request.realm)
+        if !self.is_of(request)
             || !asked.fits(&self.columns, slot)
             || demands::is_demanding(request, &self.particulars)
         {
@@ -361,20 +407,62 @@ impl Realm {
         explained.and_then(|(_, reason)| reason).map_or(Ok(()), Err)
     }
 
+    /// By how much the VM would make a host's cost rise, whether it fits or not.
+    pub(super) fn rise(
+        &self,
+        slot: usize,
+        request: &Request,
+        book: &Book,
+        workspaces: &mut Workspaces<1>,
+    ) -> f64 {
+        let cost = self.ground(book).cost(request, &self.asked(request), slot, workspaces);
+        cost.map_or(0.0, |cost| cost.rise())
+    }
+
     /// The host with the lowest score.
     pub(super) fn decide(&mut self, request: &Request, book: &Book) -> Option<HostId> {
         let asked = self.asked(request);
         if demands::wants_company(request) {
             self.census.watch(request, &self.tenants, book);
         }
-        let Self { columns, functions, tenants, shared_use, log, cache, hosts, particulars, census, .. } =
-            self;
+        let Self {
+            columns,
+            functions,
+            tenants,
+            shared_use,
+            log,
+            cache,
+            hosts,
+            particulars,
+            census,
+            catalogue,
+            ..
+        } = self;
+        let catalogue = catalogue.as_ref();
         let request = Residents { census, tenants, book }.binding(request);
         let key = ClassKey::of(&request, shared_use, particulars);
         let asks_whose_it_is = !shared_use.is_nothing();
-        let ground = Ground { columns, functions, tenants, book, asks_whose_it_is, hosts, particulars };
+        let ground =
+            Ground { columns, functions, tenants, book, asks_whose_it_is, hosts, particulars, catalogue };
         let slot = cache.decide(key, &request, &asked, &ground, log)?;
         Some(HostId(columns.ids[slot]))
+    }
+
+    /// The score of every host by its slot, none kept; infeasible where the host cannot take the request.
+    pub(super) fn scores(&self, request: &Request, book: &Book) -> Vec<f64> {
+        let mut scores = vec![INFEASIBLE; self.columns.len()];
+        if self.is_of(request) {
+            let asked = self.asked(request);
+            let ground = self.ground(book);
+            let request = self.residents(book).binding(request);
+            let demands =
+                demands::is_demanding(&request, &self.particulars).then(|| ground.demands(&request));
+            let mut workspaces = Workspaces::default();
+            ground.scan(&request, &asked, demands.as_ref(), &mut workspaces, |slot, score| {
+                scores[slot] = score
+            });
+        }
+        scores
     }
 
     /// Everything about one host that bears on the request, and why it cannot take it.
@@ -401,15 +489,7 @@ impl Realm {
             reason: reason.as_ref().map(Reason::to_string),
             cost_function: function.name().clone(),
             rule: function.rule(),
-            terms: terms
-                .clone()
-                .map(|((name, expression), (before, after))| TermExplanation {
-                    name: name.to_owned(),
-                    expression: expression.to_owned(),
-                    before,
-                    after,
-                })
-                .collect(),
+            terms: terms_of(function, &values),
             before: cost.before,
             after: cost.after,
             increase: cost.after - cost.before,
@@ -439,6 +519,19 @@ impl Realm {
             .collect();
         Some(usage)
     }
+}
+
+/// The terms of a function with their values before and after.
+pub(super) fn terms_of(function: &CostFunction, values: &[(f64, f64)]) -> Vec<TermExplanation> {
+    let terms = function.terms().zip(values);
+    terms
+        .map(|((name, expression), (before, after))| TermExplanation {
+            name: name.to_owned(),
+            expression: expression.to_owned(),
+            before: *before,
+            after: *after,
+        })
+        .collect()
 }
 
 fn cap(amount: u64) -> u64 {

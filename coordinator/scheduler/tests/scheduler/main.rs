@@ -3,11 +3,13 @@
 // The lints that keep input from ending the program do not bind tests, which end when they fail.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod batch;
 mod choices;
 mod constraints;
 mod decisions;
 mod demands;
 mod devices;
+mod digest;
 mod explanations;
 mod expression;
 mod fixture;
@@ -15,5 +17,7 @@ mod language;
 mod measurements;
 mod naive;
 mod naive_devices;
+mod naive_stranded;
 mod quotas;
 mod reservations;
+mod simulation;

@@ -1,12 +1,13 @@
 //! Owns how images, setups, configurations and drives become documents, and documents those.
 
 use reeve_common::clock::Timestamp;
+use reeve_common::hardware_profile::HugePageSize;
 use reeve_common::storage;
 use reeve_common::text::printable;
 use reeve_common::units::{Bytes, Mebibytes};
 use reeve_common::vm::{self, CpuModel};
 
-use super::size;
+use super::{placement, size};
 use crate::api::types::{
     Configuration, DebugOptions, DiskFormat, Drive, DriveUse, Image, Machine, NewConfiguration, NewDrive,
     NewImage, NewSetup, Setup, VirtType,
@@ -102,6 +103,10 @@ fn cpu_model(text: &str) -> Result<CpuModel, ServiceError> {
     }
 }
 
+fn huge_pages(text: &str) -> Result<HugePageSize, ServiceError> {
+    text.parse().map_err(|error| ServiceError::invalid(format!("`huge-pages`: {error}")))
+}
+
 pub(in crate::api) fn image_to_make(new: NewImage, now: Timestamp) -> model::image::Image {
     model::image::Image {
         name: new.name,
@@ -146,6 +151,11 @@ pub(in crate::api) fn setup_to_make(
         virt_type: new.virt_type.map(Into::into),
         machine: new.machine.into(),
         cpu_model: new.cpu_model.as_deref().map_or(Ok(CpuModel::Default), cpu_model)?,
+        cpu_features: new.cpu_features,
+        numa_nodes: new.numa_nodes,
+        huge_pages: new.huge_pages.as_deref().map(huge_pages).transpose()?,
+        host_labels: placement::host_label_rules(new.host_labels, new.avoid_host_labels),
+        affinity: placement::affinity_rules(new.affinity)?,
         networks: new.networks,
         console: new.debug.console,
         vnc: new.debug.vnc,
@@ -166,6 +176,12 @@ pub(in crate::api) fn setup_of(setup: &model::setup::Setup) -> Setup {
         virt_type: setup.virt_type.map(Into::into),
         machine: setup.machine.into(),
         cpu_model: cpu_model_word(&setup.cpu_model).to_owned(),
+        cpu_features: setup.cpu_features.clone(),
+        numa_nodes: setup.numa_nodes,
+        huge_pages_mib: setup.huge_pages.map(|size| size.0),
+        host_labels: placement::label_values(&setup.host_labels, true),
+        avoid_host_labels: placement::label_values(&setup.host_labels, false),
+        affinity: setup.affinity.iter().map(placement::affinity_rule_of).collect(),
         networks: setup.networks.clone(),
         debug: DebugOptions { console: setup.console, vnc: setup.vnc },
         labels: setup.labels.clone(),

@@ -1,8 +1,9 @@
 //! Owns how hosts become documents, and documents hosts.
 
+use reeve_common::inventory::HostInventory;
 use reeve_common::storage::{PoolReport, PoolState as ReportedPool};
 use reeve_common::units::Mebibytes;
-use reeve_common::utilization::{HostInventory, HostSample};
+use reeve_common::utilization::HostSample;
 
 use super::{amounts_of, promised_of};
 use crate::api::types::{

@@ -6,12 +6,15 @@
 mod catalogue;
 mod explanation;
 mod host;
+mod placement;
 mod realm;
 mod vm;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use reeve_common::hardware_profile::Capacity;
+use reeve_common::device::WHOLE_PERMILLE;
+use reeve_common::hardware_profile::{Capacity, HugePageSize};
 use reeve_common::units::{Bytes, InvalidAmount, parse_duration};
 
 use reeve_scheduler::Promised;
@@ -33,18 +36,39 @@ fn milliseconds(duration: Duration) -> u64 {
 }
 
 fn amounts_of(capacity: &Capacity) -> Amounts {
-    Amounts { millicores: capacity.cores.0, memory_mib: capacity.memory.0, devices: capacity.devices.clone() }
+    let permille = |count: u32| u64::from(count).saturating_mul(u64::from(WHOLE_PERMILLE));
+    Amounts {
+        millicores: capacity.cores.0,
+        memory_mib: capacity.memory.0,
+        devices: capacity.devices.clone(),
+        devices_permille: capacity
+            .devices
+            .iter()
+            .map(|(class, count)| (class.clone(), permille(*count)))
+            .collect(),
+        divisible_devices: capacity.divisible_devices.clone(),
+        huge_pages: pages_of(&capacity.huge_pages),
+        numa_nodes: capacity.numa_nodes.len(),
+    }
 }
 
 /// A device that is promised in part counts as one.
 fn promised_of(promised: &Promised) -> Amounts {
     let devices = promised.devices_permille.iter();
-    let whole = |permille: u64| u32::try_from(permille.div_ceil(1000)).unwrap_or(u32::MAX);
+    let whole =
+        |permille: u64| u32::try_from(permille.div_ceil(u64::from(WHOLE_PERMILLE))).unwrap_or(u32::MAX);
     Amounts {
         millicores: promised.cores.0,
         memory_mib: promised.memory.0,
         devices: devices.map(|(class, permille)| (class.clone(), whole(*permille))).collect(),
+        devices_permille: promised.devices_permille.clone(),
+        huge_pages: pages_of(&promised.huge_pages),
+        ..Amounts::default()
     }
+}
+
+fn pages_of(pages: &BTreeMap<HugePageSize, u64>) -> BTreeMap<u32, u64> {
+    pages.iter().map(|(size, count)| (size.0, *count)).collect()
 }
 
 fn unreadable(key: &str, error: &InvalidAmount) -> ServiceError {

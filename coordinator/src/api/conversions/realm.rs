@@ -44,7 +44,7 @@ pub(in crate::api) fn profile_of(view: &ProfileView) -> Profile {
         whole: Amounts {
             millicores: profile.cores.0,
             memory_mib: profile.memory.0,
-            devices: profile.devices.clone(),
+            ..amounts_of(&view.capacity)
         },
         reserved_millicores: profile.reserved_cores.0,
         reserved_memory_mib: profile.reserved_memory.0,

@@ -1,16 +1,17 @@
 //! Owns the documents of what administrators describe: images, hardware setups, VM configurations and drives.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use clap::ValueEnum;
+use reeve_common::device::{DeviceAmount, DeviceSelector};
 use reeve_common::ids::{
-    ConfigurationName, DriveName, ImageName, NetworkName, RealmName, SetupName, VolumeName,
+    ConfigurationName, DriveName, ImageName, NetworkName, ProcessorFeature, RealmName, SetupName, VmId,
+    VolumeName,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::moment::Moment;
-use super::realm::Devices;
 
 /// How a disk's bytes are laid out in its volume.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema, ValueEnum)]
@@ -131,6 +132,32 @@ pub struct DebugOptions {
     pub vnc: bool,
 }
 
+/// Whom a VM must, or must not, share its host with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum AffinityRule {
+    /// Only on a host where one of them is. While none of them is anywhere in the realm, any host will do; a certain
+    /// VM must be there.
+    Together(Companions),
+    /// Only on a host where none of them is.
+    Apart(Companions),
+}
+
+/// VMs of the same realm.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Companions {
+    /// Those of the same owner.
+    Owner,
+    /// Those of the same team.
+    Team,
+    /// Those with this label: one key and its value.
+    Label(BTreeMap<String, String>),
+    /// A certain one, by its id.
+    #[schema(value_type = String)]
+    Vm(VmId),
+}
+
 /// A hardware setup.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -148,15 +175,29 @@ pub struct Setup {
     pub cores: u32,
     /// Memory.
     pub memory_mib: u64,
-    /// Devices by class.
-    #[schema(value_type = BTreeMap<String, u32>)]
-    pub devices: Devices,
+    /// Devices: for a class (`nvidia-a100`), alternatives (`nvidia-a100|nvidia-h100`) or any (`*`), a number of whole
+    /// ones or a share of one (`250 permille`).
+    #[schema(value_type = BTreeMap<String, serde_json::Value>)]
+    pub devices: BTreeMap<DeviceSelector, DeviceAmount>,
     /// The accelerator; none means the realm's.
     pub virt_type: Option<VirtType>,
     /// The board.
     pub machine: Machine,
     /// `default`, `host-passthrough`, `host-model` or a model's name.
     pub cpu_model: String,
+    /// Features that the processor must have besides.
+    #[schema(value_type = Vec<String>)]
+    pub cpu_features: BTreeSet<ProcessorFeature>,
+    /// Its VMs are spread evenly over exactly so many NUMA nodes; none to let them float.
+    pub numa_nodes: Option<u32>,
+    /// The size in MiB of the huge pages that the memory of its VMs is in; none for ordinary memory.
+    pub huge_pages_mib: Option<u32>,
+    /// For each label, the values one of which the host's must be.
+    pub host_labels: BTreeMap<String, BTreeSet<String>>,
+    /// For each label, the values none of which the host's may be.
+    pub avoid_host_labels: BTreeMap<String, BTreeSet<String>>,
+    /// Which VMs its VMs must, or must not, share their hosts with.
+    pub affinity: Vec<AffinityRule>,
     /// The networks its VMs are plugged into; none means the realm's.
     #[schema(value_type = Option<Vec<String>>)]
     pub networks: Option<Vec<NetworkName>>,
@@ -186,10 +227,11 @@ pub struct NewSetup {
     /// Memory, with a unit.
     #[schema(example = "2 GiB")]
     pub memory: String,
-    /// Devices by class.
+    /// Devices: for a class (`nvidia-a100`), alternatives (`nvidia-a100|nvidia-h100`) or any (`*`), a number of whole
+    /// ones or a share of one (`250 permille`).
     #[serde(default)]
-    #[schema(value_type = BTreeMap<String, u32>)]
-    pub devices: Devices,
+    #[schema(value_type = BTreeMap<String, serde_json::Value>)]
+    pub devices: BTreeMap<DeviceSelector, DeviceAmount>,
     /// The accelerator; the realm's when left out.
     #[serde(default)]
     pub virt_type: Option<VirtType>,
@@ -199,6 +241,26 @@ pub struct NewSetup {
     /// `default`, `host-passthrough`, `host-model` or a model's name.
     #[serde(default)]
     pub cpu_model: Option<String>,
+    /// Features that the processor must have besides; with another `cpu-model` than `default`.
+    #[serde(default)]
+    #[schema(value_type = Vec<String>)]
+    pub cpu_features: BTreeSet<ProcessorFeature>,
+    /// Its VMs are spread evenly over exactly so many NUMA nodes; they float when left out.
+    #[serde(default)]
+    pub numa_nodes: Option<u32>,
+    /// The memory of its VMs is in huge pages of this size, `2 MiB` or `1 GiB`; ordinary memory when left out.
+    #[serde(default)]
+    #[schema(example = "1 GiB")]
+    pub huge_pages: Option<String>,
+    /// For each label, the values one of which the host's must be.
+    #[serde(default)]
+    pub host_labels: BTreeMap<String, BTreeSet<String>>,
+    /// For each label, the values none of which the host's may be.
+    #[serde(default)]
+    pub avoid_host_labels: BTreeMap<String, BTreeSet<String>>,
+    /// Which VMs its VMs must, or must not, share their hosts with.
+    #[serde(default)]
+    pub affinity: Vec<AffinityRule>,
     /// The networks its VMs are plugged into; the realm's when left out, none when empty.
     #[serde(default)]
     #[schema(value_type = Option<Vec<String>>)]

@@ -1,9 +1,9 @@
 //! Owns the documents of hosts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use clap::ValueEnum;
-use reeve_common::ids::{HostId, HostName, PoolName, ProfileName, RealmName, VmId};
+use reeve_common::ids::{DeviceClass, HostId, HostName, PoolName, ProfileName, RealmName, VmId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -68,11 +68,25 @@ impl ConnectionState {
 pub struct Amounts {
     /// Processor time in thousandths of a core.
     pub millicores: u64,
-    /// Memory.
+    /// Memory, huge pages apart.
     pub memory_mib: u64,
-    /// Devices by class.
+    /// Whole devices by class; one that is promised in part counts as one.
     #[schema(value_type = BTreeMap<String, u32>)]
     pub devices: Devices,
+    /// The same in thousandths of a device.
+    #[serde(default)]
+    #[schema(value_type = BTreeMap<String, u64>)]
+    pub devices_permille: BTreeMap<DeviceClass, u64>,
+    /// The classes whose devices may be shared by VMs.
+    #[serde(default)]
+    #[schema(value_type = Vec<String>)]
+    pub divisible_devices: BTreeSet<DeviceClass>,
+    /// Huge pages, by their size in MiB.
+    #[serde(default)]
+    pub huge_pages: BTreeMap<u32, u64>,
+    /// NUMA nodes that VMs can ask for.
+    #[serde(default)]
+    pub numa_nodes: usize,
 }
 
 /// A host and all that is known of it.

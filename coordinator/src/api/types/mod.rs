@@ -14,8 +14,8 @@ mod status;
 mod vm;
 
 pub use catalogue::{
-    Configuration, DebugOptions, DiskFormat, Drive, DriveUse, Image, Machine, NewConfiguration, NewDrive,
-    NewImage, NewSetup, Setup, VirtType,
+    AffinityRule, Companions, Configuration, DebugOptions, DiskFormat, Drive, DriveUse, Image, Machine,
+    NewConfiguration, NewDrive, NewImage, NewSetup, Setup, VirtType,
 };
 pub use explanation::{Decision, Explanation, HostVerdict, TermCost};
 pub use host::{

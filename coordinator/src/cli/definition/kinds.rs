@@ -1,11 +1,13 @@
 //! Owns what definitions of images, hardware setups and VM configurations may say.
 
+use reeve_common::hardware_profile::HugePageSize;
 use reeve_common::ids::{
-    ConfigurationName, DeviceClass, DriveName, ImageName, NetworkName, RealmName, SetupName, VolumeName,
+    ConfigurationName, DriveName, ImageName, NetworkName, ProcessorFeature, RealmName, SetupName, VmId,
+    VolumeName,
 };
 use serde::de::DeserializeOwned;
 
-use super::schema::{Key, Kind, name};
+use super::schema::{Choice, Key, Kind, name};
 use crate::api::types::{NewConfiguration, NewImage, NewSetup};
 
 /// A kind of thing that is made from a file.
@@ -39,14 +41,32 @@ const SETUP: &[Key] = &[
     required("image", Kind::Name(name::<ImageName>)),
     required("cores", Kind::Count),
     required("memory", Kind::Size),
-    optional("devices", Kind::Counts(name::<DeviceClass>)),
+    optional("devices", Kind::Devices),
     optional("virt-type", Kind::Word(&["auto", "kvm", "qemu"])),
     optional("machine", Kind::Word(&["q35", "pc"])),
     optional("cpu-model", Kind::Text),
+    optional("cpu-features", Kind::Names(name::<ProcessorFeature>)),
+    optional("numa-nodes", Kind::Count),
+    optional("huge-pages", Kind::Parsed(name::<HugePageSize>, "2 MiB or 1 GiB")),
+    optional("host-labels", Kind::LabelValues),
+    optional("avoid-host-labels", Kind::LabelValues),
+    optional("affinity", Kind::Choices(&AFFINITY)),
     optional("networks", Kind::Names(name::<NetworkName>)),
     optional("debug", Kind::Object(DEBUG)),
     optional("labels", Kind::Labels),
 ];
+
+const AFFINITY: Choice = Choice {
+    words: &[],
+    keys: &[optional("together", Kind::Choice(&COMPANIONS)), optional("apart", Kind::Choice(&COMPANIONS))],
+    example: "{ apart = owner } or { together = { label { app = db } } }",
+};
+
+const COMPANIONS: Choice = Choice {
+    words: &["owner", "team"],
+    keys: &[optional("label", Kind::Labels), optional("vm", Kind::Parsed(name::<VmId>, "the id of a VM"))],
+    example: "owner, team, { label { app = db } } or { vm = ID }",
+};
 
 const DEBUG: &[Key] = &[optional("console", Kind::Switch), optional("vnc", Kind::Switch)];
 

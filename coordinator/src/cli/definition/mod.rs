@@ -116,7 +116,7 @@ mod tests {
     #[test]
     fn a_setup_is_read_with_all_its_keys() {
         let text = format!(
-            "{SETUP}devices {{ nvidia-a100 = 1 }}\nvirt-type = qemu\nmachine = pc\ncpu-model = Haswell-noTSX\nnetworks = [ default, lab ]\ndebug {{ console = on }}\nlabels {{ tier = web, \"rack.row\" = 3 }}"
+            "{SETUP}devices {{ nvidia-a100 = 1, \"b|a\" = 250 permille, \"*\" = 2 }}\ncpu-features = [ avx2 ]\nnuma-nodes = 2\nhuge-pages = 1 GiB\nhost-labels {{ rack = [ r1, r2 ], tier = web }}\navoid-host-labels {{ rack = r9 }}\naffinity = [ {{ together = {{ label {{ app = db }} }} }}, {{ apart = owner }}\n {{ apart = {{ vm = \"5f0c0000-0000-4000-8000-000000000001\" }} }} ]\nvirt-type = qemu\nmachine = pc\ncpu-model = Haswell-noTSX\nnetworks = [ default, lab ]\ndebug {{ console = on }}\nlabels {{ tier = web, \"rack.row\" = 3 }}"
         );
         let setups: Vec<NewSetup> = read_text(&text).unwrap();
         insta::assert_json_snapshot!(setups, @r#"
@@ -128,11 +128,49 @@ mod tests {
             "cores": 2,
             "memory": "2 GiB",
             "devices": {
+              "*": 2,
+              "a|b": "250 permille",
               "nvidia-a100": 1
             },
             "virt-type": "qemu",
             "machine": "pc",
             "cpu-model": "Haswell-noTSX",
+            "cpu-features": [
+              "avx2"
+            ],
+            "numa-nodes": 2,
+            "huge-pages": "1 GiB",
+            "host-labels": {
+              "rack": [
+                "r1",
+                "r2"
+              ],
+              "tier": [
+                "web"
+              ]
+            },
+            "avoid-host-labels": {
+              "rack": [
+                "r9"
+              ]
+            },
+            "affinity": [
+              {
+                "together": {
+                  "label": {
+                    "app": "db"
+                  }
+                }
+              },
+              {
+                "apart": "owner"
+              },
+              {
+                "apart": {
+                  "vm": "5f0c0000-0000-4000-8000-000000000001"
+                }
+              }
+            ],
             "networks": [
               "default",
               "lab"
@@ -188,6 +226,20 @@ mod tests {
         )
         .unwrap_err();
         insta::assert_snapshot!(message);
+    }
+
+    #[test]
+    fn every_mistake_about_where_vms_live_is_named_with_its_line() {
+        let text = format!(
+            "{SETUP}devices {{\n  \"a|b\" = 1\n  \"b|a\" = 2\n }}\ncpu-features = [ \"<x/>\" ]\nnuma-nodes = all\nhuge-pages = 4 MiB\nhost-labels {{ rack = {{}} }}\naffinity = [\n  {{ apart = everybody }}\n  {{ near = owner }}\n  {{ together = owner, apart = team }}\n  {{ together = {{ vm = web }} }}\n  owner\n]"
+        );
+        insta::assert_snapshot!(read_text::<NewSetup>(&text).unwrap_err());
+        for amount in ["0.5", "1000 permille", "-1", "250 per mille", "\"\"", "[1]"] {
+            let said = read_text::<NewSetup>(&format!("{SETUP}devices {{ gpu = {amount} }}")).unwrap_err();
+            assert!(said.contains("devices.gpu"), "{amount}: {said}");
+        }
+        let said = read_text::<NewSetup>(&format!("{SETUP}devices {{ \"a||b\" = 1 }}")).unwrap_err();
+        assert!(said.contains("may not be empty"), "{said}");
     }
 
     #[test]

@@ -3,10 +3,12 @@
 //!
 //! Must not: know any particular definition.
 
+use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::str::FromStr;
 
 use hocon::{HoconValue, ScalarType};
+use reeve_common::device::{DeviceSelector, Share};
 use reeve_common::text::{TEXT_LENGTH_MAX, is_printable};
 use reeve_common::units::Bytes;
 use serde_json::{Map, Value};
@@ -28,6 +30,8 @@ pub(in crate::cli) enum Kind {
     Name(NameCheck),
     /// A list of names.
     Names(NameCheck),
+    /// A text of a certain form, judged by the type it is for, and what is expected in words.
+    Parsed(NameCheck, &'static str),
     /// Printable text.
     Text,
     /// A whole number.
@@ -38,14 +42,31 @@ pub(in crate::cli) enum Kind {
     Switch,
     /// One of a few words.
     Word(&'static [&'static str]),
-    /// Names of one's own with a whole number each.
-    Counts(NameCheck),
+    /// Selectors of devices with an amount each.
+    Devices,
+    /// An amount of devices.
+    DeviceAmount,
     /// Names of one's own with a text each.
     Labels,
+    /// Names of one's own with a text or a list of texts each.
+    LabelValues,
+    /// One of several things.
+    Choice(&'static Choice),
+    /// A list of such.
+    Choices(&'static Choice),
     /// An object.
     Object(&'static [Key]),
     /// A list of objects.
     Objects(&'static [Key]),
+}
+
+/// A word, or an object with exactly one of several keys.
+#[derive(Debug)]
+pub(in crate::cli) struct Choice {
+    pub(super) words: &'static [&'static str],
+    pub(super) keys: &'static [Key],
+    /// What it looks like.
+    pub(super) example: &'static str,
 }
 
 /// Says what is wrong with a name.
@@ -114,8 +135,13 @@ impl Checker<'_> {
             Kind::Names(check) => self.items(key, value, path, |checker, value, path| {
                 checker.scalar(Kind::Name(check), name, value, path)
             }),
-            Kind::Counts(check) => self.entries(key, value, path, check, Kind::Count),
+            Kind::Devices => self.devices(key, value, path),
             Kind::Labels => self.entries(key, value, path, label_key, Kind::Text),
+            Kind::LabelValues => self.label_values(key, value, path),
+            Kind::Choice(choice) => self.choice(name, choice, value, path),
+            Kind::Choices(choice) => self.items(key, value, path, |checker, value, path| {
+                checker.choice(&format!("an item of `{name}`"), choice, value, path)
+            }),
             kind => self.scalar(kind, name, value, path),
         }
     }
@@ -152,6 +178,67 @@ impl Checker<'_> {
         Value::Object(out)
     }
 
+    /// Two selectors that mean the same devices would be one key of the answer, and one of them would be lost.
+    fn devices(&mut self, key: &Key, value: &HoconValue, path: &str) -> Value {
+        let checked = self.entries(key, value, path, name::<DeviceSelector>, Kind::DeviceAmount);
+        let Value::Object(fields) = &checked else { return checked };
+        let mut seen = BTreeSet::new();
+        let twice = fields.keys().find(|text| {
+            let selector = text.parse::<DeviceSelector>();
+            selector.is_ok_and(|selector| !seen.insert(selector))
+        });
+        match twice {
+            None => checked,
+            Some(text) => {
+                let message =
+                    format!("`{}.{text}` means the same devices as another key: write them once", key.name);
+                self.wrong(&child(path, text), message)
+            }
+        }
+    }
+
+    /// Each value comes out as a list.
+    fn label_values(&mut self, key: &Key, value: &HoconValue, path: &str) -> Value {
+        let Some(fields) = value.as_object() else {
+            let message = format!("`{}` is {}, and must be {}", key.name, shape(value), expected(key.kind));
+            return self.wrong(path, message);
+        };
+        let mut out = Map::new();
+        for (label, value) in fields {
+            let at = child(path, label);
+            let shown = format!("{}.{label}", key.name);
+            if let Err(message) = label_key(label) {
+                self.wrong(&at, format!("`{}`: {message}", key.name));
+            } else if let Some(items) = value.as_array() {
+                let items = items.iter().enumerate();
+                let items =
+                    items.map(|(index, value)| self.scalar(Kind::Text, &shown, value, &item(&at, index)));
+                out.insert(label.clone(), items.collect());
+            } else {
+                let one = self.scalar(Kind::Text, &shown, value, &at);
+                out.insert(label.clone(), Value::Array(vec![one]));
+            }
+        }
+        Value::Object(out)
+    }
+
+    /// A word, or an object with exactly one key.
+    fn choice(&mut self, name: &str, choice: &'static Choice, value: &HoconValue, path: &str) -> Value {
+        let shown = if name.contains('`') { name.to_owned() } else { format!("`{name}`") };
+        match value {
+            HoconValue::Scalar(scalar) if choice.words.contains(&scalar.raw.as_str()) => {
+                scalar.raw.as_str().into()
+            }
+            HoconValue::Object(fields) if fields.len() == 1 => self.object(&shown, choice.keys, value, path),
+            HoconValue::Object(_) => {
+                let message =
+                    format!("{shown} has exactly one of {}: {}", key_list(choice.keys), choice.example);
+                self.wrong(path, message)
+            }
+            _ => self.wrong(path, format!("{shown} must be {}", choice.example)),
+        }
+    }
+
     fn scalar(&mut self, kind: Kind, name: &str, value: &HoconValue, path: &str) -> Value {
         let HoconValue::Scalar(scalar) = value else {
             return self.wrong(path, format!("`{name}` is {}, and must be {}", shape(value), expected(kind)));
@@ -170,13 +257,31 @@ impl Checker<'_> {
 fn read_scalar(kind: Kind, raw: &str, value: &HoconValue) -> Result<Value, Option<String>> {
     match kind {
         Kind::Name(check) => check(raw).map(|()| raw.into()).map_err(Some),
+        Kind::Parsed(check, _) => check(raw).map(|()| raw.into()).map_err(|_| None),
         Kind::Text => check_text(raw).map(|()| raw.into()).map_err(Some),
         Kind::Count => raw.parse::<u32>().map(Value::from).map_err(|_| None),
+        Kind::DeviceAmount => device_amount(raw),
         Kind::Size => raw.parse::<Bytes>().map(|_| raw.into()).map_err(|error| Some(error.to_string())),
         Kind::Switch => value.as_bool().map(Value::Bool).ok_or(None),
         Kind::Word(words) => words.contains(&raw).then(|| raw.into()).ok_or(None),
         // Not scalars: said by whoever asks.
-        Kind::Names(_) | Kind::Counts(_) | Kind::Labels | Kind::Object(_) | Kind::Objects(_) => Err(None),
+        Kind::Names(_)
+        | Kind::Devices
+        | Kind::Labels
+        | Kind::LabelValues
+        | Kind::Choice(_)
+        | Kind::Choices(_)
+        | Kind::Object(_)
+        | Kind::Objects(_) => Err(None),
+    }
+}
+
+/// A number of whole devices, or a share of one.
+fn device_amount(raw: &str) -> Result<Value, Option<String>> {
+    match (raw.parse::<u32>(), raw.parse::<Share>()) {
+        (Ok(count), _) => Ok(count.into()),
+        (_, Ok(share)) => Ok(share.to_string().into()),
+        (_, Err(error)) => Err(Some(error.to_string())),
     }
 }
 
@@ -200,14 +305,19 @@ fn label_key(text: &str) -> Result<(), String> {
 fn expected(kind: Kind) -> String {
     match kind {
         Kind::Name(_) => "a name (letters, digits, '.', '_' and '-')".to_owned(),
+        Kind::Parsed(_, expected) => expected.to_owned(),
         Kind::Names(_) => "a list of names, such as [ one, two ]".to_owned(),
         Kind::Text => "a text".to_owned(),
         Kind::Count => "a whole number, such as 2".to_owned(),
         Kind::Size => "a size with its unit, such as 2 GiB".to_owned(),
         Kind::Switch => "on or off (or true or false)".to_owned(),
         Kind::Word(words) => format!("one of {}", words.join(", ")),
-        Kind::Counts(_) => "names with a number each, such as { one = 2 }".to_owned(),
+        Kind::Devices => "classes with an amount each, such as { nvidia-a100 = 2 }".to_owned(),
+        Kind::DeviceAmount => "a number of devices, or a share such as \"250 permille\"".to_owned(),
         Kind::Labels => "names with a text each, such as { rack = r3 }".to_owned(),
+        Kind::LabelValues => "names with a text or a list each, such as { rack = [ r1, r2 ] }".to_owned(),
+        Kind::Choice(choice) => choice.example.to_owned(),
+        Kind::Choices(choice) => format!("a list of {}", choice.example),
         Kind::Object(keys) => format!("an object with {}", key_list(keys)),
         Kind::Objects(keys) => format!("a list of objects with {}", key_list(keys)),
     }

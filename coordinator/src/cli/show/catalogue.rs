@@ -1,9 +1,12 @@
 //! Owns how images, hardware setups, VM configurations and drives are shown.
 
-use crate::api::types::{Configuration, Drive, Image, Setup};
+use std::collections::BTreeSet;
+use std::fmt::Display;
+
+use crate::api::types::{AffinityRule, Companions, Configuration, Drive, Image, Setup};
 use crate::cli::amounts;
 use crate::cli::moments::{relative, relative_and_absolute};
-use crate::cli::screen::{Screen, Sheet, number, words, yes_or_no};
+use crate::cli::screen::{Screen, Sheet, number, some_text, words, yes_or_no};
 
 pub(in crate::cli) fn images(screen: &Screen, images: &[Image]) -> String {
     let columns = [
@@ -100,14 +103,37 @@ pub(in crate::cli) fn setup(screen: &Screen, setup: &Setup) -> String {
                 .line("Accelerator", setup.virt_type.map_or("the realm's", |virt_type| virt_type.as_str()))
                 .line("Machine", setup.machine.as_str())
                 .line("Processor model", &*setup.cpu_model)
+                .optional("Processor features", some_text(names(&setup.cpu_features)))
+                .optional("NUMA nodes", setup.numa_nodes.map(|nodes| nodes.to_string()))
+                .optional("Huge pages", setup.huge_pages_mib.map(|size| amounts::memory(u64::from(size))))
                 .line("Networks", networks)
                 .line("Console kept", yes_or_no(setup.debug.console))
                 .line("VNC", yes_or_no(setup.debug.vnc))
-                .optional("Labels", Some(labels).filter(|labels| !labels.is_empty()))
+                .optional("Labels", some_text(labels))
+                .optional("Host labels", some_text(amounts::label_values(&setup.host_labels)))
+                .optional("Host labels avoided", some_text(amounts::label_values(&setup.avoid_host_labels)))
+                .several("Affinity", setup.affinity.iter().map(affinity))
                 .line("Created", relative_and_absolute(setup.created_at, screen.now))
                 .render()
         },
     )
+}
+
+fn names<N: Display>(names: &BTreeSet<N>) -> String {
+    names.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+fn affinity(rule: &AffinityRule) -> String {
+    let whom = |companions: &Companions| match companions {
+        Companions::Owner => "VMs of the same owner".to_owned(),
+        Companions::Team => "VMs of the same team".to_owned(),
+        Companions::Label(label) => format!("VMs with {}", amounts::labels(label)),
+        Companions::Vm(vm) => format!("VM {vm}"),
+    };
+    match rule {
+        AffinityRule::Together(companions) => format!("together with {}", whom(companions)),
+        AffinityRule::Apart(companions) => format!("apart from {}", whom(companions)),
+    }
 }
 
 pub(in crate::cli) fn configurations(screen: &Screen, configurations: &[Configuration]) -> String {

@@ -3,7 +3,7 @@
 use crate::api::types::{Amounts, ConnectionState, Host, Inventory, JoinToken, Pool, Sample};
 use crate::cli::amounts;
 use crate::cli::moments::{relative, relative_and_absolute};
-use crate::cli::screen::{Screen, Sheet, number, table, words, yes_or_no};
+use crate::cli::screen::{Screen, Sheet, number, some_text, table, words, yes_or_no};
 
 pub(in crate::cli) fn hosts(screen: &Screen, hosts: &[Host]) -> String {
     let columns = [
@@ -90,10 +90,6 @@ pub(in crate::cli) fn host(screen: &Screen, host: &Host) -> String {
     )
 }
 
-fn some_text(text: String) -> Option<String> {
-    Some(text).filter(|text| !text.is_empty())
-}
-
 fn promised(sheet: Sheet, host: &Host) -> Sheet {
     let Some(capacity) = &host.capacity else {
         return sheet.line("Promised", "unknown: its profile is not in the configuration");
@@ -101,8 +97,13 @@ fn promised(sheet: Sheet, host: &Host) -> Sheet {
     let none = Amounts::default();
     let used = host.used.as_ref().unwrap_or(&none);
     let devices = capacity.devices.iter().map(|(class, whole)| {
-        let used = used.devices.get(class).copied().unwrap_or(0);
-        format!("{} {class}", amounts::part(used, whole))
+        let used = used.devices_permille.get(class).copied().unwrap_or(0);
+        let shared = if capacity.divisible_devices.contains(class) { ", divisible" } else { "" };
+        format!("{} {class}{shared}", amounts::part(amounts::device_share(used), whole))
+    });
+    let pages = capacity.huge_pages.iter().map(|(size, whole)| {
+        let used = used.huge_pages.get(size).copied().unwrap_or(0);
+        amounts::huge_pages(amounts::part(used, whole), *size)
     });
     sheet
         .line(
@@ -114,6 +115,11 @@ fn promised(sheet: Sheet, host: &Host) -> Sheet {
             amounts::part(amounts::memory(used.memory_mib), amounts::memory(capacity.memory_mib)),
         )
         .several("Promised devices", devices)
+        .several("Promised huge pages", pages)
+        .optional(
+            "NUMA nodes",
+            Some(capacity.numa_nodes).filter(|nodes| *nodes > 0).map(|nodes| nodes.to_string()),
+        )
 }
 
 fn inventory(sheet: Sheet, inventory: &Inventory) -> Sheet {

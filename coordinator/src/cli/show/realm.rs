@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::api::types::{CostFunction, Profile, Realm, Volume, Volumes};
+use crate::api::types::{Amounts, CostFunction, Profile, Realm, Volume, Volumes};
 use crate::cli::amounts;
 use crate::cli::arguments::Format;
 use crate::cli::screen::{Screen, Sheet, json, number, words, yes_or_no};
@@ -71,6 +71,8 @@ pub(in crate::cli) fn profiles(screen: &Screen, profiles: &[Profile]) -> String 
         number("CORES"),
         number("MEMORY"),
         words("DEVICES"),
+        words("HUGE PAGES"),
+        number("NUMA"),
         number("PROMISED CORES"),
         number("PROMISED MEMORY"),
         words("COST FUNCTION"),
@@ -85,7 +87,11 @@ pub(in crate::cli) fn profiles(screen: &Screen, profiles: &[Profile]) -> String 
                 profile.name.to_string(),
                 amounts::cores(profile.whole.millicores),
                 amounts::memory(profile.whole.memory_mib),
-                amounts::devices(&profile.whole.devices),
+                devices(&profile.whole),
+                huge_pages(&profile.whole),
+                Some(profile.whole.numa_nodes)
+                    .filter(|nodes| *nodes > 0)
+                    .map_or_else(String::new, |n| n.to_string()),
                 amounts::cores(profile.capacity.millicores),
                 amounts::memory(profile.capacity.memory_mib),
                 profile.cost_function.to_string(),
@@ -93,6 +99,21 @@ pub(in crate::cli) fn profiles(screen: &Screen, profiles: &[Profile]) -> String 
             ]
         },
     )
+}
+
+/// `nvidia-a100 4 (divisible)`.
+fn devices(whole: &Amounts) -> String {
+    let classes = whole.devices.iter().map(|(class, count)| {
+        let divisible = if whole.divisible_devices.contains(class) { " (divisible)" } else { "" };
+        format!("{class} {count}{divisible}")
+    });
+    classes.collect::<Vec<_>>().join(", ")
+}
+
+/// `64 pages of 1 GiB`.
+fn huge_pages(whole: &Amounts) -> String {
+    let sizes = whole.huge_pages.iter().map(|(size, count)| amounts::huge_pages(count, *size));
+    sizes.collect::<Vec<_>>().join(", ")
 }
 
 pub(in crate::cli) fn cost_functions(screen: &Screen, functions: &[CostFunction]) -> String {

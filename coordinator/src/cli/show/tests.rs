@@ -29,15 +29,30 @@ fn with(mut value: Value, changes: &Value) -> Value {
     value
 }
 
+fn amounts(changes: &Value) -> Value {
+    let nothing = json!({
+        "millicores": 0, "memory-mib": 0, "devices": {}, "devices-permille": {}, "divisible-devices": [],
+        "huge-pages": {}, "numa-nodes": 0
+    });
+    with(nothing, changes)
+}
+
 fn a_host() -> Value {
     json!({
         "id": 1, "name": "node-1", "realm": "primary", "uri": "qemu:///system", "profile": "r750",
         "state": "enabled", "labels": {"rack": "r3"},
         "added-at": "2026-02-01T12:00:00.000Z", "joined-at": "2026-02-01T12:05:00.000Z",
         "connection": "connected", "connection-since": "2026-03-01T11:57:00.000Z",
-        "capacity": {"millicores": 248_000, "memory-mib": 503_808, "devices": {"nvidia-a100": 4}},
-        "used": {"millicores": 6000, "memory-mib": 6144, "devices": {"nvidia-a100": 1}},
-        "used-by-foreign": {"millicores": 0, "memory-mib": 0, "devices": {}},
+        "capacity": amounts(&json!({
+            "millicores": 248_000, "memory-mib": 503_808, "devices": {"nvidia-a100": 4, "nvidia-t4": 2},
+            "devices-permille": {"nvidia-a100": 4000, "nvidia-t4": 2000},
+            "divisible-devices": ["nvidia-t4"], "huge-pages": {"1024": 64}, "numa-nodes": 2
+        })),
+        "used": amounts(&json!({
+            "millicores": 6000, "memory-mib": 6144, "devices": {"nvidia-a100": 1, "nvidia-t4": 1},
+            "devices-permille": {"nvidia-a100": 1000, "nvidia-t4": 250}, "huge-pages": {"1024": 16}
+        })),
+        "used-by-foreign": amounts(&json!({})),
         "inventory": {
             "hostname": "node-1.example", "architecture": "x86_64", "cpu-model": "AMD EPYC 9354", "logical-cpus": 64,
             "memory-mib": 512_000, "kernel": "6.1.0", "hypervisor": "libvirt 9.0.0, QEMU 7.2.19", "kvm-usable": true,
@@ -224,7 +239,9 @@ fn realms() {
 #[test]
 fn profiles_and_cost_functions() {
     let profile: Profile = read(json!({
-        "name": "r750", "whole": {"millicores": 64_000, "memory-mib": 512_000, "devices": {"nvidia-a100": 4}},
+        "name": "r750",
+        "whole": {"millicores": 64_000, "memory-mib": 512_000, "devices": {"nvidia-a100": 4, "nvidia-t4": 2},
+            "divisible-devices": ["nvidia-t4"], "huge-pages": {"2": 4096, "1024": 64}, "numa-nodes": 2},
         "reserved-millicores": 2000, "reserved-memory-mib": 8192, "cores-overcommit-permille": 4000,
         "memory-overcommit-permille": 1000,
         "capacity": {"millicores": 248_000, "memory-mib": 503_808, "devices": {"nvidia-a100": 4}},
@@ -261,7 +278,12 @@ fn the_catalogue() {
     insta::assert_snapshot!("image_list", catalogue::images(&SCREEN, &[image]));
     let setup: Setup = read(json!({
         "name": "small", "realm": "primary", "image": "debian-12", "cores": 2, "memory-mib": 2048,
-        "devices": {"nvidia-a100": 1}, "virt-type": null, "machine": "q35", "cpu-model": "default", "networks": null,
+        "devices": {"nvidia-a100|nvidia-h100": 1, "nvidia-t4": "250 permille"}, "virt-type": null, "machine": "q35",
+        "cpu-model": "host-model", "cpu-features": ["avx2", "aes"], "numa-nodes": 2, "huge-pages-mib": 1024,
+        "host-labels": {"rack": ["r1", "r2"], "tier": ["web"]}, "avoid-host-labels": {"power": ["battery"]},
+        "affinity": [{"together": {"label": {"app": "db"}}}, {"apart": "owner"}, {"apart": "team"},
+            {"together": {"vm": "0f8fad5b-d9cb-469f-a165-70867728950e"}}],
+        "networks": null,
         "debug": {"console": true, "vnc": false}, "labels": {"tier": "web"}, "created-at": "2026-02-28T12:00:00.000Z"
     }));
     insta::assert_snapshot!("setup_show", catalogue::setup(&SCREEN, &setup));

@@ -1,0 +1,130 @@
+//! Owns the short form of an explanation: the hosts that matter in full, all others counted by what stops them. Every host
+//! is looked at, and words are made only of those that are told.
+
+use std::collections::BTreeSet;
+use std::mem::{Discriminant, discriminant};
+
+use reeve_common::ids::HostId;
+
+use super::Fleet;
+use super::realm::{Inquiry, Realm};
+use super::tournament::INFEASIBLE;
+use crate::explanation::{Explanation, ExplanationDigest, HostExplanation, HostsTold, RefusalCount};
+use crate::reason::{CostPart, Reason};
+use crate::request::Request;
+
+/// Hosts that cannot take the VM for the same kind of reason.
+struct Refusals {
+    kind: Discriminant<Reason>,
+    count: usize,
+    first: HostId,
+}
+
+/// What is found while all hosts are looked at.
+#[derive(Default)]
+struct Found {
+    considered: usize,
+    feasible: usize,
+    /// The best so far, best first.
+    best: Vec<(f64, HostId)>,
+    /// The first hosts that cannot take the VM, by id.
+    refused: BTreeSet<HostId>,
+    refusals: Vec<Refusals>,
+}
+
+impl Found {
+    fn feasible(&mut self, score: f64, host: HostId, best_max: usize) {
+        self.feasible += 1;
+        let place = self.best.partition_point(|(other, id)| {
+            // Finite, so that they can be compared; and zero is no more than minus zero.
+            *other < score || (*other == score && *id < host)
+        });
+        if place < best_max {
+            self.best.truncate(best_max - 1);
+            self.best.insert(place, (score, host));
+        }
+    }
+
+    fn refused(&mut self, reason: &Reason, host: HostId, refused_max: usize) {
+        let kind = discriminant(reason);
+        match self.refusals.iter_mut().find(|known| known.kind == kind) {
+            Some(known) => {
+                known.count += 1;
+                known.first = known.first.min(host);
+            }
+            None => self.refusals.push(Refusals { kind, count: 1, first: host }),
+        }
+        if self.refused.len() < refused_max || self.refused.last().is_some_and(|last| host < *last) {
+            self.refused.insert(host);
+            while self.refused.len() > refused_max {
+                self.refused.pop_last();
+            }
+        }
+    }
+}
+
+impl Fleet {
+    /// What [`Fleet::explain`] says, in short: the best hosts and some that cannot take the VM, at least one for each kind
+    /// of reason, and how many hosts there are of each kind.
+    #[must_use]
+    pub fn digest(&self, request: &Request, told: HostsTold) -> ExplanationDigest {
+        let mut found = Found::default();
+        for realm in &self.realms {
+            self.look_through(realm, request, told, &mut found);
+        }
+        let mut hosts: Vec<HostExplanation> =
+            found.best.iter().filter_map(|(_, host)| self.explain_host(*host, request)).collect();
+        // By the first host, so that the order is the same however the hosts became known.
+        found.refusals.sort_by_key(|refusals| refusals.first);
+        let mut refused: BTreeSet<HostId> =
+            found.refusals.iter().map(|refusals| refusals.first).take(told.refused).collect();
+        for host in &found.refused {
+            if refused.len() < told.refused {
+                refused.insert(*host);
+            }
+        }
+        let refusals = found.refusals.iter().filter_map(|refusals| {
+            let example = self.explain_host(refusals.first, request)?;
+            let reason = example.reason.unwrap_or_default();
+            Some(RefusalCount { hosts: refusals.count, example: example.name, reason })
+        });
+        let refusals = refusals.collect();
+        let best = hosts.first().map(|host| (host.host, host.rule));
+        hosts.extend(refused.iter().filter_map(|host| self.explain_host(*host, request)));
+        let rule = best.map(|(_, rule)| rule).or_else(|| {
+            let first = self.places.keys().min()?;
+            Some(self.host(*first)?.cost_function.rule())
+        });
+        ExplanationDigest {
+            considered: found.considered,
+            feasible: found.feasible,
+            refusals,
+            explanation: Explanation {
+                request: request.clone(),
+                chosen: best.map(|(host, _)| host),
+                rule: rule.unwrap_or_default(),
+                hosts,
+            },
+        }
+    }
+
+    fn look_through(&self, realm: &Realm, request: &Request, told: HostsTold, found: &mut Found) {
+        let scores = realm.scores(request, &self.book);
+        let quota = self.check_quota(request).err();
+        let inquiry = Inquiry::new(request, &self.book, None);
+        // A host that the scan left out though it has room is vetoed by its cost.
+        let veto = Reason::Cost { part: CostPart::Sum, value: f64::NAN };
+        for (slot, score) in scores.into_iter().enumerate() {
+            let Some(host) = realm.host(slot).map(|host| host.id) else { continue };
+            found.considered += 1;
+            if let Some(quota) = &quota {
+                found.refused(quota, host, told.refused);
+            } else if score == INFEASIBLE {
+                let reason = realm.check(slot, &inquiry, &self.book).err();
+                found.refused(reason.as_ref().unwrap_or(&veto), host, told.refused);
+            } else {
+                found.feasible(score, host, told.feasible.max(1));
+            }
+        }
+    }
+}
