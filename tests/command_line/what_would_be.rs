@@ -49,10 +49,11 @@ async fn one_vm_on_a_fleet_that_is_not_there_is_explained_as_on_a_real_one() {
         "FEASIBLE",
         "new-r750-2",
         "new-r750-1: cost",
-        "step(vms, 1)",
+        "EXPRESSION",
     ]);
     let json = coordinator.reeve(&format!("{line} -o json")).await.ended(0).json();
     assert_eq!(json["decision"]["chosen"], "new-r750-1");
+    assert_eq!(json["decision"]["hosts"][0]["cost-function"], "pack");
     assert_eq!(json["decision"]["hosts"].as_array().unwrap().len(), 2);
     coordinator.reeve("setup simulate huge --with-host r750").await.ended(6).says(&["memory: 9 TiB asked"]);
 }
