@@ -340,10 +340,11 @@ fn check_placement_rules(setup: &Setup) -> Result<(), ServiceError> {
     })
 }
 
-/// A class that no hardware profile has is a mistyped one: its VMs would wait for ever.
+/// A class that no hardware profile has and nobody declares is a mistyped one: its VMs would wait for ever.
 fn known_devices(setup: &Setup, config: &CoordinatorConfig) -> Result<(), ServiceError> {
     let known: BTreeSet<&DeviceClass> =
         config.hardware_profiles.values().flat_map(|profile| profile.devices.keys()).collect();
+    let known: BTreeSet<&DeviceClass> = known.into_iter().chain(config.device_classes.keys()).collect();
     let mut asked = setup.devices.keys().flat_map(DeviceSelector::alternatives);
     let Some(unknown) = asked.find(|class| !known.contains(class)) else { return Ok(()) };
     let names: Vec<&str> = known.iter().take(CLASSES_SHOWN).map(|class| class.as_str()).collect();

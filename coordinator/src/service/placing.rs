@@ -31,7 +31,7 @@ impl Service {
         let setup = self.setup(name)?;
         let realm = self.known_realm(&setup.realm)?;
         let (owner, team) = user.unwrap_or_default();
-        Ok(self.core().fleet.explain(&admission::request(&setup, &realm, &owner, &team)))
+        Ok(self.core_for_decisions().fleet.explain(&admission::request(&setup, &realm, &owner, &team)))
     }
 
     /// Tries every waiting VM again, the one that has waited longest first.
@@ -71,7 +71,7 @@ impl Service {
         }
         let now = self.now();
         let Some((vm, decision)) = ({
-            let mut core = self.core();
+            let mut core = self.core_for_decisions();
             choose(&mut core, &current.vm, now)
         }) else {
             return Ok(()); // still nowhere: its record says so already
