@@ -43,6 +43,7 @@ mod host;
 mod quota;
 mod reason;
 mod request;
+mod stranded;
 
 pub use cost::{ChoiceRule, CostError, CostFunction, presets};
 pub use explanation::{

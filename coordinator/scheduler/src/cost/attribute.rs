@@ -9,6 +9,8 @@
 //! | `devices.total`, `.used`, `.free`, `.load` | devices of all classes; a device shared by VMs counts in part |
 //! | `devices.whole` | devices that are wholly free |
 //! | `devices.CLASS.total`, … `.whole` | devices of one class; 0 on a host without it |
+//! | `stranded.cores`, `stranded.memory`, `stranded.devices` | cores, MiB and devices that are free and of no use to the VMs that are to be expected, by the realm's catalogue; 0 without one |
+//! | `stranded` | their sum, each as a share of what the host has |
 //! | `vms` | VMs of ours on the host |
 //! | `vm.cores`, `vm.memory`, `vm.devices` | what the VM asks for |
 //! | `vm.devices.CLASS` | what of it would be of this class there, if several would do |
@@ -36,6 +38,19 @@ pub(crate) enum Measure {
     Free,
     /// Used / total.
     Load,
+}
+
+/// What is stranded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum StrandedPart {
+    /// The others as shares of what the host has, added up.
+    All,
+    /// In cores.
+    Cores,
+    /// In MiB.
+    Memory,
+    /// In devices.
+    Devices,
 }
 
 impl Measure {
@@ -88,6 +103,8 @@ pub(crate) enum Attribute {
     DevicesWhole,
     /// `devices.CLASS.whole`
     DevicesOfWhole(usize),
+    /// `stranded`, `stranded.…`
+    Stranded(StrandedPart),
     /// `vms`
     Vms,
     /// `vm.cores`
@@ -116,7 +133,8 @@ impl Attribute {
             | Self::Memory(measure)
             | Self::Devices(measure)
             | Self::DevicesOf(_, measure) => !matches!(measure, Measure::Total),
-            Self::DevicesWhole
+            Self::Stranded(_)
+            | Self::DevicesWhole
             | Self::DevicesOfWhole(_)
             | Self::Vms
             | Self::SameOwner
@@ -152,6 +170,7 @@ impl Attribute {
             Self::DevicesOf(number, wanted) => {
                 format!("devices.{}.{}", part(class(number)), wanted.word())
             }
+            Self::DevicesOfWhole(number) => format!("devices.{}.{WHOLE}", part(class(number))),
             Self::VmDevicesOf(number) => format!("vm.devices.{}", part(class(number))),
             Self::SameLabel(number) => {
                 format!("same.label.{}", part(things.label_keys.get(number).map_or("", String::as_str)))
@@ -186,7 +205,7 @@ pub(crate) struct Input {
 }
 
 /// The names that are whole by themselves.
-const NAMES: [(&str, Attribute); 28] = [
+const NAMES: [(&str, Attribute); 32] = [
     ("cores.total", Attribute::Cores(Measure::Total)),
     ("cores.used", Attribute::Cores(Measure::Used)),
     ("cores.free", Attribute::Cores(Measure::Free)),
@@ -200,6 +219,10 @@ const NAMES: [(&str, Attribute); 28] = [
     ("devices.free", Attribute::Devices(Measure::Free)),
     ("devices.load", Attribute::Devices(Measure::Load)),
     ("devices.whole", Attribute::DevicesWhole),
+    ("stranded", Attribute::Stranded(StrandedPart::All)),
+    ("stranded.cores", Attribute::Stranded(StrandedPart::Cores)),
+    ("stranded.memory", Attribute::Stranded(StrandedPart::Memory)),
+    ("stranded.devices", Attribute::Stranded(StrandedPart::Devices)),
     ("vms", Attribute::Vms),
     ("vm.cores", Attribute::VmCores),
     ("vm.memory", Attribute::VmMemory),
@@ -304,10 +327,6 @@ fn measure(word: &str) -> Option<Measure> {
 fn unknown(parts: &[&str]) -> UnknownName {
     let name = parts.join(".");
     let message = format!("`{name}` is no attribute of a host or a VM");
-    if name == "stranded" {
-        let help = "this release does not measure fragmentation; compare what is left, as in `power(cores.load - memory.load, 2)`";
-        return UnknownName { message, help: help.to_owned() };
-    }
     let beneath = |prefix: &str| -> Vec<&str> {
         let whole = format!("{prefix}.");
         NAMES.iter().filter(|(known, _)| known.starts_with(&whole)).map(|(known, _)| *known).collect()
@@ -322,7 +341,7 @@ fn unknown(parts: &[&str]) -> UnknownName {
         Some(format!("write one of {}", group.join(", ")))
     };
     let help = help.unwrap_or_else(|| {
-        "attributes begin with cores, memory, devices, vms, vm, same, measured or before; a class with a hyphen may need quotes: `devices.'nvidia-a100'.free`"
+        "attributes begin with cores, memory, devices, stranded, vms, vm, same, measured or before; a class with a hyphen may need quotes: `devices.'nvidia-a100'.free`"
             .to_owned()
     });
     UnknownName { message, help }

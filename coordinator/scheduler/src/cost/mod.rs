@@ -28,7 +28,7 @@ use reeve_common::ids::CostFunctionName;
 use reeve_common::text::{is_printable, printable};
 use serde::{Deserialize, Serialize};
 
-pub(crate) use attribute::{Attribute, Input, Measure, NamedThings, Reading, When};
+pub(crate) use attribute::{Attribute, Input, Measure, NamedThings, Reading, StrandedPart, When};
 pub use error::CostError;
 pub use preset::presets;
 pub(crate) use program::{Program, Workspace};

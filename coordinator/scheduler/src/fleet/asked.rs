@@ -3,6 +3,7 @@
 use super::columns::Columns;
 use super::device_table::DeviceTable;
 use super::holding::AMOUNT_MAX;
+use super::strands::Taken;
 use crate::device_choice::{self, Entry};
 use crate::request::Request;
 
@@ -34,6 +35,11 @@ impl Asked {
             && columns.cores.get(slot).fits(self.cores)
             && columns.memory.get(slot).fits(self.memory)
             && (self.devices.is_empty() || columns.host_devices[slot].can_serve(&self.devices))
+    }
+
+    /// What the VM would take.
+    pub(super) fn taken(&self) -> Taken<'_> {
+        Taken { cores: self.cores, memory: self.memory, devices: &self.devices }
     }
 
     /// Millicores as a float.

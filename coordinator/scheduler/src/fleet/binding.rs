@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::cost::{Attribute, CostFunction, Input, Measure, Program, When, Workspace};
+use crate::cost::{Attribute, CostFunction, Input, Measure, Program, StrandedPart, When, Workspace};
 
 /// An amount in `W` lanes, as floats: what there is, what is used, and what the VM would add.
 #[derive(Debug, Clone, Copy)]
@@ -41,6 +41,8 @@ pub(super) trait Lanes<const W: usize> {
     fn devices_of(&self, class: usize) -> Amounts<W>;
     /// How many devices, of one class or of all, are wholly free.
     fn devices_whole(&self, class: Option<usize>, when: When) -> [f64; W];
+    /// What is stranded.
+    fn stranded(&self, what: StrandedPart, when: When) -> [f64; W];
     /// VMs as it is.
     fn vms(&self) -> [f64; W];
     /// VMs as it is that share something with the VM.
@@ -141,6 +143,7 @@ impl BoundFunction {
             }
             Attribute::DevicesWhole => lanes.devices_whole(None, input.when),
             Attribute::DevicesOfWhole(number) => lanes.devices_whole(Some(class(number)), input.when),
+            Attribute::Stranded(what) => lanes.stranded(what, input.when),
             Attribute::Vms => with_one(lanes.vms(), input.when),
             Attribute::VmCores => lanes.cores().asked.map(|amount| amount / MILLICORES),
             Attribute::VmMemory => lanes.memory().asked,

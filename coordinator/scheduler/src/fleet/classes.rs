@@ -19,6 +19,7 @@ use super::demands::{DemandKey, Demands};
 use super::function_table::{SharedUse, Workspaces};
 use super::particulars::Particulars;
 use super::scoring::{Belonging, Ground, LANES};
+use super::strands::Taken;
 use super::tournament::{Tournament, bytes_per_host};
 use crate::device_choice::Entry;
 use crate::request::Request;
@@ -151,6 +152,16 @@ impl Asks {
     /// The devices that lanes ask for, in the order in which they are served; lanes that ask for none are left out.
     pub(super) fn devices(&self) -> impl Iterator<Item = (usize, &[Entry])> {
         self.devices.iter().map(|(lane, entries)| (*lane, entries.as_slice()))
+    }
+
+    /// What a lane asks for.
+    pub(super) fn taken(&self, lane: usize) -> Taken<'_> {
+        let devices = self.devices.iter().find(|(known, _)| *known == lane);
+        Taken {
+            cores: self.cores[lane],
+            memory: self.memory[lane],
+            devices: devices.map_or(&[], |(_, entries)| entries),
+        }
     }
 
     fn set(&mut self, lane: usize, asked: &Asked) {

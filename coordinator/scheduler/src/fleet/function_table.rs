@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::binding::BoundFunction;
 use crate::cost::{Attribute, CostFunction, Workspace};
+use crate::device_choice::HostDevices;
 
 /// Cost functions by number. A number is never given to another function, so nothing kept by number goes stale.
 #[derive(Debug, Clone, Default)]
@@ -98,11 +99,13 @@ impl FunctionTable {
 #[derive(Debug, Clone)]
 pub(super) struct Workspaces<const W: usize> {
     entries: Vec<Option<(Workspace<W>, Workspace<W>)>>,
+    /// Room for the devices of a host as they would be.
+    pub(super) devices: HostDevices,
 }
 
 impl<const W: usize> Default for Workspaces<W> {
     fn default() -> Self {
-        Self { entries: Vec::new() }
+        Self { entries: Vec::new(), devices: HostDevices::default() }
     }
 }
 

@@ -34,6 +34,7 @@ mod quota_ledger;
 mod realm;
 mod scoring;
 mod simulation;
+mod strands;
 mod tournament;
 mod trial;
 mod what_if;
@@ -187,6 +188,14 @@ impl Fleet {
     pub fn measured(&self, host: HostId) -> Option<Measured> {
         let (realm, slot) = self.find(host)?;
         realm.measured(slot)
+    }
+
+    /// Replaces the catalogue of a realm, from which `stranded` and its parts are worked out: requests that are to be
+    /// expected, each with a weight that says how often compared with the others. Only what they take is looked at: cores,
+    /// memory and devices. Without a catalogue, or with no weight in it, nothing is stranded.
+    pub fn set_catalogue(&mut self, realm: &RealmName, expected: &[(Request, u32)]) {
+        let number = self.realm_number(realm);
+        self.realms[number].set_catalogue(expected, &self.book);
     }
 
     /// Whether the host can take the VM now. Every placement is checked by this and nothing else.

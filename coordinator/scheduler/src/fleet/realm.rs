@@ -24,6 +24,7 @@ use crate::explanation::{HostExplanation, TermExplanation};
 use crate::host::{HostDescription, HostUsage, Measured, Promised};
 use crate::reason::Reason;
 use crate::request::Request;
+use crate::stranded::Catalogue;
 
 /// How many more vacant slots than hosts there may be before the hosts move together.
 const VACANT_MAX: usize = 64;
@@ -39,6 +40,7 @@ pub(super) struct Realm {
     vacant: usize,
     is_out_of_order: bool,
     device_table: DeviceTable,
+    catalogue: Option<Catalogue>,
     functions: FunctionTable,
     shared_use: SharedUse,
     log: ChangeLog,
@@ -173,6 +175,21 @@ impl Realm {
             self.shared_use = uses;
             self.cache.clear();
         }
+        if let Some(catalogue) = &mut self.catalogue
+            && device_classes_before != self.device_table.len()
+        {
+            catalogue.number(|selector, amount| self.device_table.entry(selector, amount));
+        }
+    }
+
+    /// Replaces what is expected to be asked for, and has every host scored anew.
+    pub(super) fn set_catalogue(&mut self, expected: &[(Request, u32)], book: &Book) {
+        self.catalogue =
+            Catalogue::new(expected, |selector, amount| self.device_table.entry(selector, amount));
+        for slot in 0..self.columns.len() {
+            self.note(slot, book);
+        }
+        self.cache.distrust();
     }
 
     /// Replaces what was measured on a host.
@@ -288,9 +305,18 @@ impl Realm {
 
     /// Has a host scored again before the next decision.
     fn note(&mut self, slot: usize, book: &Book) {
-        let Self { columns, functions, tenants, workspaces, hosts, particulars, .. } = self;
-        let ground =
-            Ground { columns, functions, tenants, book, asks_whose_it_is: false, hosts, particulars };
+        let Self { columns, functions, tenants, workspaces, hosts, particulars, catalogue, .. } = self;
+        let catalogue = catalogue.as_ref();
+        let ground = Ground {
+            columns,
+            functions,
+            tenants,
+            book,
+            asks_whose_it_is: false,
+            hosts,
+            particulars,
+            catalogue,
+        };
         let before = ground.cost_before(slot, workspaces);
         columns.before[slot] = before;
         self.log.note(slot, self.columns.len());
@@ -306,6 +332,7 @@ impl Realm {
             asks_whose_it_is: !self.shared_use.is_nothing(),
             hosts: &self.hosts,
             particulars: &self.particulars,
+            catalogue: self.catalogue.as_ref(),
         }
     }
 
@@ -398,12 +425,25 @@ impl Realm {
         if demands::wants_company(request) {
             self.census.watch(request, &self.tenants, book);
         }
-        let Self { columns, functions, tenants, shared_use, log, cache, hosts, particulars, census, .. } =
-            self;
+        let Self {
+            columns,
+            functions,
+            tenants,
+            shared_use,
+            log,
+            cache,
+            hosts,
+            particulars,
+            census,
+            catalogue,
+            ..
+        } = self;
+        let catalogue = catalogue.as_ref();
         let request = Residents { census, tenants, book }.binding(request);
         let key = ClassKey::of(&request, shared_use, particulars);
         let asks_whose_it_is = !shared_use.is_nothing();
-        let ground = Ground { columns, functions, tenants, book, asks_whose_it_is, hosts, particulars };
+        let ground =
+            Ground { columns, functions, tenants, book, asks_whose_it_is, hosts, particulars, catalogue };
         let slot = cache.decide(key, &request, &asked, &ground, log)?;
         Some(HostId(columns.ids[slot]))
     }

@@ -7,6 +7,7 @@
 //!
 //! Both go through the same lanes, so a score does not depend on how it came about.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use super::asked::{Asked, float};
@@ -18,12 +19,15 @@ use super::function_table::{FunctionTable, Workspaces};
 use super::holding::{Book, Tenants};
 use super::interning::Number;
 use super::particulars::Particulars;
+use super::strands::Taken;
 use super::tournament::INFEASIBLE;
 use crate::constraint::Amount;
-use crate::cost::{ChoiceRule, Reading, When, Workspace};
+use crate::cost::{ChoiceRule, Reading, StrandedPart, When, Workspace};
+use crate::device_choice::HostDevices;
 use crate::host::HostDescription;
 use crate::reason::{CostPart, Reason};
 use crate::request::Request;
+use crate::stranded::Catalogue;
 
 /// How many hosts or classes are scored at once. A row of sixteen floats is two cache lines.
 pub(super) const LANES: usize = 16;
@@ -95,6 +99,8 @@ pub(super) struct Ground<'a> {
     pub(super) hosts: &'a [Option<HostDescription>],
     /// Likewise.
     pub(super) particulars: &'a Particulars,
+    /// What is expected to be asked for.
+    pub(super) catalogue: Option<&'a Catalogue>,
 }
 
 /// Whose the VMs of a group's classes are.
@@ -105,7 +111,11 @@ struct RowLanes<'a> {
     ground: Ground<'a>,
     slot: usize,
     asks: &'a Asks,
+    /// Which classes the host can take.
+    fits: [bool; LANES],
     belongings: Option<&'a Belongings<'a>>,
+    /// Room to work in.
+    devices: RefCell<HostDevices>,
 }
 
 fn row_amounts(amount: Amount, asked: [f64; LANES]) -> Amounts<LANES> {
@@ -145,6 +155,18 @@ impl Lanes<LANES> for RowLanes<'_> {
         whole
     }
 
+    fn stranded(&self, what: StrandedPart, when: When) -> [f64; LANES] {
+        let stranded = |taken| self.ground.stranded(self.slot, what, taken, &self.devices);
+        if when == When::Before {
+            return [stranded(Taken::default()); LANES];
+        }
+        let mut out = [0.0; LANES];
+        for lane in (0..LANES).filter(|lane| self.fits[*lane]) {
+            out[lane] = stranded(self.asks.taken(lane));
+        }
+        out
+    }
+
     fn vms(&self) -> [f64; LANES] {
         [float(self.ground.columns.vms[self.slot]); LANES]
     }
@@ -166,6 +188,8 @@ struct PickLanes<'a, const W: usize> {
     slots: [usize; W],
     asked: &'a Asked,
     belonging: Belonging<'a>,
+    /// Room to work in.
+    devices: RefCell<HostDevices>,
 }
 
 impl<const W: usize> PickLanes<'_, W> {
@@ -205,6 +229,14 @@ impl<const W: usize> Lanes<W> for PickLanes<'_, W> {
             When::After => self.asked.devices.as_slice(),
         };
         self.slots.map(|slot| float(self.ground.columns.host_devices[slot].whole(class, entries)))
+    }
+
+    fn stranded(&self, what: StrandedPart, when: When) -> [f64; W] {
+        let taken = match when {
+            When::Before => Taken::default(),
+            When::After => self.asked.taken(),
+        };
+        self.slots.map(|slot| self.ground.stranded(slot, what, taken, &self.devices))
     }
 
     fn vms(&self) -> [f64; W] {
@@ -247,7 +279,8 @@ impl<'a> Ground<'a> {
             *fits = *fits && demands.as_ref().is_none_or(|demands| self.meets(slot, demands));
         }
         let Some((number, bound)) = self.bound(slot).filter(|_| fits.contains(&true)) else { return scores };
-        let lanes = RowLanes { ground: *self, slot, asks, belongings };
+        let devices = RefCell::new(std::mem::take(&mut workspaces.devices));
+        let lanes = RowLanes { ground: *self, slot, asks, fits, belongings, devices };
         let (after, before) = workspaces.get(number, bound);
         let after = bound.after(&lanes, after);
         let uniform = [self.columns.before[slot]; LANES];
@@ -257,6 +290,7 @@ impl<'a> Ground<'a> {
             let score = compared(rule, before[lane], after[lane]);
             scores[lane] = if fits[lane] && score.is_finite() { score } else { INFEASIBLE };
         }
+        workspaces.devices = lanes.devices.into_inner();
         scores
     }
 
@@ -306,7 +340,8 @@ impl<'a> Ground<'a> {
         let Some((number, bound)) = self.bound(first) else { return };
         let mut all = [first; LANES];
         all[..slots.len()].copy_from_slice(slots);
-        let lanes = PickLanes { ground: *self, slots: all, asked, belonging };
+        let devices = RefCell::new(std::mem::take(&mut workspaces.devices));
+        let lanes = PickLanes { ground: *self, slots: all, asked, belonging, devices };
         let (after, before) = workspaces.get(number, bound);
         let after = bound.after(&lanes, after);
         let uniform =
@@ -319,6 +354,7 @@ impl<'a> Ground<'a> {
                 found(*slot, score);
             }
         }
+        workspaces.devices = lanes.devices.into_inner();
     }
 
     /// What a function is given for one host and one request.
@@ -331,7 +367,8 @@ impl<'a> Ground<'a> {
     where
         'a: 'r,
     {
-        PickLanes { ground: *self, slots: [slot], asked, belonging: self.belonging(request) }
+        let belonging = self.belonging(request);
+        PickLanes { ground: *self, slots: [slot], asked, belonging, devices: RefCell::default() }
     }
 
     /// The cost of one host, whether it can take the request or not.
@@ -391,7 +428,14 @@ impl<'a> Ground<'a> {
             return f64::NAN;
         };
         let nothing = Asked::default();
-        let lanes = PickLanes { ground: *self, slots: [slot], asked: &nothing, belonging: Belonging::NOBODY };
+        let devices = RefCell::default();
+        let lanes = PickLanes {
+            ground: *self,
+            slots: [slot],
+            asked: &nothing,
+            belonging: Belonging::NOBODY,
+            devices,
+        };
         let (_, before) = workspaces.get(number, bound);
         let [sum] = *bound.before(&lanes, before);
         sum

@@ -19,6 +19,7 @@ use crate::expression::expression;
 use crate::fixture::vm;
 use crate::naive::{Cost, Host, Naive};
 use crate::naive_devices::{Held, entries};
+use crate::naive_stranded::Expected;
 use crate::quotas::quotas;
 
 /// Something that happens to a fleet.
@@ -33,6 +34,7 @@ enum Event {
     Place { vm: u128, shape: usize },
     Restore { vm: u128, host: u32, shape: usize },
     Release { vm: u128 },
+    Expect { realm: bool, shapes: Vec<(usize, u32)> },
 }
 
 /// What a host is made of.
@@ -70,6 +72,12 @@ pub(crate) fn seed() -> impl Strategy<Value = HostSeed> {
     )
 }
 
+/// A catalogue of some of the shapes; some of them are not expected at all.
+fn expect(shapes: usize) -> impl Strategy<Value = Event> {
+    let expected = proptest::collection::vec((0..shapes, 0_u32..4), 0..6);
+    (proptest::bool::weighted(0.1), expected).prop_map(|(realm, shapes)| Event::Expect { realm, shapes })
+}
+
 fn event(hosts: u32, shapes: usize) -> impl Strategy<Value = Event> {
     prop_oneof![
         2 => (0..hosts, seed()).prop_map(|(host, seed)| Event::Upsert { host, seed }),
@@ -82,6 +90,7 @@ fn event(hosts: u32, shapes: usize) -> impl Strategy<Value = Event> {
         6 => (0..VMS, 0..shapes).prop_map(|(vm, shape)| Event::Place { vm, shape }),
         1 => (0..VMS, 0..hosts, 0..shapes).prop_map(|(vm, host, shape)| Event::Restore { vm, host, shape }),
         3 => (0..VMS).prop_map(|vm| Event::Release { vm }),
+        1 => expect(shapes),
     ]
 }
 
@@ -254,6 +263,12 @@ impl Pair {
                 self.fleet.set_quotas(&realm_name(*realm), quotas.clone());
                 self.naive.quotas.insert(realm_name(*realm), quotas.clone());
             }
+            Event::Expect { realm, shapes } => {
+                let expected: Vec<_> =
+                    shapes.iter().map(|(shape, weight)| (self.shapes[*shape].clone(), *weight)).collect();
+                self.fleet.set_catalogue(&realm_name(*realm), &expected);
+                self.naive.expected.insert(realm_name(*realm), Expected::new(expected));
+            }
             Event::Reserve { vm: number, host, shape } => self.reserve(vm(*number), HostId(*host), *shape),
             Event::Place { vm: number, shape } => {
                 let place = self.fleet.decide(&self.shapes[*shape]);
@@ -383,6 +398,7 @@ proptest! {
         shapes in proptest::collection::vec(shape(), 18..26),
         hosts in proptest::collection::vec(seed(), 1..25),
         limited in any::<bool>(),
+        expected in proptest::collection::vec((0_usize..18, 0_u32..4), 0..6),
         events in proptest::collection::vec(event(25, 18), 1..60),
     ) {
         let costs: Vec<_> = costs.iter().filter_map(|cost| both(cost).map(|function| (cost.clone(), function))).collect();
@@ -390,6 +406,7 @@ proptest! {
         // With the least memory for scores classes drive each other out.
         let fleet = if limited { Fleet::with_scores_limit(0) } else { Fleet::new() };
         let mut pair = Pair { fleet, naive: Naive::default(), costs, shapes };
+        pair.apply(&Event::Expect { realm: false, shapes: expected });
         for (host, seed) in hosts.iter().enumerate() {
             pair.apply(&Event::Upsert { host: u32::try_from(host).unwrap(), seed: seed.clone() });
         }

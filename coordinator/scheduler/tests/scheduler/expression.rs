@@ -26,7 +26,7 @@ pub(crate) enum Condition {
 }
 
 /// The attributes used, and whether placement changes them.
-const ATTRIBUTES: [(&str, bool); 30] = [
+const ATTRIBUTES: [(&str, bool); 35] = [
     ("cores.total", false),
     ("cores.used", true),
     ("cores.free", true),
@@ -46,6 +46,11 @@ const ATTRIBUTES: [(&str, bool); 30] = [
     ("devices.a100.whole", true),
     ("before.devices.a100.whole", false),
     ("before.devices.a100.used", false),
+    ("stranded", true),
+    ("stranded.cores", true),
+    ("stranded.memory", true),
+    ("stranded.devices", true),
+    ("before.stranded.devices", false),
     ("vms", true),
     ("before.vms", false),
     ("vm.cores", false),

@@ -164,7 +164,7 @@ fn mistakes_are_shown_with_carets() {
         "1 / 0",
         "before.cores.total",
         "devices.a100.fre",
-        "stranded",
+        "stranded.gpus",
         "vms + ü",
         "vms ? : 3",
         "1e999",

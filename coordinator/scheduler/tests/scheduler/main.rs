@@ -17,6 +17,7 @@ mod language;
 mod measurements;
 mod naive;
 mod naive_devices;
+mod naive_stranded;
 mod quotas;
 mod reservations;
 mod simulation;

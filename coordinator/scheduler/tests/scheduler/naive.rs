@@ -8,6 +8,7 @@ use reeve_scheduler::{ChoiceRule, HostDescription, HostState, Measured, Quotas, 
 
 use crate::expression::Expression;
 use crate::naive_devices::{Held, Rack, entries};
+use crate::naive_stranded::{Expected, State};
 
 /// A cost function as the naive one has it.
 #[derive(Debug, Clone)]
@@ -39,6 +40,7 @@ pub(crate) struct Naive {
     /// The devices of those that want some and whose host was known once.
     pub(crate) held: BTreeMap<VmId, Vec<Held>>,
     pub(crate) quotas: BTreeMap<RealmName, Quotas>,
+    pub(crate) expected: BTreeMap<RealmName, Expected>,
 }
 
 /// A host as an expression sees it.
@@ -79,13 +81,16 @@ impl Scene<'_> {
         };
         let Request { owner, team, labels, .. } = self.request;
         let label = labels.get("app");
+        let foreign = self.host.description.foreign;
+        let cores = || (capacity.cores.0, sum(&|vm| vm.cores.0) + foreign.cores.0);
+        let memory = || (capacity.memory.0, sum(&|vm| vm.memory.0) + foreign.memory.0);
         match (part, measure) {
-            ("cores", measure) => {
-                let used = sum(&|vm| vm.cores.0) + self.host.description.foreign.cores.0;
-                amount(capacity.cores.0, used) / if measure == "load" { 1.0 } else { 1000.0 }
-            }
-            ("memory", _) => {
-                amount(capacity.memory.0, sum(&|vm| vm.memory.0) + self.host.description.foreign.memory.0)
+            ("cores", measure) => amount(cores().0, cores().1) / if measure == "load" { 1.0 } else { 1000.0 },
+            ("memory", _) => amount(memory().0, memory().1),
+            ("stranded", _) | (_, "stranded") => {
+                let expected = self.fleet.expected.get(&self.host.description.realm);
+                let state = State { cores: cores(), memory: memory(), rack: rack() };
+                expected.map_or(0.0, |expected| expected.stranded(measure, &state))
             }
             ("devices", _) => rack().attribute(None, measure),
             ("devices.a100", _) => rack().attribute(Some("a100"), measure),
