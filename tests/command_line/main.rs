@@ -8,6 +8,7 @@ mod api_alone;
 mod catalogue;
 mod coordinator;
 mod refusals;
+mod replaying;
 mod scripted;
 mod typed;
 mod waiting;

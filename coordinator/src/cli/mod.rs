@@ -18,8 +18,6 @@ mod definition;
 mod exit;
 mod failure;
 mod moments;
-// Drawn by `cost plot` and `replay`.
-#[allow(dead_code, unused_imports)] // until the commands that draw are there
 mod plot;
 mod progress;
 mod screen;

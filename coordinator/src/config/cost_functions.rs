@@ -31,17 +31,25 @@ pub(super) fn read_cost_functions(section: &Section<'_>) -> CostFunctions {
             functions.compiled.insert(name, Arc::new(function));
         }
     }
-    for (key, entry) in section.entries() {
-        let name = match CostFunctionName::new(key) {
-            Ok(name) => name,
-            Err(error) => {
-                entry.report_key(Severity::Error, error.to_string());
-                continue;
-            }
-        };
-        match read_function(&name, &entry) {
-            Some(function) => drop(functions.compiled.insert(name, Arc::new(function))),
+    for (name, function) in read_declared(section) {
+        match function {
+            Some(function) => drop(functions.compiled.insert(name, function)),
             None => drop(functions.failed.insert(name)),
+        }
+    }
+    functions
+}
+
+/// Those that are declared, in the order of the file; none for one that cannot be compiled, which was reported.
+pub(super) fn read_declared(section: &Section<'_>) -> Vec<(CostFunctionName, Option<Arc<CostFunction>>)> {
+    let mut functions = Vec::new();
+    for (key, entry) in section.entries() {
+        match CostFunctionName::new(key) {
+            Ok(name) => {
+                let function = read_function(&name, &entry).map(Arc::new);
+                functions.push((name, function));
+            }
+            Err(error) => entry.report_key(Severity::Error, error.to_string()),
         }
     }
     functions

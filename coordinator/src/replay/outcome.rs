@@ -61,6 +61,8 @@ pub enum Order {
 pub struct CostReport {
     /// Its name.
     pub name: CostFunctionName,
+    /// The file it is declared in, as it was named; none for a preset.
+    pub file: Option<String>,
     /// Which of its numbers is compared.
     pub by: ChoiceRule,
     /// Its terms: name and expression.

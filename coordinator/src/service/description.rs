@@ -156,16 +156,6 @@ impl Service {
         }
     }
 
-    /// Holds the realms' owners and teams to the limits of the configuration. A realm that is not in it any more takes no
-    /// VMs, whatever its limits were.
-    pub(super) fn apply_quotas(&self) {
-        let config = self.config();
-        let mut core = self.core();
-        for realm in config.realms.values() {
-            core.fleet.set_quotas(&realm.key, realm.quotas.clone());
-        }
-    }
-
     pub(super) fn describe_all_hosts(&self) {
         let hosts: Vec<HostId> = self.core().hosts.keys().copied().collect();
         for host in hosts {

@@ -10,6 +10,7 @@
 //! Must not: speak HTTP or QUIC, or change a VM other than by the pure rules in `model`.
 
 mod catalogue;
+mod comparing;
 pub(crate) mod core;
 mod description;
 mod drives;
@@ -19,6 +20,8 @@ mod hosts;
 mod measuring;
 mod placing;
 mod reading;
+mod realm_rules;
+mod simulating;
 mod starting;
 mod stopping;
 mod tokens;
@@ -43,9 +46,11 @@ use crate::pki::Authority;
 use crate::records::{self, Record};
 use crate::store::{Collection, CounterError, RecordError, Store, StoreError, next_epoch};
 
+pub use self::comparing::{Comparison, Judgement};
 pub use self::drives::NewDrive;
 pub use self::error::{ErrorKind, ServiceError};
 pub use self::reading::Status;
+pub use self::simulating::{AddedHosts, SimulatedHost, SimulationAnswer, SimulationQuestion, User};
 pub use self::tokens::StoredTokens;
 pub(crate) use self::tokens::agent_address;
 pub use self::views::{HostView, JoinToken, ProfileView, RealmView, VmDetail, VmLog, VmView};
@@ -156,7 +161,7 @@ impl Service {
     pub fn reconfigure(&self, config: CoordinatorConfig) {
         *self.inner.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
         self.describe_all_hosts();
-        self.apply_quotas();
+        self.apply_realm_rules();
         self.configure_agents();
         self.inner.fleet_changed.notify_one();
     }
@@ -178,7 +183,7 @@ impl Service {
     /// Puts the hosts and what runs on them into the scheduler's picture.
     fn rebuild_fleet(&self) {
         self.describe_all_hosts();
-        self.apply_quotas();
+        self.apply_realm_rules();
         let mut core = self.core();
         let holding: Vec<Arc<Vm>> = core.holding().filter(|vm| vm.holds_capacity()).collect();
         for vm in holding {

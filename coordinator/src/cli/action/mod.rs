@@ -21,7 +21,6 @@ pub(super) struct Run<'a> {
     pub(super) client: Client,
     pub(super) screen: Screen,
     pub(super) progress: Style,
-    #[allow(dead_code)] // until the commands that draw are there
     pub(super) terminal: Terminal,
     pub(super) input: &'a mut dyn Read,
     pub(super) out: &'a mut dyn Write,

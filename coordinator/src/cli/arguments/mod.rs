@@ -87,6 +87,9 @@ Examples:
   reeve replay --hosts cluster.hosts.csv --vms cluster.vms.csv --cost pack --cost spread
   reeve replay --hosts gpus.hosts.csv --vms gpus.vms.csv --ignore-times --demand 1.3 --seeds 1..10
   reeve replay --hosts gpus.hosts.csv --vms gpus.vms.csv --cost unfragmented -o json
+  reeve replay --hosts cluster.hosts.csv --vms cluster.vms.csv --cost mine.conf --cost pack --svg hosts.svg
+
+A file of cost functions is a configuration with a section cost-functions, or only what would stand in it.
 
 No coordinator is needed. A VM whose device_class is empty takes any class, A|B one of these; device_permille below
 1000 is a share of one device; without depart_s it stays.";

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use proptest::prelude::*;
+use reeve_common::device::{DeviceAmount, Share};
 use reeve_common::ids::{CostFunctionName, HostId, HostName, RealmName, VmId};
 use reeve_common::units::{Mebibytes, Millicores};
 use reeve_scheduler::{ChoiceRule, CostFunction, Fleet, HostDescription, presets};
@@ -38,8 +39,7 @@ fn shape(cores: u64, memory: u64, devices: Option<(&str, u32)>) -> Shape {
     Shape {
         cores: Millicores(cores),
         memory: Mebibytes(memory),
-        devices: devices
-            .map(|(class, count)| (class.parse().unwrap(), reeve_common::device::DeviceAmount::Whole(count))),
+        devices: devices.map(|(class, count)| (class.parse().unwrap(), DeviceAmount::Whole(count))),
     }
 }
 
@@ -336,8 +336,16 @@ fn host_of(number: usize, cores: u64, memory: u64, devices: Option<(&str, u32)>)
 }
 
 fn shapes() -> impl Strategy<Value = Shape> {
-    (0..=5_u64, 0..=5_u64, 0..CLASSES.len(), 0..=2_u32).prop_map(|(cores, memory, class, count)| {
-        shape(cores * 1000, memory * 100, (count > 0).then_some((CLASSES[class], count)))
+    let classes = proptest::sample::select(vec!["A", "B", "A|B", "*"]);
+    let amount = prop_oneof![
+        Just(None),
+        (1..=2_u32).prop_map(|count| Some(DeviceAmount::Whole(count))),
+        (1..=9_u16).prop_map(|tenths| Share::new(tenths * 100).ok().map(DeviceAmount::Share)),
+    ];
+    (0..=5_u64, 0..=5_u64, classes, amount).prop_map(|(cores, memory, class, amount)| Shape {
+        cores: Millicores(cores * 1000),
+        memory: Mebibytes(memory * 100),
+        devices: amount.map(|amount| (class.parse().unwrap(), amount)),
     })
 }
 
