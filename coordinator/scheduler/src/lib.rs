@@ -45,7 +45,10 @@ mod reason;
 mod request;
 mod stranded;
 
-pub use cost::{ChoiceRule, CostError, CostFunction, presets};
+pub use cost::{
+    AttributeReference, ChoiceRule, CostError, CostFunction, CurveReference, Evaluation, ParameterReference,
+    When, attribute_named, attributes, curves, presets,
+};
 pub use explanation::{
     AttributeValue, CostEvaluation, Explanation, ExplanationDigest, HostExplanation, HostsTold, RefusalCount,
     TermExplanation,

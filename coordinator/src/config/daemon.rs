@@ -14,9 +14,13 @@ use reeve_common::ids::{CostFunctionName, DeviceClass, ProfileName, RealmName};
 use reeve_common::units::format_duration;
 use reeve_scheduler::CostFunction;
 
+<<<<<<< HEAD
 use super::COST_FUNCTIONS;
 use super::cost_functions::read_cost_functions;
 use super::device_classes::{DeviceClassMembers, read_device_classes};
+=======
+use super::cost_functions::{self, read_cost_functions};
+>>>>>>> main
 use super::profiles::read_profiles;
 use super::realm::{Realm, read_realms};
 use super::section::{Entry, Section};
@@ -126,7 +130,7 @@ pub(super) fn read_root(mut root: Section<'_>) -> Option<CoordinatorConfig> {
         .optional("sample-interval", |entry| duration(entry, SAMPLE_INTERVAL_MIN, SAMPLE_INTERVAL_MAX))
         .unwrap_or(SAMPLE_INTERVAL_DEFAULT);
     let measured_age_max = read_measured_age(root.entry("measured-age-max"), sample_interval);
-    let functions = read_cost_functions(&root.section(COST_FUNCTIONS));
+    let functions = read_cost_functions(&root.section(cost_functions::SECTION));
     let hardware_profiles = read_profiles(&root.section("hardware-profiles"), &functions);
     let device_classes = read_device_classes(&root.section("device-classes"));
     let realms = read_realms(&root.section("realms"));
