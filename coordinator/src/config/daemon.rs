@@ -14,13 +14,8 @@ use reeve_common::ids::{CostFunctionName, DeviceClass, ProfileName, RealmName};
 use reeve_common::units::format_duration;
 use reeve_scheduler::CostFunction;
 
-<<<<<<< HEAD
-use super::COST_FUNCTIONS;
-use super::cost_functions::read_cost_functions;
-use super::device_classes::{DeviceClassMembers, read_device_classes};
-=======
 use super::cost_functions::{self, read_cost_functions};
->>>>>>> main
+use super::device_classes::{DeviceClassMembers, read_device_classes};
 use super::profiles::read_profiles;
 use super::realm::{Realm, read_realms};
 use super::section::{Entry, Section};
