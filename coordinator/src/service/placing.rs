@@ -25,7 +25,7 @@ impl Service {
         let mut waiting = waiting(&self.core());
         while !waiting.is_empty() {
             let rest = waiting.split_off(waiting.len().min(BATCH_MAX));
-            let planned = plan(&mut self.core(), &waiting);
+            let planned = plan(&mut self.core_for_decisions(), &waiting);
             for (id, planned) in planned {
                 if let Err(error) = self.place_again(id, planned).await {
                     log::warn!(REEVE_VM:% = id; "VM {id} could not be placed again: {error}");
@@ -55,7 +55,7 @@ impl Service {
         }
         let now = self.now();
         let Some((vm, decision)) = ({
-            let mut core = self.core();
+            let mut core = self.core_for_decisions();
             choose(&mut core, &current.vm, Some(planned), now)
         }) else {
             return Ok(()); // still nowhere: its record says so already
