@@ -14,8 +14,7 @@ use reeve_common::ids::{CostFunctionName, ProfileName, RealmName};
 use reeve_common::units::format_duration;
 use reeve_scheduler::CostFunction;
 
-use super::COST_FUNCTIONS;
-use super::cost_functions::read_cost_functions;
+use super::cost_functions::{self, read_cost_functions};
 use super::profiles::read_profiles;
 use super::realm::{Realm, read_realms};
 use super::section::{Entry, Section};
@@ -123,7 +122,7 @@ pub(super) fn read_root(mut root: Section<'_>) -> Option<CoordinatorConfig> {
         .optional("sample-interval", |entry| duration(entry, SAMPLE_INTERVAL_MIN, SAMPLE_INTERVAL_MAX))
         .unwrap_or(SAMPLE_INTERVAL_DEFAULT);
     let measured_age_max = read_measured_age(root.entry("measured-age-max"), sample_interval);
-    let functions = read_cost_functions(&root.section(COST_FUNCTIONS));
+    let functions = read_cost_functions(&root.section(cost_functions::SECTION));
     let hardware_profiles = read_profiles(&root.section("hardware-profiles"), &functions);
     let realms = read_realms(&root.section("realms"));
     // For what several places shall share by substitution: read by nobody, and whatever it likes to be.

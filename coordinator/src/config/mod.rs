@@ -58,29 +58,15 @@ pub fn check(path: &Path) -> Result<(CoordinatorConfig, Vec<Finding>), ConfigErr
 }
 
 /// Reads and checks the cost functions declared in the file at `path`, in their order; the presets are not among them. The
-/// file is a configuration, of which only the section `cost-functions` is looked at, or holds nothing but what would stand
-/// in that section. What is returned with them are warnings.
+/// file is a configuration, of which only the section `cost-functions` is looked at; or holds nothing but what would stand
+/// in that section; or nothing but the terms of one cost function, which is then named as the file is. What is returned
+/// with them are warnings.
 ///
 /// # Errors
 /// [`ConfigErrors`] with everything that was found, not only the first. A file without a cost function is an error.
 pub fn check_cost_functions(path: &Path) -> Result<(Vec<Arc<CostFunction>>, Vec<Finding>), ConfigErrors> {
-    read(path, |mut root| {
-        let section = match root.entry(COST_FUNCTIONS) {
-            Some(entry) => entry.section()?,
-            None => root,
-        };
-        let functions = cost_functions::read_declared(&section);
-        if functions.is_empty() {
-            let example = "spread { load = \"power(cores.load, 2)\" }";
-            let message = format!("there is no cost function here; write for example {example}");
-            section.report(Severity::Error, message);
-        }
-        functions.into_iter().map(|(_, function)| function).collect()
-    })
+    read(path, |root| cost_functions::read_file_of_functions(root, path))
 }
-
-/// The section that declares cost functions.
-const COST_FUNCTIONS: &str = "cost-functions";
 
 /// Reads the file at `path` and all that it includes, and has `take` make something of it.
 fn read<T>(

@@ -159,6 +159,15 @@ pub(super) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> O
         .map(|(_, known)| known)
 }
 
+/// A place within a value that stands in the file as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Mark {
+    /// Lines below the one in which the value begins.
+    pub(super) line: usize,
+    /// Characters behind where the value begins; on a line below, from the line's beginning.
+    pub(super) start: usize,
+}
+
 /// A key's value.
 #[derive(Debug)]
 pub(super) struct Entry<'a> {
@@ -204,10 +213,11 @@ impl<'a> Entry<'a> {
         }
     }
 
-    /// Reports an error at a place within the value: `length` characters, `start` behind where it begins.
-    pub(super) fn refuse_at(&self, start: usize, length: usize, message: String) {
+    /// Reports an error at a place within the value that is `length` characters long.
+    pub(super) fn refuse_at(&self, mark: Mark, length: usize, message: String) {
         let mut place = self.place();
-        place.column += start;
+        place.column = if mark.line == 0 { place.column + mark.start } else { mark.start + 1 };
+        place.line += mark.line;
         let make = || {
             let mut finding = self.reading.sources.finding(Severity::Error, place, &self.path, message);
             if let Some(excerpt) = &mut finding.excerpt {

@@ -10,6 +10,7 @@
 //! Must not: speak HTTP or QUIC, or change a VM other than by the pure rules in `model`.
 
 mod catalogue;
+mod comparing;
 pub(crate) mod core;
 mod description;
 mod drives;
@@ -18,6 +19,7 @@ mod following;
 mod hosts;
 mod placing;
 mod reading;
+mod simulating;
 mod starting;
 mod stopping;
 mod tokens;
@@ -41,9 +43,11 @@ use crate::pki::Authority;
 use crate::records::{self, Record};
 use crate::store::{Collection, CounterError, RecordError, Store, StoreError, next_epoch};
 
+pub use self::comparing::{Comparison, Judgement};
 pub use self::drives::NewDrive;
 pub use self::error::{ErrorKind, ServiceError};
 pub use self::reading::Status;
+pub use self::simulating::{AddedHosts, SimulatedHost, SimulationAnswer, SimulationQuestion, User};
 pub use self::tokens::StoredTokens;
 pub(crate) use self::tokens::agent_address;
 pub use self::views::{HostView, JoinToken, ProfileView, RealmView, VmDetail, VmLog, VmView};

@@ -6,34 +6,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reeve_common::clock::Timestamp;
-use reeve_common::ids::{SetupName, VmId};
-use reeve_scheduler::Explanation;
+use reeve_common::ids::VmId;
+use reeve_scheduler::ExplanationDigest;
 
 use super::core::Core;
 use super::{Service, ServiceError};
-use crate::model::admission;
-use crate::model::explanation::PlacementDecision;
+use crate::decision_words::{LINES_MAX, change};
+use crate::model::explanation::{HOSTS_KEPT, PlacementDecision, finite, words};
 use crate::model::vm::{Vm, Wish};
 use crate::model::vm_state::VmState;
 use crate::records::{DECISIONS, Record};
 use crate::store::{Batch, Precondition};
 
 impl Service {
-    /// Where a VM of this setup would go, and why: nothing is reserved.
-    ///
-    /// # Errors
-    /// [`ServiceError`] when there is no such setup.
-    pub fn simulate(
-        &self,
-        name: &SetupName,
-        user: Option<(String, String)>,
-    ) -> Result<Explanation, ServiceError> {
-        let setup = self.setup(name)?;
-        let realm = self.known_realm(&setup.realm)?;
-        let (owner, team) = user.unwrap_or_default();
-        Ok(self.core().fleet.explain(&admission::request(&setup, &realm, &owner, &team)))
-    }
-
     /// Tries every waiting VM again, the one that has waited longest first.
     pub(crate) async fn place_waiting(&self) {
         let waiting: BTreeMap<(Timestamp, VmId), ()> = {
@@ -102,30 +87,48 @@ impl Service {
         if !config.realms.get(&vm.realm).is_some_and(|realm| realm.log_scheduling) {
             return;
         }
-        for host in &decision.explanation.hosts {
-            let chosen = decision.explanation.chosen == Some(host.host);
-            let judgement = match &host.reason {
-                Some(reason) => format!("not feasible: {reason}"),
-                None => {
-                    let terms: Vec<String> = host
-                        .terms
-                        .iter()
-                        .map(|term| format!("{} {:.4} -> {:.4}", term.name, term.before, term.after))
-                        .collect();
-                    format!("cost {:.4} -> {:.4} ({})", host.before, host.after, terms.join(", "))
-                }
-            };
-            log::info!(REEVE_VM:% = vm.id, REEVE_HOST:% = host.name, REEVE_REALM:% = vm.realm;
-                "scheduling {}: host {}{}: {judgement}", vm.name, host.name, if chosen { " (chosen)" } else { "" });
+        for (host, line) in decision_lines(&decision.digest) {
+            log::info!(REEVE_VM:% = vm.id, REEVE_HOST:% = host, REEVE_REALM:% = vm.realm;
+                "scheduling {}: {line}", vm.name);
         }
     }
+}
+
+/// A decision line by line, each with the host that it is about, if any: what the command line says of it, then host by
+/// host with every term. Few lines, however many hosts there are.
+fn decision_lines(digest: &ExplanationDigest) -> Vec<(&str, String)> {
+    let words = words(digest);
+    let chosen = words.hosts.iter().find(|host| host.chosen).map_or("", |host| host.name);
+    // What is told of a refusal stands below one by one.
+    let summary = words.summary().lines().next().unwrap_or_default().to_owned();
+    let mut lines = vec![(chosen, summary)];
+    for (told, host) in words.hosts.iter().zip(&digest.explanation.hosts) {
+        let judgement = told.judgement();
+        let terms = host
+            .terms
+            .iter()
+            .map(|term| format!("{} {}", term.name, change(finite(term.before), finite(term.after))));
+        let terms = terms.collect::<Vec<_>>().join(", ");
+        let line = match told.reason {
+            Some(_) => format!("host {}: {judgement}", told.name),
+            None => format!("host {}: cost {judgement} ({terms})", told.name),
+        };
+        lines.push((told.name, line));
+    }
+    for (refusal, told) in digest.refusals.iter().zip(&words.refusals) {
+        if refusal.hosts > 1 {
+            lines.push(("", format!("not feasible: {}", told.line())));
+        }
+    }
+    lines.truncate(LINES_MAX);
+    lines
 }
 
 /// Chooses a host for a VM that has none and holds its capacity; none when no host is feasible. The choice and the
 /// holding are one step under the lock, and the holding checks again with the same rule.
 pub(super) fn choose(core: &mut Core, vm: &Vm, now: Timestamp) -> Option<(Vm, PlacementDecision)> {
     let host = core.fleet.decide(&vm.request)?;
-    let explanation = core.fleet.explain(&vm.request);
+    let digest = core.fleet.digest(&vm.request, HOSTS_KEPT);
     if let Err(reason) = core.fleet.reserve(vm.id, host, &vm.request) {
         log::error!(REEVE_VM:% = vm.id; "host {host} was chosen and does not fit: {reason}");
         return None;
@@ -133,34 +136,14 @@ pub(super) fn choose(core: &mut Core, vm: &Vm, now: Timestamp) -> Option<(Vm, Pl
     let mut placed = vm.clone();
     placed.host = Some(host);
     placed.enter(VmState::Placed, None, now);
-    Some((placed, PlacementDecision::new(explanation, now)))
+    Some((placed, PlacementDecision { at: now, digest }))
 }
 
 /// Why no host takes a request, in one line: how many hosts say what.
-pub(super) fn refusal_summary(explanation: &Explanation) -> String {
-    if explanation.hosts.is_empty() {
-        return "there are no hosts; `reeve host add` makes one known".to_owned();
-    }
-    let mut reasons: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for host in &explanation.hosts {
-        let reason = host.reason.as_deref().unwrap_or("feasible");
-        reasons.entry(reason).or_default().push(host.name.as_str());
-    }
-    let parts: Vec<String> = reasons
-        .iter()
-        .take(REASONS_SHOWN)
-        .map(|(reason, hosts)| match hosts.as_slice() {
-            [one] => format!("{one}: {reason}"),
-            many => format!("{} hosts: {reason}", many.len()),
-        })
-        .collect();
-    let more = reasons.len().saturating_sub(REASONS_SHOWN);
-    let rest = if more > 0 { format!("; and {more} more reasons") } else { String::new() };
-    format!("no host can take it: {}{rest}", parts.join("; "))
+pub(super) fn refusal_summary(digest: &ExplanationDigest) -> String {
+    words(digest).refusal()
 }
 
 /// After how long waiting VMs are tried again though no host came, left or was freed: load that kept them out may be gone.
 /// Trying costs microseconds for each VM that waits.
 const RETRY_AFTER: Duration = Duration::from_secs(10);
-/// How many different reasons a one-line summary names.
-const REASONS_SHOWN: usize = 4;

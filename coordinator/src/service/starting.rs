@@ -11,7 +11,7 @@ use super::views::VmDetail;
 use super::{Actor, Service, ServiceError};
 use crate::model::admission::{Parts, admit};
 use crate::model::drive::Drive;
-use crate::model::explanation::PlacementDecision;
+use crate::model::explanation::{HOSTS_KEPT, PlacementDecision};
 use crate::model::vm::Vm;
 use crate::model::vm_state::VmState;
 use crate::records::{DECISIONS, Record, vm_key};
@@ -90,10 +90,10 @@ impl Service {
             Some(placed) => placed,
             None => {
                 check_waiting(&core)?;
-                let explanation = core.fleet.explain(&vm.request);
+                let digest = core.fleet.digest(&vm.request, HOSTS_KEPT);
                 let mut waiting = vm;
-                waiting.enter(VmState::Unplaceable, Some(refusal_summary(&explanation)), now);
-                (waiting, PlacementDecision::new(explanation, now))
+                waiting.enter(VmState::Unplaceable, Some(refusal_summary(&digest)), now);
+                (waiting, PlacementDecision { at: now, digest })
             }
         };
         let current = VmVersion { version: Version::default(), vm: Arc::new(vm.clone()) };

@@ -5,7 +5,7 @@
 //! | name | value |
 //! |---|---|
 //! | `cores.total`, `.used`, `.free`, `.load` | processor time that may be promised, in cores; load is used / total |
-//! | `memory.total`, `.used`, `.free`, `.load` | memory that may be promised, in MiB |
+//! | `memory.total`, `.used`, `.free`, `.load` | memory that may be promised, in MiB; huge pages, here as in `vm.memory`, are apart |
 //! | `devices.total`, `.used`, `.free`, `.load` | devices of all classes; a device shared by VMs counts in part |
 //! | `devices.whole` | devices that are wholly free |
 //! | `devices.CLASS.total`, … `.whole` | devices of one class; 0 on a host without it |
@@ -123,6 +123,8 @@ pub(crate) enum Attribute {
     SameLabel(usize),
     /// `measured.…`
     Measured(Reading),
+    /// `x`, in a curve that is drawn by itself; no host has it.
+    Argument,
 }
 
 impl Attribute {
@@ -139,7 +141,8 @@ impl Attribute {
             | Self::Vms
             | Self::SameOwner
             | Self::SameTeam
-            | Self::SameLabel(_) => true,
+            | Self::SameLabel(_)
+            | Self::Argument => true,
             Self::VmCores | Self::VmMemory | Self::VmDevices | Self::VmDevicesOf(_) | Self::Measured(_) => {
                 false
             }
@@ -170,13 +173,25 @@ impl Attribute {
             Self::DevicesOf(number, wanted) => {
                 format!("devices.{}.{}", part(class(number)), wanted.word())
             }
-            Self::DevicesOfWhole(number) => format!("devices.{}.{WHOLE}", part(class(number))),
             Self::VmDevicesOf(number) => format!("vm.devices.{}", part(class(number))),
             Self::SameLabel(number) => {
                 format!("same.label.{}", part(things.label_keys.get(number).map_or("", String::as_str)))
             }
-            // All others stand in the list.
-            _ => String::new(),
+            Self::Argument => ARGUMENT.to_owned(),
+            Self::DevicesOfWhole(number) => format!("devices.{}.{WHOLE}", part(class(number))),
+            // These stand in the list.
+            Self::Cores(_)
+            | Self::Memory(_)
+            | Self::Devices(_)
+            | Self::DevicesWhole
+            | Self::Vms
+            | Self::VmCores
+            | Self::VmMemory
+            | Self::VmDevices
+            | Self::SameOwner
+            | Self::SameTeam
+            | Self::Stranded(_)
+            | Self::Measured(_) => String::new(),
         }
     }
 
@@ -188,7 +203,7 @@ impl Attribute {
 
 /// Whether the VM is counted in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum When {
+pub enum When {
     /// The host as it is.
     Before,
     /// The host with the VM.
@@ -204,8 +219,14 @@ pub(crate) struct Input {
     pub(crate) when: When,
 }
 
+/// What in front of a name asks for the host as it is.
+pub(super) const BEFORE: &str = "before";
+
+/// The name of [`Attribute::Argument`].
+pub(super) const ARGUMENT: &str = "x";
+
 /// The names that are whole by themselves.
-const NAMES: [(&str, Attribute); 32] = [
+pub(super) const NAMES: [(&str, Attribute); 32] = [
     ("cores.total", Attribute::Cores(Measure::Total)),
     ("cores.used", Attribute::Cores(Measure::Used)),
     ("cores.free", Attribute::Cores(Measure::Free)),
@@ -269,7 +290,7 @@ fn number_in(list: &mut Vec<String>, name: &str) -> usize {
 pub(super) fn resolve(parts: &[String], things: &mut NamedThings) -> Result<Input, UnknownName> {
     let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
     let [first, rest @ ..] = parts.as_slice() else { return Err(unknown(&parts)) };
-    if *first != "before" {
+    if *first != BEFORE {
         let attribute = attribute(&parts, things)?;
         let when = if attribute.is_changed_by_placement() { When::After } else { When::Before };
         return Ok(Input { attribute, when });

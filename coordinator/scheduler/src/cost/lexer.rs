@@ -96,27 +96,31 @@ pub(super) struct Token {
 /// What a device has: the words after a class that make a hyphen before them part of its name.
 pub(super) const MEASURES: [&str; 5] = ["total", "used", "free", "load", "whole"];
 
-/// Units of memory and how many MiB they are; and the percent sign.
-const UNITS: [(&str, f64); 18] = [
-    ("%", 0.01),
-    ("B", 1.0 / 1_048_576.0),
-    ("KiB", 1.0 / 1024.0),
-    ("MiB", 1.0),
-    ("GiB", 1024.0),
-    ("TiB", 1_048_576.0),
-    ("PiB", 1_073_741_824.0),
-    ("K", 1.0 / 1024.0),
-    ("M", 1.0),
-    ("G", 1024.0),
-    ("T", 1_048_576.0),
-    ("P", 1_073_741_824.0),
-    ("kB", 1e3 / 1_048_576.0),
-    ("KB", 1e3 / 1_048_576.0),
-    ("MB", 1e6 / 1_048_576.0),
-    ("GB", 1e9 / 1_048_576.0),
-    ("TB", 1e12 / 1_048_576.0),
-    ("PB", 1e15 / 1_048_576.0),
+/// Units of memory and how many MiB they are, as a number and what to divide it by, so that amounts written with few
+/// digits stay exact; and the percent sign.
+const UNITS: [(&str, f64, f64); 18] = [
+    ("%", 1.0, 100.0),
+    ("B", 1.0, MEBIBYTE),
+    ("KiB", 1.0, 1024.0),
+    ("MiB", 1.0, 1.0),
+    ("GiB", 1024.0, 1.0),
+    ("TiB", 1_048_576.0, 1.0),
+    ("PiB", 1_073_741_824.0, 1.0),
+    ("K", 1.0, 1024.0),
+    ("M", 1.0, 1.0),
+    ("G", 1024.0, 1.0),
+    ("T", 1_048_576.0, 1.0),
+    ("P", 1_073_741_824.0, 1.0),
+    ("kB", 1e3, MEBIBYTE),
+    ("KB", 1e3, MEBIBYTE),
+    ("MB", 1e6, MEBIBYTE),
+    ("GB", 1e9, MEBIBYTE),
+    ("TB", 1e12, MEBIBYTE),
+    ("PB", 1e15, MEBIBYTE),
 ];
+
+/// Bytes in a MiB.
+const MEBIBYTE: f64 = 1_048_576.0;
 
 /// Cuts `text` into tokens, the last of which is the end.
 pub(super) fn tokens(text: &str) -> Result<Vec<Token>, Mistake> {
@@ -205,7 +209,8 @@ impl<'a> Lexer<'a> {
         let text = self.text.get(start..self.position).unwrap_or_default();
         let span = self.span_from(start);
         let number: f64 = text.parse().map_err(|_| Mistake::new(span, format!("{text:?} is no number")))?;
-        let number = number * self.unit()?;
+        let (factor, divisor) = self.unit()?;
+        let number = number * factor / divisor;
         if number.is_finite() {
             return Ok(number);
         }
@@ -223,24 +228,24 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    /// Takes the unit behind a number, if there is one, and says what to multiply with.
-    fn unit(&mut self) -> Result<f64, Mistake> {
+    /// Takes the unit behind a number, if there is one, and says what to multiply with and divide by.
+    fn unit(&mut self) -> Result<(f64, f64), Mistake> {
         let before = self.position;
         self.take_while(char::is_whitespace);
         let start = self.position;
         if self.take_if("%") {
-            return Ok(0.01);
+            return Ok((1.0, 100.0));
         }
         let word = self.take_while(is_name_part);
         if word.is_empty() || WORDS.iter().any(|symbol| symbol.as_str() == word) {
             self.position = before;
-            return Ok(1.0);
+            return Ok((1.0, 1.0));
         }
         self.check_length(start)?;
-        if let Some((_, factor)) = UNITS.iter().find(|(unit, _)| *unit == word) {
-            return Ok(*factor);
+        if let Some((_, factor, divisor)) = UNITS.iter().find(|(unit, ..)| *unit == word) {
+            return Ok((*factor, *divisor));
         }
-        let units: Vec<&str> = UNITS.iter().map(|(unit, _)| *unit).collect();
+        let units: Vec<&str> = UNITS.iter().map(|(unit, ..)| *unit).collect();
         let help = did_you_mean(word, units.iter().copied())
             .unwrap_or_else(|| "memory has MiB, GiB, TiB; a share has %; anything else no unit".to_owned());
         Err(Mistake::new(self.span_from(start), format!("`{word}` is no unit")).with_help(help))
@@ -329,9 +334,15 @@ mod tests {
 
     #[test]
     fn units_are_applied() {
-        for (text, value) in
-            [("8 GiB", 8192.0), ("30 %", 0.3), ("1.5e3", 1500.0), ("2MiB", 2.0), ("1E-2", 0.01), ("7", 7.0)]
-        {
+        for (text, value) in [
+            ("8 GiB", 8192.0),
+            ("30 %", 0.3),
+            ("95 %", 0.95),
+            ("1.5e3", 1500.0),
+            ("2MiB", 2.0),
+            ("1E-2", 0.01),
+            ("7", 7.0),
+        ] {
             assert_eq!(kinds(text), [TokenKind::Number(value), TokenKind::End], "{text}");
         }
     }

@@ -1,7 +1,7 @@
 //! Owns the step from a parsed term to program steps: what each name means, which types go together, and whether a
 //! curve's parameters are in range.
 
-use super::attribute::{Input, NamedThings, When, resolve};
+use super::attribute::{ARGUMENT, Attribute, Input, NamedThings, When, resolve};
 use super::curve::{self, Curve};
 use super::lexer::Symbol;
 use super::mistake::{Mistake, Span};
@@ -9,6 +9,9 @@ use super::operation::{Operation, Points};
 use super::parser::{Node, NodeKind};
 use super::program::{Builder, Cell};
 use super::suggestion::did_you_mean;
+
+/// A sigmoid is 2 % from its ends at this distance from its middle, times its steepness.
+const SIGMOID_REACH: f64 = 4.0;
 
 /// Number or condition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +45,8 @@ pub(super) enum Moment {
     With,
     /// For the host as it is, throughout.
     Without,
+    /// As written, and `x` stands for a number to draw over.
+    Drawn,
 }
 
 /// Adds the steps of one term to `builder`.
@@ -129,6 +134,11 @@ impl Lowering<'_> {
                 Mistake::new(span, format!("`{name}` is a curve and needs its arguments")).with_help(help)
             );
         }
+        if self.moment == Moment::Drawn && name == ARGUMENT {
+            let input = Input { attribute: Attribute::Argument, when: When::After };
+            let cell = self.builder.input(input);
+            return Ok(Operand { cell, kind: Type::Number, span, changes: true });
+        }
         let mut input = resolve(parts, self.things)
             .map_err(|unknown| Mistake::new(span, unknown.message).with_help(unknown.help))?;
         let changes = input.when == When::After;
@@ -165,6 +175,12 @@ impl Lowering<'_> {
         let check = if matches!(symbol, Symbol::And | Symbol::Or) { condition } else { number };
         check(&left, &sign)?;
         check(&right, &sign)?;
+        if result == Type::Condition {
+            for (input, constant) in [(left.cell, right.cell), (right.cell, left.cell)] {
+                let place = self.builder.constant_value(constant);
+                place.into_iter().for_each(|place| self.builder.landmark(input, place));
+            }
+        }
         let operands = if is_swapped { [right, left] } else { [left, right] };
         Ok(self.step(operation, &operands, result, span))
     }
@@ -197,8 +213,27 @@ impl Lowering<'_> {
             number(argument, &format!("`{name}`"))?;
         }
         let arguments = self.complete(curve, arguments, span)?;
+        self.remember_landmarks(curve, &arguments);
         let (operation, operands) = self.operation(curve, arguments, span)?;
         Ok(self.step(operation, &operands, Type::Number, span))
+    }
+
+    /// Remembers where a curve of an input bends, so that a picture of it shows the place.
+    fn remember_landmarks(&mut self, curve: Curve, arguments: &[Operand]) {
+        let Some((of, rest)) = arguments.split_first() else { return };
+        let constants: Vec<f64> =
+            rest.iter().filter_map(|operand| self.builder.constant_value(operand.cell)).collect();
+        let places = match (curve, constants.as_slice()) {
+            (Curve::Ramp, [from, to]) => vec![*from, *to],
+            (Curve::Step, [at]) => vec![*at],
+            (Curve::Barrier, [limit]) => vec![*limit],
+            (Curve::Sigmoid, [middle, steepness]) => {
+                vec![middle - SIGMOID_REACH / steepness, middle + SIGMOID_REACH / steepness]
+            }
+            (Curve::Table, coordinates) => coordinates.iter().step_by(2).copied().collect(),
+            _ => Vec::new(),
+        };
+        places.into_iter().for_each(|place| self.builder.landmark(of.cell, place));
     }
 
     /// Checks how many arguments there are and their ranges, and adds those left out.

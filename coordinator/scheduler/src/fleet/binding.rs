@@ -158,6 +158,7 @@ impl BoundFunction {
                 shared(Shared::Label(key.map_or("", String::as_str)))
             }
             Attribute::Measured(reading) => lanes.measured(reading),
+            Attribute::Argument => [f64::NAN; W],
         }
     }
 }

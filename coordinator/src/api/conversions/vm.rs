@@ -78,7 +78,7 @@ pub(in crate::api) fn vm_detail_of(detail: &service::VmDetail) -> VmDetail {
         history: history_of(&detail.view.vm),
         decision: detail.decision.as_ref().map(|decision| Decision {
             at: decision.at.into(),
-            explanation: explanation_of(&decision.explanation),
+            explanation: explanation_of(&decision.digest),
         }),
     }
 }

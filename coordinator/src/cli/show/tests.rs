@@ -111,7 +111,7 @@ fn a_failed_vm() -> Value {
 
 fn an_explanation() -> Value {
     json!({
-        "chosen": "node-2", "by": "increase",
+        "chosen": "node-2", "by": "increase", "considered": 3, "feasible": 2,
         "hosts": [
             {"host": "node-1", "id": 1, "feasible": true, "reason": null, "chosen": false, "cost-function": "balanced",
              "before": 1.25, "after": 1.75, "increase": 0.5,
@@ -124,13 +124,17 @@ fn an_explanation() -> Value {
             {"host": "node-3", "id": 3, "feasible": false, "reason": "memory: 2 GiB asked, 512 MiB free of 8 GiB",
              "chosen": false, "cost-function": "balanced", "before": 3.0, "after": null, "increase": null,
              "terms": [{"term": "cpu", "expression": "2 * power(cores.load, 2)", "before": 3.0, "after": null}]}
-        ]
+        ],
+        "refusals": [{"hosts": 1, "example": "node-3", "reason": "memory: 2 GiB asked, 512 MiB free of 8 GiB"}]
     })
 }
 
 fn nowhere() -> Value {
     let mut value = an_explanation();
     value["chosen"] = Value::Null;
+    value["feasible"] = 0.into();
+    value["refusals"] = json!([{"hosts": 3, "example": "node-1",
+        "reason": "connection: the host's agent is not connected"}]);
     for host in value["hosts"].as_array_mut().unwrap() {
         host["feasible"] = false.into();
         host["chosen"] = false.into();
