@@ -14,6 +14,7 @@ use super::core::Core;
 use super::{Service, ServiceError};
 use crate::config::CoordinatorConfig;
 use crate::model::admission;
+use crate::model::explanation::HOSTS_KEPT;
 
 /// How many hosts a simulation tells of in full: all of most fleets. Of a larger one nobody would read more, and each takes
 /// a KiB of the answer.
@@ -93,7 +94,7 @@ impl Service {
         }
         let config = self.config();
         let (request, mut fleet, added) = {
-            let mut core = self.core();
+            let mut core = self.core_for_decisions();
             let setup = find_setup(&core, name)?;
             let realm = self.known_realm(&setup.realm)?;
             let (owner, team) = question.user.clone().unwrap_or_default();
@@ -126,7 +127,7 @@ impl Service {
             .cost_functions
             .get(function)
             .ok_or_else(|| ServiceError::not_found("cost function", function, "reeve cost list"))?;
-        let core = self.core();
+        let core = self.core_for_decisions();
         let setup = find_setup(&core, setup)?;
         let realm = self.known_realm(&setup.realm)?;
         let (owner, team) = user.unwrap_or_default();
@@ -248,7 +249,7 @@ fn answer(
         digest.explanation.hosts.sort_by_key(|host| host.host);
         digest
     });
-    let simulation = fleet.simulate(request, count, HOSTS_TOLD);
+    let simulation = fleet.simulate(request, count, HOSTS_KEPT);
     let mut vms: BTreeMap<HostId, usize> = BTreeMap::new();
     for host in &simulation.hosts {
         *vms.entry(*host).or_default() += 1;

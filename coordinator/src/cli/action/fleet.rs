@@ -30,7 +30,9 @@ impl Run<'_> {
     }
 
     pub(super) async fn cost(&mut self, command: CostCommand) -> Result<Exit, Failure> {
-        let CostCommand::List = command;
+        if let CostCommand::Explain { name, arguments } = command {
+            return self.explain_cost(&name, &arguments).await;
+        }
         let functions = self.client.cost_functions().await?;
         self.print(&show::realm::cost_functions(&self.screen, &functions))
     }

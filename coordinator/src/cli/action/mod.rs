@@ -3,6 +3,7 @@
 mod catalogue;
 mod fleet;
 mod replay;
+mod simulation;
 mod vm;
 mod wait;
 

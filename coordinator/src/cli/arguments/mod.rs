@@ -3,9 +3,11 @@
 //! Must not: do anything.
 
 mod catalogue;
+mod cost_explain;
 mod host;
 mod realm;
 mod replay;
+mod simulation;
 mod vm;
 
 use std::path::PathBuf;
@@ -17,9 +19,11 @@ use reeve_common::units::parse_duration;
 pub(super) use self::catalogue::{
     ConfigurationCommand, CreateFrom, DriveCommand, ImageCommand, SetupCommand,
 };
+pub(super) use self::cost_explain::CostExplainArguments;
 pub(super) use self::host::HostCommand;
 pub(super) use self::realm::{CostCommand, ProfileCommand, RealmCommand, VolumeCommand};
 pub(super) use self::replay::ReplayArguments;
+pub(super) use self::simulation::SimulateArguments;
 pub(super) use self::vm::{VmCommand, Waiting};
 use super::exit::EXIT_CODES_HELP;
 
@@ -31,10 +35,11 @@ Examples:
   reeve status
   reeve host list
   reeve setup create -f small.conf
-  reeve setup simulate small
+  reeve setup simulate small --count 40
   reeve vm start web-1 web-2
   reeve vm list -o json
   reeve vm show web-1
+  reeve vm why web-1 --host node-2
   reeve vm shutdown web-1
 
 `reeve COMMAND --help` shows the examples of a command.";
