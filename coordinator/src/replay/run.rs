@@ -12,7 +12,7 @@ use reeve_scheduler::{CostFunction, Fleet, HostDescription, Reason, Request};
 use uuid::Uuid;
 
 use super::bound::Demanded;
-use super::outcome::{AllocatedByClass, Moment, Outcome, Point, Refusals, Resources, TraceSummary, float};
+use super::outcome::{AllocatedByClass, Moment, Outcome, Point, Refusals, Resources, TraceSummary};
 use super::refusal::{Judge, host_id, host_index};
 use super::schedule::{Schedule, Step};
 use super::trace::Trace;
@@ -120,7 +120,7 @@ impl<'a> Replay<'a> {
 
 /// What is to be expected, for the attribute `stranded`: what VMs of the trace ask for, as often as they do; the most frequent
 /// when that is much.
-fn catalogue(trace: &Trace, requests: &[Request]) -> Vec<(Request, u32)> {
+pub(super) fn catalogue(trace: &Trace, requests: &[Request]) -> Vec<(Request, u32)> {
     let mut shapes: Vec<(&Request, u32)> = requests
         .iter()
         .zip(&trace.shapes)
@@ -299,7 +299,7 @@ fn devices(fleet: &Fleet, trace: &Trace) -> BTreeMap<DeviceClass, AllocatedByCla
 
 /// What is stranded on all hosts, in percent of what there is.
 fn stranded(fleet: &Fleet, trace: &Trace, capacity: &Resources<u64>) -> Resources<Option<f64>> {
-    let mut sum = Resources::<f64>::default();
+    let mut sum = Resources::<u64>::default();
     for (index, host) in trace.hosts.iter().enumerate() {
         let (id, size) = (host_id(index), host.size());
         let (Some(stranded), Some(usage)) = (fleet.stranded(id), fleet.usage(id)) else { continue };
@@ -308,19 +308,20 @@ fn stranded(fleet: &Fleet, trace: &Trace, capacity: &Resources<u64>) -> Resource
             memory: usage.used.memory.0,
             devices: usage.used.devices_permille.values().sum(),
         };
-        let free = size.minus(used);
         let stranded = Resources {
-            cores: stranded.cores * 1000.0,
-            memory: stranded.memory,
-            devices: stranded.devices * f64::from(WHOLE_PERMILLE),
+            cores: rounded(stranded.cores * 1000.0),
+            memory: rounded(stranded.memory),
+            devices: rounded(stranded.devices * f64::from(WHOLE_PERMILLE)),
         };
-        sum = Resources::make(|resource| {
-            // What is stranded for two reasons counts twice in the attribute, and once here.
-            sum.of(resource) + stranded.of(resource).min(float(*free.of(resource)))
-        });
+        let free = size.minus(used);
+        // What is stranded for two reasons counts twice in the attribute, and once here.
+        sum = sum.plus(Resources::make(|resource| *stranded.of(resource).min(free.of(resource))));
     }
-    Resources::make(|resource| {
-        let whole = *capacity.of(resource);
-        (whole > 0).then(|| 100.0 * sum.of(resource) / float(whole))
-    })
+    sum.percent_of(capacity)
+}
+
+/// In whole units: a sum of these does not depend on the order of the hosts.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // too small for either; a cast never panics
+fn rounded(amount: f64) -> u64 {
+    amount.round() as u64
 }
