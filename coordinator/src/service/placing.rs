@@ -56,7 +56,7 @@ impl Service {
         }
         let now = self.now();
         let Some((vm, decision)) = ({
-            let mut core = self.core();
+            let mut core = self.core_for_decisions();
             choose(&mut core, &current.vm, now)
         }) else {
             return Ok(()); // still nowhere: its record says so already

@@ -59,7 +59,7 @@ impl Service {
     ) -> Result<(Vm, PlacementDecision), ServiceError> {
         let config = self.config();
         let now = self.now();
-        let mut core = self.core();
+        let mut core = self.core_for_decisions();
         let configuration = find_configuration(&core, name)?;
         let setup = find_setup(&core, &configuration.setup)?;
         let image = core
