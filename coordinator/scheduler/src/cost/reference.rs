@@ -381,7 +381,11 @@ mod tests {
         for attribute in all {
             let name = attribute.name.replace(CLASS, "a100").replace(KEY, "app");
             let name = if attribute.text { format!("{name} == 'a b'") } else { name };
-            let number = if attribute.condition || attribute.text { format!("({name} ? 1 : 0)") } else { name.clone() };
+            let number = if attribute.condition || attribute.text {
+                format!("({name} ? 1 : 0)")
+            } else {
+                name.clone()
+            };
             let function = compile(&number).unwrap_or_else(|errors| panic!("{}", errors[0]));
             assert_eq!(function.inputs(When::After), std::slice::from_ref(&name));
             assert_eq!(
