@@ -12,3 +12,4 @@ mod replaying;
 mod scripted;
 mod typed;
 mod waiting;
+mod what_would_be;

@@ -40,6 +40,7 @@ mod device_choice;
 mod explanation;
 mod fleet;
 mod host;
+mod numa;
 mod quota;
 mod reason;
 mod request;
@@ -53,7 +54,9 @@ pub use explanation::{
     AttributeValue, CostEvaluation, Explanation, ExplanationDigest, HostExplanation, HostsTold, RefusalCount,
     TermExplanation,
 };
-pub use fleet::{AssignedDevice, BatchCost, BatchPlan, Fleet, NewHost, SIMULATED_MAX, Simulation, WhatIf};
+pub use fleet::{
+    AssignedDevice, Assignment, BatchCost, BatchPlan, Fleet, NewHost, SIMULATED_MAX, Simulation, WhatIf,
+};
 pub use host::{
     CpuAbilities, ForeignUse, HostDescription, HostState, HostUsage, Measured, Promised, UnknownHostState,
 };

@@ -101,7 +101,7 @@ impl Catalogue {
         for (request, weight) in expected.iter().filter(|(_, weight)| *weight > 0) {
             let devices = device_choice::in_order(request).into_iter();
             let devices = devices.map(|(selector, amount)| (selector.clone(), amount)).collect();
-            let size = (request.cores.0.min(AMOUNT_MAX), ordinary_memory(request).min(AMOUNT_MAX));
+            let size = (request.cores.0.min(AMOUNT_MAX), request.ordinary_memory().0.min(AMOUNT_MAX));
             *demands.entry(devices).or_default().entry(size).or_default() += u64::from(*weight);
         }
         let demands = demands.into_iter().map(|(devices, sizes)| {
@@ -199,11 +199,6 @@ impl Catalogue {
         let instances = devices.classes().iter().flat_map(|class| &class.free);
         instances.map(|free| self.leftover.get(usize::from(*free)).copied().unwrap_or_default()).sum()
     }
-}
-
-/// The ordinary memory that a request takes; huge pages are another kind.
-fn ordinary_memory(request: &Request) -> u64 {
-    if request.huge_pages.is_some() { 0 } else { request.memory.0 }
 }
 
 impl Mean {

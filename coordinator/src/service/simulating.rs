@@ -14,6 +14,7 @@ use super::core::Core;
 use super::{Service, ServiceError};
 use crate::config::CoordinatorConfig;
 use crate::model::admission;
+use crate::model::explanation::HOSTS_KEPT;
 
 /// How many hosts a simulation tells of in full: all of most fleets. Of a larger one nobody would read more, and each takes
 /// a KiB of the answer.
@@ -248,7 +249,7 @@ fn answer(
         digest.explanation.hosts.sort_by_key(|host| host.host);
         digest
     });
-    let simulation = fleet.simulate(request, count, HOSTS_TOLD);
+    let simulation = fleet.simulate(request, count, HOSTS_KEPT);
     let mut vms: BTreeMap<HostId, usize> = BTreeMap::new();
     for host in &simulation.hosts {
         *vms.entry(*host).or_default() += 1;

@@ -5,7 +5,7 @@
 //! | name | value |
 //! |---|---|
 //! | `cores.total`, `.used`, `.free`, `.load` | processor time that may be promised, in cores; load is used / total |
-//! | `memory.total`, `.used`, `.free`, `.load` | memory that may be promised, in MiB |
+//! | `memory.total`, `.used`, `.free`, `.load` | memory that may be promised, in MiB; huge pages, here as in `vm.memory`, are apart |
 //! | `devices.total`, `.used`, `.free`, `.load` | devices of all classes; a device shared by VMs counts in part |
 //! | `devices.whole` | devices that are wholly free |
 //! | `devices.CLASS.total`, … `.whole` | devices of one class; 0 on a host without it |

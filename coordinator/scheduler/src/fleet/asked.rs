@@ -12,7 +12,7 @@ use crate::request::Request;
 pub(super) struct Asked {
     /// Millicores.
     pub(super) cores: u64,
-    /// MiB.
+    /// MiB, huge pages apart.
     pub(super) memory: u64,
     /// Devices, in the order in which they are served.
     pub(super) devices: Vec<Entry>,
@@ -24,7 +24,7 @@ impl Asked {
         let entries = device_choice::in_order(request).into_iter();
         Self {
             cores: request.cores.0,
-            memory: request.memory.0,
+            memory: request.ordinary_memory().0,
             devices: entries.map(|(selector, amount)| table.entry(selector, amount)).collect(),
         }
     }

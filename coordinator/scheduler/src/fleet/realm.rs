@@ -218,7 +218,8 @@ impl Realm {
         self.tenants[slot].insert(vm, holding);
         self.census.admit(holding, book);
         let Some(shape) = book.shapes.get(holding.shape) else { return };
-        self.columns.take(slot, shape.cores, shape.memory);
+        self.columns.take(slot, shape.cores, shape.ordinary_memory());
+        let node_demand = shape.node_demand();
         if !shape.devices.is_empty() {
             self.know_classes(shape);
             let assignment = book.assignments.entry(vm).or_default();
@@ -228,6 +229,9 @@ impl Realm {
                 assignment.fill(shape, devices, table);
             });
         }
+        if let Some(demand) = node_demand {
+            self.particulars.admit(slot, vm, &demand, book);
+        }
         self.note(slot, book);
     }
 
@@ -236,7 +240,10 @@ impl Realm {
         self.tenants[slot].remove(vm);
         self.census.dismiss(holding, book);
         let Some(shape) = book.shapes.get(holding.shape) else { return };
-        self.columns.give_back(slot, shape.cores, shape.memory);
+        self.columns.give_back(slot, shape.cores, shape.ordinary_memory());
+        if let Some(demand) = shape.node_demand() {
+            self.particulars.dismiss(slot, vm, &demand, book);
+        }
         if let Some(assignment) = book.assignments.get(&vm) {
             let table = &self.device_table;
             self.columns.change_devices(slot, |devices| assignment.give_back(shape, devices, table));
@@ -270,8 +277,9 @@ impl Realm {
         };
         for shape in self.tenants[slot].holdings().filter_map(|holding| book.shapes.get(holding.shape)) {
             row.cores.used += shape.cores;
-            row.memory.used += shape.memory;
+            row.memory.used += shape.ordinary_memory();
         }
+        self.particulars.recount(slot, host, &self.tenants[slot], book);
         self.columns.set(slot, row);
         self.note(slot, book);
     }
@@ -377,10 +385,16 @@ impl Realm {
             memory: self.columns.memory.get(slot),
             devices: &self.columns.host_devices[slot],
             entries: &asked.devices,
+            nodes: self.particulars.nodes(slot),
             company_here: &|companions| circle.here(companions, self.tenants.get(slot), book),
             company_in_realm: &|companions| circle.in_realm(companions, &self.residents(book)),
         };
         constraint::check(&standing, request)
+    }
+
+    /// Whether a VM of the host that is to take other amounts keeps the NUMA nodes that it has.
+    pub(super) fn keeps_nodes(&self, slot: usize, vm: VmId, old: &Shape, new: &Shape, book: &Book) -> bool {
+        self.particulars.keeps_nodes(slot, vm, old, new, book)
     }
 
     /// Whether the host can take the VM.
@@ -510,7 +524,10 @@ impl Realm {
         };
         for shape in tenants.holdings().filter_map(|holding| book.shapes.get(holding.shape)) {
             usage.used.cores = Millicores(usage.used.cores.0 + shape.cores);
-            usage.used.memory = Mebibytes(usage.used.memory.0 + shape.memory);
+            usage.used.memory = Mebibytes(usage.used.memory.0 + shape.ordinary_memory());
+            if let Some((size, demand)) = shape.huge_pages.zip(shape.node_demand()) {
+                *usage.used.huge_pages.entry(size).or_default() += demand.pages_in_all;
+            }
         }
         let devices = self.columns.host_devices.get(slot)?.classes().iter();
         let used = devices.filter(|class| class.used > 0);

@@ -121,7 +121,7 @@ fn a_vm_without_a_place_takes_that_of_one_that_finds_another() {
 #[test]
 fn hosts_are_emptied_where_opening_one_costs() {
     let mut fleet = Fleet::new();
-    let pack = preset("pack");
+    let pack = function(&[("open", "8 * step(vms, 1)"), ("cpu", "-power(cores.load, 2)")]);
     for id in 1..=6 {
         fleet.upsert_host(host(id, 10, 100, &pack));
     }

@@ -8,6 +8,7 @@ use reeve_scheduler::{ChoiceRule, HostDescription, HostState, Measured, Quotas, 
 
 use crate::expression::Expression;
 use crate::naive_devices::{Held, Rack, entries};
+use crate::naive_nodes::ordinary;
 use crate::naive_stranded::{Expected, State};
 
 /// A cost function as the naive one has it.
@@ -40,6 +41,7 @@ pub(crate) struct Naive {
     /// The devices of those that want some and whose host was known once.
     pub(crate) held: BTreeMap<VmId, Vec<Held>>,
     pub(crate) quotas: BTreeMap<RealmName, Quotas>,
+    pub(crate) nodes: BTreeMap<VmId, Vec<u32>>,
     pub(crate) expected: BTreeMap<RealmName, Expected>,
 }
 
@@ -83,7 +85,7 @@ impl Scene<'_> {
         let label = labels.get("app");
         let foreign = self.host.description.foreign;
         let cores = || (capacity.cores.0, sum(&|vm| vm.cores.0) + foreign.cores.0);
-        let memory = || (capacity.memory.0, sum(&|vm| vm.memory.0) + foreign.memory.0);
+        let memory = || (capacity.memory.0, sum(&ordinary) + foreign.memory.0);
         match (part, measure) {
             ("cores", measure) => amount(cores().0, cores().1) / if measure == "load" { 1.0 } else { 1000.0 },
             ("memory", _) => amount(memory().0, memory().1),
@@ -96,7 +98,7 @@ impl Scene<'_> {
             ("devices.a100", _) => rack().attribute(Some("a100"), measure),
             (_, "vms") => count(&|_| true),
             ("vm", "cores") => self.request.cores.0 as f64 / 1000.0,
-            ("vm", "memory") => self.request.memory.0 as f64,
+            ("vm", "memory") => ordinary(self.request) as f64,
             ("vm", "devices") => {
                 before().serve(self.request).iter().map(permille).sum::<u64>() as f64 / 1000.0
             }
@@ -134,11 +136,7 @@ impl Naive {
                 description.capacity.cores.0,
                 "cores".into(),
             ),
-            (
-                used(&|vm| vm.memory.0) + description.foreign.memory.0,
-                description.capacity.memory.0,
-                "memory".into(),
-            ),
+            (used(&ordinary) + description.foreign.memory.0, description.capacity.memory.0, "memory".into()),
         ];
         for (class, shelf) in self.rack(host).shelves {
             amounts.push((shelf.used, shelf.total(), class));
@@ -167,6 +165,7 @@ impl Naive {
         self.held.remove(&vm);
         self.held.extend(kept.map(|kept| (vm, kept)));
         self.settle(host);
+        self.settle_nodes(host);
     }
 
     /// Every VM keeps what it has, then those without get what is left.
@@ -201,12 +200,13 @@ impl Naive {
             && description.storage_problem.is_none();
         let asked = |name: &str| match name {
             "cores" => request.cores.0,
-            "memory" => request.memory.0,
+            "memory" => ordinary(request),
             _ => 0,
         };
         description.realm == request.realm
             && open
             && self.meets(host, request)
+            && self.has_nodes(host, request)
             && self.rack(host).can_serve(request)
             && self.amounts(host).iter().all(|(used, total, name)| {
                 let asked = asked(name);

@@ -4,6 +4,7 @@
 use reeve_scheduler::Request;
 
 use crate::naive_devices::{Rack, entries};
+use crate::naive_nodes::ordinary;
 
 /// A catalogue, and what is expected to stay free of a device with so many thousandths free, in 2^-20 of a thousandth.
 #[derive(Debug, Clone, Default)]
@@ -83,7 +84,7 @@ impl Expected {
     fn count(&self, state: &State) -> f64 {
         let limit = |free: u64, mean: f64| if mean == 0.0 { f64::INFINITY } else { free as f64 / mean };
         let cores = limit(state.cores_free(), self.mean(|request| request.cores.0));
-        cores.min(limit(state.memory_free(), self.mean(|request| request.memory.0)))
+        cores.min(limit(state.memory_free(), self.mean(ordinary)))
     }
 
     fn devices(&self, state: &State) -> f64 {
@@ -95,7 +96,7 @@ impl Expected {
         let wanting = || self.requests.iter().filter(|(request, _)| !entries(request).is_empty());
         let refused = |request: &Request| {
             request.cores.0 > state.cores_free()
-                || request.memory.0 > state.memory_free()
+                || ordinary(request) > state.memory_free()
                 || !state.rack.can_serve(request)
         };
         let weight = |requests: &mut dyn Iterator<Item = &(Request, u32)>| -> u64 {
@@ -126,7 +127,7 @@ impl Expected {
             return 0.0;
         }
         let cores = self.left_of(state.cores_free(), self.mean(|request| request.cores.0), state);
-        let memory = self.left_of(state.memory_free(), self.mean(|request| request.memory.0), state);
+        let memory = self.left_of(state.memory_free(), self.mean(ordinary), state);
         let share = |stranded: f64, total: u64| if total == 0 { 0.0 } else { stranded / total as f64 };
         match name {
             "cores" => cores / 1000.0,

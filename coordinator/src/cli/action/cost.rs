@@ -1,4 +1,4 @@
-//! Owns the commands about cost functions. All but the list of the coordinator's need no coordinator.
+//! Owns the commands about cost functions. Only what is about the coordinator's own fleet or list asks it.
 
 use std::path::Path;
 
@@ -21,6 +21,7 @@ impl Run<'_> {
             CostCommand::List => {
                 show::cost::cost_functions(&self.screen, &self.client.cost_functions().await?)
             }
+            CostCommand::Explain { name, arguments } => return self.explain_cost(&name, &arguments).await,
             CostCommand::Curves { name: None } => show::cost::curves(&self.screen, &curves()),
             CostCommand::Curves { name: Some(name) } => self.curve(&name)?,
             CostCommand::Attributes => show::cost::attributes(&self.screen, &attributes()),
@@ -38,7 +39,7 @@ impl Run<'_> {
             return Err(Failure::new(Exit::NotFound, format!("there is no curve {name}")).advise(advice));
         };
         let subject = Subject::expression(curve.example).map_err(|errors| rendered(&errors))?;
-        let picture = chart(&[subject], &Wish::default()).map_err(unwelcome)?;
+        let picture = chart(&[subject], &Wish::default())?;
         let picture = plot::terminal(&picture, self.terminal.columns, self.terminal.characters);
         Ok(show::cost::curve(&self.screen, curve, &picture))
     }
@@ -59,7 +60,7 @@ impl Run<'_> {
         let subjects = self.subjects(arguments)?;
         let PlotArguments { attribute, from, to, with, svg, .. } = arguments;
         let (attribute, from, to, with) = (attribute.clone(), from.clone(), to.clone(), with.clone());
-        let chart = chart(&subjects, &Wish { attribute, from, to, with }).map_err(unwelcome)?;
+        let chart = chart(&subjects, &Wish { attribute, from, to, with })?;
         if let Some(file) = svg {
             std::fs::write(file, plot::svg(&chart)).map_err(|error| {
                 Failure::new(Exit::Failed, format!("{} cannot be written: {error}", file.display()))
@@ -124,6 +125,8 @@ fn rendered(errors: &[CostError]) -> Failure {
     Failure::new(Exit::Usage, shown.collect::<Vec<_>>().join("\n"))
 }
 
-fn unwelcome(error: ChartError) -> Failure {
-    Failure::new(Exit::Usage, error.to_string())
+impl From<ChartError> for Failure {
+    fn from(error: ChartError) -> Self {
+        Self::new(Exit::Usage, error.to_string())
+    }
 }

@@ -4,6 +4,7 @@ mod catalogue;
 mod cost;
 mod fleet;
 mod replay;
+mod simulation;
 mod vm;
 mod wait;
 

@@ -3,6 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use reeve_common::ids::CostFunctionName;
+
+use super::cost_explain::CostExplainArguments;
 
 const CHECK_EXAMPLES: &str = "\
 Examples:
@@ -34,6 +37,15 @@ pub(in crate::cli) enum CostCommand {
     /// Lists the coordinator's cost functions with their terms.
     #[command(after_help = "Examples:\n  reeve cost list\n  reeve cost list -o json")]
     List,
+    /// Works out a cost function for a host as it stands and a VM of a setup: what goes into it, and what comes out.
+    #[command(after_help = super::cost_explain::EXAMPLES)]
+    Explain {
+        /// The cost function, declared or preset.
+        #[arg(value_name = "COST-FUNCTION")]
+        name: CostFunctionName,
+        #[command(flatten)]
+        arguments: CostExplainArguments,
+    },
     /// Lists the curves that terms are made of; or tells all about one, with a picture.
     #[command(
         after_help = "Examples:\n  reeve cost curves\n  reeve cost curves barrier\n  reeve cost curves -o json"

@@ -4,9 +4,11 @@
 
 mod catalogue;
 mod cost;
+mod cost_explain;
 mod host;
 mod realm;
 mod replay;
+mod simulation;
 mod vm;
 
 use std::path::PathBuf;
@@ -19,9 +21,11 @@ pub(super) use self::catalogue::{
     ConfigurationCommand, CreateFrom, DriveCommand, ImageCommand, SetupCommand,
 };
 pub(super) use self::cost::{CostCommand, PlotArguments};
+pub(super) use self::cost_explain::CostExplainArguments;
 pub(super) use self::host::HostCommand;
 pub(super) use self::realm::{ProfileCommand, RealmCommand, VolumeCommand};
 pub(super) use self::replay::ReplayArguments;
+pub(super) use self::simulation::SimulateArguments;
 pub(super) use self::vm::{VmCommand, Waiting};
 use super::exit::EXIT_CODES_HELP;
 
@@ -33,10 +37,11 @@ Examples:
   reeve status
   reeve host list
   reeve setup create -f small.conf
-  reeve setup simulate small
+  reeve setup simulate small --count 40
   reeve vm start web-1 web-2
   reeve vm list -o json
   reeve vm show web-1
+  reeve vm why web-1 --host node-2
   reeve vm shutdown web-1
 
 `reeve COMMAND --help` shows the examples of a command.";

@@ -78,6 +78,15 @@ impl Assumptions {
         name == self.axis || name == ARGUMENT || (of(name).is_some() && of(name) == of(&self.axis))
     }
 
+    /// What the attribute `name` is worked out with, besides what is drawn over.
+    pub(super) fn behind(&self, name: &str) -> Vec<String> {
+        let before = name.strip_prefix(BEFORE);
+        let Some(Amount { of, .. }) = Amount::read(before.unwrap_or(name)) else { return Vec::new() };
+        let asked = before.map(|_| format!("vm.{of}"));
+        let behind = [format!("{of}.total")].into_iter().chain(asked);
+        behind.filter(|name| !self.is_axis(name)).collect()
+    }
+
     /// The value of the attribute `name` where the axis is at `x`.
     pub(super) fn value(&self, name: &str, x: f64) -> f64 {
         if let Some(value) = self.said(name, x) {

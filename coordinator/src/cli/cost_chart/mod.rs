@@ -150,7 +150,7 @@ fn axis(subjects: &[Subject], wish: &Wish) -> Result<String, ChartError> {
 fn attribute(text: &str) -> Result<String, ChartError> {
     let condition = format!("({text}) ? 1 : 0");
     let compiled = compile(text).or_else(|error| compile(&condition).map_err(|_| error));
-    let function = compiled.map_err(|error| ChartError::NoAttribute(text.to_owned(), said(&error)))?;
+    let function = compiled.map_err(|error| ChartError::NoAttribute(text.to_owned(), error))?;
     let plain = |text: &str| text.replace(['\'', '"'], "");
     match function.inputs(When::After).as_slice() {
         [name] if plain(name) == plain(text.trim()) => Ok(name.clone()),
@@ -165,22 +165,22 @@ fn number(text: &str) -> Result<f64, ChartError> {
         "false" => return Ok(0.0),
         _ => {}
     }
-    let function = compile(text).map_err(|error| ChartError::NoNumber(text.to_owned(), said(&error)))?;
+    let function = compile(text).map_err(|error| ChartError::NoNumber(text.to_owned(), error))?;
     if function.inputs(When::After).is_empty() {
         return Ok(function.evaluate(When::After, &[]).total);
     }
     Err(ChartError::NoNumber(text.to_owned(), "write one such as 0.5, 50 % or 8 GiB".to_owned()))
 }
 
-fn compile(text: &str) -> Result<CostFunction, Option<CostError>> {
-    Subject::expression(text).map(|subject| subject.function).map_err(|errors| errors.into_iter().next())
+/// Compiles what is typed; else what is wrong with it, or what to write instead.
+fn compile(text: &str) -> Result<CostFunction, String> {
+    let said = |error: CostError| error.help.unwrap_or(error.message);
+    Subject::expression(text)
+        .map(|subject| subject.function)
+        .map_err(|errors| errors.into_iter().next().map(said).unwrap_or_default())
 }
 
-fn said(error: &Option<CostError>) -> String {
-    let Some(error) = error else { return String::new() };
-    error.help.clone().unwrap_or_else(|| error.message.clone())
-}
-
+/// Each once.
 fn listed(inputs: &[String]) -> String {
     let mut listed: Vec<&str> = Vec::new();
     for name in inputs {
@@ -268,7 +268,7 @@ fn of_terms(
         let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
         let text = printable(&text, EXPRESSION_LENGTH_MAX);
         let first = points.first().map_or(f64::NAN, |(_, first)| *first);
-        let is_level = points.iter().all(|(_, y)| *y == first || (y.is_nan() && first.is_nan()));
+        let is_level = points.iter().all(|(_, y)| is_same(*y, first));
         if is_level && terms.len() > 1 {
             notes.push(format!("{term} = {text}, level at {}", amount(first, "")));
         } else if *term != TYPED {
@@ -283,27 +283,32 @@ fn of_terms(
     lines
 }
 
+/// Whether two values differ by no more than rounding does.
+fn is_same(left: f64, right: f64) -> bool {
+    left == right
+        || (!left.is_finite() && !right.is_finite())
+        || (left - right).abs() <= 1e-9 * right.abs().max(1.0)
+}
+
 /// What is held, and what follows from the axis, a line each.
 fn assumed(inputs: &[String], assumptions: &Assumptions, (from, to): (f64, f64)) -> Vec<String> {
-    let mut held: Vec<String> = Vec::new();
-    let mut following: Vec<&str> = Vec::new();
-    for name in inputs.iter().filter(|name| !assumptions.is_axis(name)) {
-        let (first, last) = (assumptions.value(name, from), assumptions.value(name, to));
-        let known = attribute_named(name.strip_prefix("before.").unwrap_or(name));
-        let shown = match known {
-            Some(known) if known.condition => (first != 0.0).to_string(),
-            known => amount(first, known.map_or("", |known| known.unit)),
-        };
-        let shown = format!("{name} = {shown}");
-        if first != last && !following.contains(&name.as_str()) {
-            following.push(name);
-        } else if first == last && !held.contains(&shown) {
-            held.push(shown);
-        }
+    let is_held = |name: &String| is_same(assumptions.value(name, from), assumptions.value(name, to));
+    let others = inputs.iter().filter(|name| !assumptions.is_axis(name));
+    let (mut held, following): (Vec<String>, Vec<String>) = others.cloned().partition(is_held);
+    held.extend(following.iter().flat_map(|name| assumptions.behind(name)));
+    let held: Vec<String> = held.iter().map(|name| shown(name, assumptions.value(name, from))).collect();
+    let line =
+        |word: &str, names: &[String]| (!names.is_empty()).then(|| format!("{word}: {}", listed(names)));
+    [line("held (--with)", &held), line("follow", &following)].into_iter().flatten().collect()
+}
+
+/// An attribute with its value.
+fn shown(name: &str, value: f64) -> String {
+    let known = attribute_named(name.strip_prefix("before.").unwrap_or(name));
+    match known {
+        Some(known) if known.condition => format!("{name} = {}", value != 0.0),
+        known => format!("{name} = {}", amount(value, known.map_or("", |known| known.unit))),
     }
-    let held = (!held.is_empty()).then(|| format!("held (--with): {}", held.join(", ")));
-    let following = (!following.is_empty()).then(|| format!("follow: {}", following.join(", ")));
-    held.into_iter().chain(following).collect()
 }
 
 /// A number with its unit, as one would write it in a term.
@@ -314,5 +319,158 @@ fn amount(value: f64, unit: &str) -> String {
         "MiB" if value >= 1024.0 && value % 1024.0 == 0.0 => format!("{} GiB", value / 1024.0),
         "MiB" | "MiB/s" => format!("{rounded} {unit}"),
         _ => rounded.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::plot::{Characters, svg, terminal};
+    use super::*;
+
+    fn function(name: &str, terms: &[(&str, &str)]) -> Subject {
+        let name = CostFunctionName::new(name).unwrap();
+        let terms: Vec<_> =
+            terms.iter().map(|(term, text)| ((*term).to_owned(), (*text).to_owned())).collect();
+        Subject::of(CostFunction::compile(&name, &terms, ChoiceRule::Increase).unwrap())
+    }
+
+    fn mine() -> Subject {
+        function(
+            "mine",
+            &[
+                ("cpu", "2 * power(cores.load, 2)"),
+                ("memory", "barrier(memory.load, 90 %)"),
+                ("moved", "memory.load - before.memory.load"),
+                ("flag", "measured.known ? 0.5 : 0"),
+            ],
+        )
+    }
+
+    fn over(attribute: &str, with: &[(&str, &str)]) -> Wish {
+        let with = with.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Wish { attribute: Some(attribute.to_owned()), with, ..Wish::default() }
+    }
+
+    fn value_at(line: &Line, x: f64) -> f64 {
+        line.points.iter().find(|(at, _)| (at - x).abs() < 1e-12).map(|(_, y)| *y).unwrap()
+    }
+
+    #[test]
+    fn a_function_is_drawn_with_its_terms_their_sum_and_what_is_held() {
+        let wish = over("memory.load", &[("cores.load", "100 %"), ("measured.known", "false")]);
+        let chart = chart(&[mine()], &wish).unwrap();
+        let names: Vec<&str> = chart.lines.iter().map(|line| line.name.as_str()).collect();
+        assert_eq!(names, ["memory", "moved", "total"]);
+        assert!(chart.lines[2].main && !chart.lines[0].main);
+        assert!((value_at(&chart.lines[0], 0.45) - 1.0).abs() < 1e-9);
+        // The VM takes 8 of 512 GiB.
+        assert!((value_at(&chart.lines[2], 0.45) - 3.015_625).abs() < 1e-9);
+        assert!(value_at(&chart.lines[2], 0.95).is_infinite());
+        insta::assert_snapshot!(chart.notes.join("\n"), @r"
+        cpu = 2 * power(cores.load, 2), level at 2
+        memory = barrier(memory.load, 90 %)
+        moved = memory.load - before.memory.load
+        flag = measured.known ? 0.5 : 0, level at 0
+        held (--with): cores.load = 1, measured.known = false, memory.total = 512 GiB, vm.memory = 8 GiB
+        follow: before.memory.load
+        ");
+    }
+
+    #[test]
+    fn several_are_compared_by_their_sums_and_x_stands_for_what_is_drawn_over() {
+        let subjects = [mine(), Subject::expression("power(x, 2)").unwrap()];
+        let chart = chart(&subjects, &over("memory.load", &[])).unwrap();
+        assert_eq!((chart.title.as_str(), chart.lines.len()), ("mine, power(x, 2)", 2));
+        assert!((value_at(&chart.lines[1], 0.5) - 0.25).abs() < 1e-12);
+    }
+
+    #[test]
+    fn the_range_shows_what_happens() {
+        let ends = |text: &str| {
+            let chart = chart(&[Subject::expression(text).unwrap()], &Wish::default()).unwrap();
+            chart.x.bounds.unwrap()
+        };
+        assert_eq!(ends("power(x, 2)"), (0.0, 1.0));
+        assert_eq!(ends("ramp(x, 30, 60)"), (0.0, 90.0));
+        assert_eq!(ends("ramp(x, -4, 2)"), (-6.0, 3.0));
+        assert_eq!(ends("ramp(vms, 30, 60)"), (0.0, 90.0));
+        assert_eq!(ends("step(vms, 1)"), (0.0, 15.0));
+        assert_eq!(ends("barrier(memory.load, 95 %)"), (0.0, 1.0));
+        assert_eq!(ends("3"), (0.0, 1.0));
+    }
+
+    #[test]
+    fn a_step_is_upright() {
+        let chart = chart(&[Subject::expression("step(x, 0.7001)").unwrap()], &Wish::default()).unwrap();
+        let points = &chart.lines[0].points;
+        let last_low = points.iter().rfind(|(_, y)| *y == 0.0).unwrap().0;
+        let first_high = points.iter().find(|(_, y)| *y == 1.0).unwrap().0;
+        assert!((first_high - last_low).abs() < 1e-8 && (first_high - 0.7001).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_wish_that_makes_no_sense_is_told_why() {
+        let wrong = |wish: &Wish| chart(&[mine()], wish).unwrap_err().to_string();
+        let from = |from: &str, to: &str| Wish {
+            from: Some(from.to_owned()),
+            to: Some(to.to_owned()),
+            ..Wish::default()
+        };
+        for (said, words) in [
+            (wrong(&over("cores.laod", &[])), "did you mean `cores.load`?"),
+            (wrong(&over("cores.load + 1", &[])), "name one, such as cores.load"),
+            (wrong(&over("", &[])), "is no attribute"),
+            (
+                wrong(&over("vms", &[])),
+                "nothing here depends on vms; used are cores.load, memory.load, before.memory.load",
+            ),
+            (wrong(&over("measured.known", &[])), "true or false"),
+            (
+                wrong(&over("memory.load", &[("memory.free", "1")])),
+                "memory.free and memory.load say the same",
+            ),
+            (wrong(&over("memory.load", &[("vms", "many")])), "\"many\" is no number"),
+            (wrong(&over("memory.load", &[("vms", "vms")])), "is no number"),
+            (wrong(&from("1", "1")), "from 1 to 1 there is nothing"),
+            (wrong(&from("0", "1e999")), "larger than can be counted"),
+            (wrong(&from("0", "1 / 0")), "is no number"),
+        ] {
+            assert!(said.contains(words), "{said}");
+        }
+        let many = vec![mine(); LINES_MAX + 1];
+        assert_eq!(chart(&many, &Wish::default()), Err(ChartError::TooMany(LINES_MAX + 1)));
+    }
+
+    #[test]
+    fn every_preset_can_be_drawn() {
+        for subject in Subject::presets() {
+            let chart = chart(&[subject], &over("memory.load", &[])).unwrap();
+            assert!(chart.lines.iter().any(|line| line.points.iter().all(|(_, y)| y.is_finite())));
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn whatever_is_typed_is_drawn_or_refused(
+            tokens in proptest::collection::vec(proptest::sample::select(vec![
+                "x", "vms", "cores.load", "before.vms", "1e308", "0", "-", "+", "*", "/", "(", ")", "?", ":", "<",
+                "step(", "barrier(", "table(", "exponential(", ",", "64", "8 GiB", "%",
+            ]), 1..12),
+            ends in any::<(f64, f64)>(),
+        ) {
+            if let Ok(subject) = Subject::expression(&tokens.join(" ")) {
+                let wish = Wish { from: Some(ends.0.to_string()), to: Some(ends.1.to_string()), ..Wish::default() };
+                for wish in [wish, Wish::default()] {
+                    if let Ok(chart) = chart(std::slice::from_ref(&subject), &wish) {
+                        prop_assert!(!terminal(&chart, 80, Characters::Ascii).is_empty());
+                        prop_assert!(!svg(&chart).contains("NaN"));
+                    }
+                }
+            }
+        }
     }
 }

@@ -8,20 +8,24 @@ use crate::decision_words::{DecisionWords, HostWords, RefusalWords, cost, cost_i
 pub(in crate::cli) fn simulation(screen: &Screen, explanation: &Explanation, with_terms: bool) -> String {
     let chosen =
         |explanation: &Explanation| explanation.chosen.as_ref().map_or_else(String::new, ToString::to_string);
-    screen.one(explanation, chosen, |explanation| {
-        let mut text = hosts(screen, explanation);
-        if with_terms {
-            text.push('\n');
-            text.push_str(&terms(screen, explanation));
-        }
-        text.push('\n');
-        text.push_str(&summary(explanation));
-        text.push('\n');
-        text
-    })
+    screen.one(explanation, chosen, |explanation| decision(screen, explanation, with_terms))
 }
 
-fn hosts(screen: &Screen, explanation: &Explanation) -> String {
+/// A decision host by host, and what it comes to.
+pub(super) fn decision(screen: &Screen, explanation: &Explanation, with_terms: bool) -> String {
+    let mut text = hosts(screen, explanation);
+    if with_terms {
+        text.push('\n');
+        text.push_str(&terms(screen, explanation));
+    }
+    text.push('\n');
+    text.push_str(&summary(explanation));
+    text.push('\n');
+    text
+}
+
+/// A row for each host.
+pub(super) fn hosts(screen: &Screen, explanation: &Explanation) -> String {
     let columns = [
         words(" "),
         words("HOST"),
@@ -45,7 +49,8 @@ fn hosts(screen: &Screen, explanation: &Explanation) -> String {
     table(screen.header.then_some(&columns), &columns, rows)
 }
 
-fn terms(screen: &Screen, explanation: &Explanation) -> String {
+/// A row for each term of each host.
+pub(super) fn terms(screen: &Screen, explanation: &Explanation) -> String {
     let columns = [words("HOST"), words("TERM"), number("BEFORE"), number("AFTER"), words("EXPRESSION")];
     let rows = explanation.hosts.iter().flat_map(|host| {
         host.terms.iter().enumerate().map(|(index, term)| {

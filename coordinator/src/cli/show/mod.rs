@@ -7,6 +7,7 @@ pub(super) mod explanation;
 pub(super) mod host;
 pub(super) mod realm;
 pub(super) mod replay;
+pub(super) mod simulation;
 pub(super) mod status;
 pub(super) mod vm;
 

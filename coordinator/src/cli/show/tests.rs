@@ -4,10 +4,10 @@ use reeve_common::clock::Timestamp;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::{catalogue, cost, explanation, host, realm, status, vm};
+use super::{catalogue, cost, explanation, host, realm, simulation, status, vm};
 use crate::api::types::{
-    Configuration, CostFunction, Drive, Explanation, Host, Image, JoinToken, Profile, Realm, Setup, Status,
-    Vm, VmDetail, VmLog, Volumes,
+    Comparison, Configuration, CostEvaluation, CostFunction, Drive, Explanation, Host, Image, JoinToken,
+    Profile, Realm, Setup, Simulation, Status, Vm, VmDetail, VmLog, Volumes,
 };
 use crate::cli::arguments::Format;
 use crate::cli::screen::Screen;
@@ -223,6 +223,91 @@ fn explanations() {
         explanation::summary(&by_total),
         "node-2: total cost 0.6250 (runner-up node-1, total cost 1.7500)"
     );
+}
+
+#[test]
+fn simulations() {
+    let stopped_by = json!({
+        "chosen": null, "by": "increase", "considered": 40, "feasible": 0, "hosts": [],
+        "refusals": [
+            {"hosts": 38, "example": "node-1", "reason": "memory: 2 GiB asked, 512 MiB free of 8 GiB"},
+            {"hosts": 2, "example": "node-7", "reason": "draining: the host is being emptied"}]
+    });
+    let some: Simulation = read(json!({
+        "asked": 40, "fit": 32, "cost-increase": 3.25, "decision": null, "stopped-by": stopped_by,
+        "hosts": [{"host": "node-2", "new": false, "vms": 12}, {"host": "new-r750-1", "new": true, "vms": 20}]
+    }));
+    insta::assert_snapshot!("simulate_count", simulation::simulation(&SCREEN, &some, false));
+    insta::assert_snapshot!("simulate_count_json", simulation::simulation(&JSON, &some, false));
+    assert_eq!(simulation::simulation(&QUIET, &some, false), "node-2\nnew-r750-1\n");
+    let none = Simulation { fit: 0, hosts: Vec::new(), cost_increase: Some(0.0), ..some.clone() };
+    insta::assert_snapshot!("simulate_count_none", simulation::simulation(&SCREEN, &none, false));
+    let all = Simulation { asked: 32, stopped_by: None, ..some };
+    insta::assert_snapshot!("simulate_count_all", simulation::simulation(&SCREEN, &all, false));
+    let one = Simulation { asked: 1, fit: 1, decision: Some(read(an_explanation())), ..all };
+    assert_eq!(
+        simulation::simulation(&SCREEN, &one, true),
+        explanation::simulation(&SCREEN, &read(an_explanation()), true)
+    );
+}
+
+fn a_comparison(host: &str, placed_on: &str, asked: usize, chosen: usize) -> Comparison {
+    let hosts = &an_explanation()["hosts"];
+    let judgement =
+        |at: &str| json!({"at": at, "by": "increase", "host": hosts[asked], "chosen": hosts[chosen]});
+    read(json!({
+        "vm": "0f8fad5b-d9cb-469f-a165-70867728950e", "name": "web-1-0f8fad5b", "host": host, "placed-on": placed_on,
+        "then": judgement("2026-03-01T11:58:00.000Z"), "now": judgement("2026-03-01T12:00:00.000Z")
+    }))
+}
+
+#[test]
+fn comparisons() {
+    insta::assert_snapshot!(
+        "vm_why_elsewhere",
+        simulation::comparison(&SCREEN, &a_comparison("node-1", "node-2", 0, 1))
+    );
+    insta::assert_snapshot!(
+        "vm_why_there",
+        simulation::comparison(&SCREEN, &a_comparison("node-2", "node-2", 1, 1))
+    );
+    let mut waiting = a_comparison("node-3", "node-2", 2, 1);
+    waiting.placed_on = None;
+    waiting.then = waiting.then.map(|then| crate::api::types::Judgement { host: None, chosen: None, ..then });
+    insta::assert_snapshot!("vm_why_nowhere", simulation::comparison(&SCREEN, &waiting));
+    insta::assert_snapshot!("vm_why_json", simulation::comparison(&JSON, &waiting));
+    // The host asked about costs less, as much, or is judged by its total.
+    let told = |change: &dyn Fn(&mut Comparison)| {
+        let mut comparison = a_comparison("node-1", "node-2", 0, 1);
+        change(&mut comparison);
+        simulation::comparison(&SCREEN, &comparison)
+    };
+    let at_once = told(&|changed| changed.now.host.as_mut().unwrap().increase = Some(0.0625));
+    assert!(at_once.contains("several VMs placed at once"), "{at_once}");
+    let tie = told(&|changed| changed.now.host.as_mut().unwrap().increase = Some(0.125));
+    assert!(tie.contains("costs as much and has the lower id"), "{tie}");
+    let total = told(&|changed| changed.now.by = "total".to_owned());
+    assert!(
+        total.contains("can take it (total cost 1.7500), but node-2 would be chosen: total cost 0.6250"),
+        "{total}"
+    );
+}
+
+#[test]
+fn a_cost_function_at_work() {
+    let evaluation: CostEvaluation = read(json!({
+        "cost-function": "balanced", "host": "node-1", "setup": "small", "by": "increase",
+        "attributes": [
+            {"attribute": "cores.load", "before": 0.25, "after": 0.312_512_3},
+            {"attribute": "measured.cpu.load", "before": null, "after": null},
+            {"attribute": "memory.used", "before": 8192.0, "after": 10_240.0}],
+        "terms": [
+            {"term": "cpu", "expression": "2 * power(cores.load, 2)", "before": 0.125, "after": 0.1953},
+            {"term": "heat", "expression": "measured.cpu.load", "before": 0.0, "after": null}],
+        "before": 0.125, "after": null, "increase": null
+    }));
+    insta::assert_snapshot!("cost_explain", simulation::evaluation(&SCREEN, &evaluation));
+    insta::assert_snapshot!("cost_explain_json", simulation::evaluation(&JSON, &evaluation));
 }
 
 #[test]
