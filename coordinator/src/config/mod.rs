@@ -19,12 +19,14 @@
 
 mod cost_functions;
 mod daemon;
+mod device_classes;
 mod duplicates;
 mod evaluation;
 mod file;
 mod finding;
 mod place;
 mod profiles;
+mod quotas;
 mod realm;
 mod report;
 mod section;
@@ -38,6 +40,7 @@ use std::sync::Arc;
 use reeve_scheduler::CostFunction;
 
 pub use daemon::CoordinatorConfig;
+pub use device_classes::DeviceClassMembers;
 pub use finding::{ConfigErrors, Excerpt, Finding, Severity};
 pub use realm::{DriveRules, Realm};
 pub use report::{command_check, summary};

@@ -7,7 +7,7 @@ use std::cell::RefCell;
 
 use hocon::ScalarType;
 
-use super::evaluation::{Field, Kind, Table};
+use super::evaluation::{Field, Kind, Table, Value};
 use super::finding::{Findings, Severity};
 use super::place::{KeyPath, Place, Sources};
 
@@ -65,7 +65,13 @@ impl<'a> Section<'a> {
     }
 
     fn entry_of(&self, field: &'a Field) -> Entry<'a> {
-        Entry { reading: self.reading, path: self.path_of(&field.key), field }
+        Entry {
+            reading: self.reading,
+            path: self.path_of(&field.key),
+            key: &field.key,
+            key_place: field.key_place,
+            value: &field.value,
+        }
     }
 
     fn path_of(&self, key: &str) -> KeyPath {
@@ -173,16 +179,18 @@ pub(super) struct Mark {
 pub(super) struct Entry<'a> {
     reading: &'a Reading<'a>,
     path: KeyPath,
-    field: &'a Field,
+    key: &'a str,
+    key_place: Place,
+    value: &'a Value,
 }
 
 impl<'a> Entry<'a> {
     /// The value as a section; reported when it is none.
     pub(super) fn section(&self) -> Option<Section<'a>> {
-        match &self.field.value.kind {
+        match &self.value.kind {
             Kind::Section(table) => Some(Section::of(self.reading, self.path.clone(), table)),
             kind => {
-                let key = &self.field.key;
+                let key = self.key;
                 self.refuse(format!("a section is expected here, as in {key} {{ … }}, not {}", kind.word()));
                 None
             }
@@ -191,13 +199,35 @@ impl<'a> Entry<'a> {
 
     /// Whether it is a section, for a key that may be that or a value.
     pub(super) const fn is_section(&self) -> bool {
-        matches!(self.field.value.kind, Kind::Section(_))
+        matches!(self.value.kind, Kind::Section(_))
+    }
+
+    /// The items of a list, each like the value of a key; reported when it is none. `example` is one.
+    pub(super) fn items(&self, example: &str) -> Option<Vec<Entry<'a>>> {
+        match &self.value.kind {
+            Kind::List(values) => {
+                let item = |(index, value): (usize, &'a Value)| {
+                    let mut path = self.path.clone();
+                    path.push((index + 1).to_string());
+                    Entry { reading: self.reading, path, key: self.key, key_place: value.place, value }
+                };
+                Some(values.iter().enumerate().map(item).collect())
+            }
+            kind => {
+                self.refuse(format!(
+                    "a list is expected here, as in {} = {example}, not {}",
+                    self.key,
+                    kind.word()
+                ));
+                None
+            }
+        }
     }
 
     /// The value as text, whatever kind of scalar it is; reported when it is none. `expected` completes "… is
     /// expected here".
     pub(super) fn text(&self, expected: &str) -> Option<&'a str> {
-        match &self.field.value.kind {
+        match &self.value.kind {
             Kind::Scalar { text, .. } => Some(text),
             kind => {
                 self.refuse(format!("{expected} is expected here, not {}", kind.word()));
@@ -208,7 +238,7 @@ impl<'a> Entry<'a> {
 
     /// Reports an error in the value. One that could not be worked out was reported already.
     pub(super) fn refuse(&self, message: String) {
-        if !matches!(self.field.value.kind, Kind::Bad) {
+        if !matches!(self.value.kind, Kind::Bad) {
             self.reading.report(Severity::Error, self.place(), &self.path, message);
         }
     }
@@ -235,11 +265,11 @@ impl<'a> Entry<'a> {
 
     /// Reports something about the key itself.
     pub(super) fn report_key(&self, severity: Severity, message: String) {
-        self.reading.report(severity, self.field.key_place, &self.path, message);
+        self.reading.report(severity, self.key_place, &self.path, message);
     }
 
     fn place(&self) -> Place {
-        self.field.value.place
+        self.value.place
     }
 
     /// The rest of the file's line from where the value begins.

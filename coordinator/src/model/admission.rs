@@ -292,6 +292,7 @@ mod tests {
             virt_type: VirtType::Qemu,
             network: NetworkName::new("default").unwrap(),
             shutdown_timeout: Duration::from_secs(180),
+            quotas: reeve_scheduler::Quotas::default(),
         }
     }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use reeve_common::clock::Timestamp;
 use reeve_common::hardware_profile::Capacity;
 use reeve_common::ids::{HostId, VmId};
 use reeve_common::inventory::HostInventory;
@@ -79,11 +80,12 @@ fn foreign_use(report: &LastReport) -> ForeignUse {
 }
 
 /// A sample as the cost functions see it: shares as fractions from 0 to 1, rates in MiB per second since the sample
-/// before. What was not measured is NaN, so that a term that needs it says "never here" instead of guessing.
+/// before. `at` is when it arrived. What was not measured is NaN, so that a term that needs it says "never here" instead of guessing.
 pub(super) fn measured(
     sample: &HostSample,
     before: &HostSample,
     inventory: Option<&HostInventory>,
+    at: Timestamp,
 ) -> Measured {
     let memory = inventory.map(|inventory| inventory.memory).unwrap_or_default();
     let fraction = |permille: u32| f64::from(permille) / 1000.0;
@@ -97,7 +99,7 @@ pub(super) fn measured(
     };
     let network = |sample: &HostSample| sample.network_received.0.saturating_add(sample.network_sent.0);
     Measured {
-        at: sample.at,
+        at,
         cpu_load: fraction(sample.cpu_permille),
         memory_load: if memory.0 == 0 {
             f64::NAN
@@ -192,9 +194,12 @@ mod tests {
             vms: vec![vm(1, 1_500), vm(2, 9_000)],
             ..HostSample::default()
         };
-        let load = measured(&sample, &before, Some(&inventory)).vms_load;
+        let load = measured(&sample, &before, Some(&inventory), Timestamp(0)).vms_load;
         assert!((load - 0.125).abs() < 1e-9, "{load}");
-        assert!(measured(&sample, &before, None).vms_load.is_nan(), "processors unknown");
-        assert!(measured(&sample, &sample, Some(&inventory)).vms_load.is_nan(), "no time has passed");
+        assert!(measured(&sample, &before, None, Timestamp(0)).vms_load.is_nan(), "processors unknown");
+        assert!(
+            measured(&sample, &sample, Some(&inventory), Timestamp(0)).vms_load.is_nan(),
+            "no time has passed"
+        );
     }
 }

@@ -17,8 +17,10 @@ mod drives;
 mod error;
 mod following;
 mod hosts;
+mod measuring;
 mod placing;
 mod reading;
+mod realm_rules;
 mod simulating;
 mod starting;
 mod stopping;
@@ -26,6 +28,7 @@ mod tokens;
 mod views;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Instant;
 
 use reeve_common::clock::{Clock, Timestamp};
 use reeve_common::ids::Epoch;
@@ -88,6 +91,8 @@ struct Inner {
     authority: Arc<Authority>,
     epoch: Epoch,
     started_at: Timestamp,
+    /// The same on a clock that is never set.
+    opened: Instant,
     core: Mutex<Core>,
     /// Held while a record of the catalogue or a host is being changed; VMs have a lock each.
     catalogue_writer: tokio::sync::Mutex<()>,
@@ -113,7 +118,7 @@ impl Service {
         authority: Arc<Authority>,
     ) -> Result<Self, OpenError> {
         let epoch = next_epoch(store.as_ref()).await?;
-        let started_at = clock.now();
+        let (started_at, opened) = (clock.now(), clock.monotonic());
         let mut core = Core::new();
         load(store.as_ref(), &mut core).await?;
         let service = Self {
@@ -124,6 +129,7 @@ impl Service {
                 authority,
                 epoch,
                 started_at,
+                opened,
                 core: Mutex::new(core),
                 catalogue_writer: tokio::sync::Mutex::new(()),
                 fleet_changed: Notify::new(),
@@ -155,6 +161,7 @@ impl Service {
     pub fn reconfigure(&self, config: CoordinatorConfig) {
         *self.inner.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
         self.describe_all_hosts();
+        self.apply_realm_rules();
         self.configure_agents();
         self.inner.fleet_changed.notify_one();
     }
@@ -176,6 +183,7 @@ impl Service {
     /// Puts the hosts and what runs on them into the scheduler's picture.
     fn rebuild_fleet(&self) {
         self.describe_all_hosts();
+        self.apply_realm_rules();
         let mut core = self.core();
         let holding: Vec<Arc<Vm>> = core.holding().filter(|vm| vm.holds_capacity()).collect();
         for vm in holding {

@@ -94,7 +94,7 @@ impl Service {
         }
         let config = self.config();
         let (request, mut fleet, added) = {
-            let mut core = self.core();
+            let mut core = self.core_for_decisions();
             let setup = find_setup(&core, name)?;
             let realm = self.known_realm(&setup.realm)?;
             let (owner, team) = question.user.clone().unwrap_or_default();
@@ -127,7 +127,7 @@ impl Service {
             .cost_functions
             .get(function)
             .ok_or_else(|| ServiceError::not_found("cost function", function, "reeve cost list"))?;
-        let core = self.core();
+        let core = self.core_for_decisions();
         let setup = find_setup(&core, setup)?;
         let realm = self.known_realm(&setup.realm)?;
         let (owner, team) = user.unwrap_or_default();
