@@ -271,13 +271,13 @@ pub(super) const NAMES: [(&str, Attribute); 32] = [
     ("same.team", Attribute::SameTeam),
     ("measured.known", Attribute::Measured(Reading::Known)),
     ("measured.cpu.load", Attribute::Measured(Reading::CpuLoad)),
+    ("measured.vms.load", Attribute::Measured(Reading::VmsLoad)),
     ("measured.memory.load", Attribute::Measured(Reading::MemoryLoad)),
     ("measured.cpu.pressure", Attribute::Measured(Reading::CpuPressure)),
     ("measured.memory.pressure", Attribute::Measured(Reading::MemoryPressure)),
     ("measured.disk.pressure", Attribute::Measured(Reading::DiskPressure)),
     ("measured.network.rate", Attribute::Measured(Reading::NetworkRate)),
     ("measured.disk.rate", Attribute::Measured(Reading::DiskRate)),
-    ("measured.vms.load", Attribute::Measured(Reading::VmsLoad)),
 ];
 
 /// Why a name means nothing, and what to write.

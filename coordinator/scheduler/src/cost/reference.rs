@@ -146,10 +146,9 @@ pub fn attributes() -> Vec<AttributeReference> {
     for parts in devices.chain(others) {
         let name = parts.join(".");
         // Behind its like, so that the list reads well.
-        let group = parts.iter().take(parts.len() - 1).filter(|part| *part != CLASS);
-        let group = group.cloned().collect::<Vec<_>>().join(".");
-        let place =
-            all.iter().rposition(|(known, _)| known.starts_with(&group)).map_or(all.len(), |last| last + 1);
+        let first = name.split_once('.').map_or("", |(first, _)| first);
+        let is_alike = |(known, _): &(String, Attribute)| known.split('.').next() == Some(first);
+        let place = all.iter().rposition(is_alike).map_or(all.len(), |last| last + 1);
         if let Ok(Input { attribute, .. }) = resolve(&parts, &mut NamedThings::default()) {
             all.insert(place, (name, attribute));
         }

@@ -4,7 +4,7 @@ use reeve_common::clock::Timestamp;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::{catalogue, explanation, host, realm, simulation, status, vm};
+use super::{catalogue, cost, explanation, host, realm, simulation, status, vm};
 use crate::api::types::{
     Comparison, Configuration, CostEvaluation, CostFunction, Drive, Explanation, Host, Image, JoinToken,
     Profile, Realm, Setup, Simulation, Status, Vm, VmDetail, VmLog, Volumes,
@@ -343,8 +343,8 @@ fn profiles_and_cost_functions() {
             {"name": "memory", "expression": "4 * exponential(memory.load, 8)"}]},
         {"name": "spread", "by": "total", "terms": [{"name": "vms", "expression": "0.01 * power(vms, 2)"}]}
     ]));
-    insta::assert_snapshot!("cost_list", realm::cost_functions(&SCREEN, &functions));
-    assert_eq!(realm::cost_functions(&QUIET, &functions), "balanced\nspread\n");
+    insta::assert_snapshot!("cost_list", cost::cost_functions(&SCREEN, &functions));
+    assert_eq!(cost::cost_functions(&QUIET, &functions), "balanced\nspread\n");
 }
 
 #[test]
