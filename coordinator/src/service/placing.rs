@@ -135,6 +135,7 @@ pub(super) fn choose(core: &mut Core, vm: &Vm, now: Timestamp) -> Option<(Vm, Pl
     }
     let mut placed = vm.clone();
     placed.host = Some(host);
+    placed.assignment = core.fleet.assignment(vm.id);
     placed.enter(VmState::Placed, None, now);
     Some((placed, PlacementDecision { at: now, digest }))
 }
