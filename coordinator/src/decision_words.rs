@@ -16,6 +16,8 @@ pub(crate) const LINES_MAX: usize = 32;
 pub(crate) struct DecisionWords<'a> {
     /// The lowest total is chosen, not the lowest increase.
     pub(crate) by_total: bool,
+    /// How many VMs were placed by one plan, where it chose another host than the best for this VM.
+    pub(crate) at_once: Option<usize>,
     /// How many hosts were considered; at least those that are named.
     pub(crate) considered: usize,
     /// Those that are named.
@@ -80,7 +82,8 @@ impl DecisionWords<'_> {
             || "no other host fits".to_owned(),
             |second| format!("runner-up {}, {}", second.name, self.score_words(second)),
         );
-        format!("{} ({runner_up})", self.score_words(chosen))
+        let plan = self.at_once.map(|vms| format!("; one of {vms} VMs placed at once"));
+        format!("{} ({runner_up}){}", self.score_words(chosen), plan.unwrap_or_default())
     }
 
     /// Why no host can take it, in one line.
@@ -191,6 +194,8 @@ mod tests {
         words.hosts = vec![chosen];
         assert_eq!(words.summary(), "node-2: total cost 1.1250 (no other host fits)");
         assert_eq!(chosen.judgement(), "1.0000 -> 1.1250");
+        words.at_once = Some(3);
+        assert_eq!(words.why(), "total cost 1.1250 (no other host fits); one of 3 VMs placed at once");
     }
 
     #[test]

@@ -55,7 +55,8 @@ pub use explanation::{
     TermExplanation,
 };
 pub use fleet::{
-    AssignedDevice, Assignment, BatchCost, BatchPlan, Fleet, NewHost, SIMULATED_MAX, Simulation, WhatIf,
+    AssignedDevice, Assignment, BatchCost, BatchGoal, BatchPlan, Fleet, NewHost, SIMULATED_MAX, Simulation,
+    WhatIf,
 };
 pub use host::{
     CpuAbilities, ForeignUse, HostDescription, HostState, HostUsage, Measured, Promised, UnknownHostState,
@@ -63,3 +64,4 @@ pub use host::{
 pub use quota::{QuotaHolder, QuotaKind, QuotaLimits, QuotaUsage, Quotas};
 pub use reason::{CostPart, Reason};
 pub use request::{Affinity, AffinityRule, Companions, CpuDemand, HostLabelRule, Request};
+pub use stranded::Stranded;

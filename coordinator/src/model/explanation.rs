@@ -17,13 +17,22 @@ pub const HOSTS_KEPT: HostsTold = HostsTold { feasible: 10, refused: 10 };
 pub struct PlacementDecision {
     /// When it was taken.
     pub at: Timestamp,
+    /// How many VMs were placed by one plan, where that plan chose another host than the best for this VM alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_once: Option<usize>,
     /// What was found.
     #[serde(flatten)]
     pub digest: ExplanationDigest,
 }
 
-/// What is to be told of a decision.
-pub(crate) fn words(digest: &ExplanationDigest) -> DecisionWords<'_> {
+impl PlacementDecision {
+    /// What is to be told of it.
+    pub(crate) fn words(&self) -> DecisionWords<'_> {
+        DecisionWords { at_once: self.at_once, ..words(&self.digest) }
+    }
+}
+
+fn words(digest: &ExplanationDigest) -> DecisionWords<'_> {
     let explanation = &digest.explanation;
     let refusals = digest.refusals.iter().map(|refusal| RefusalWords {
         hosts: refusal.hosts,
@@ -31,6 +40,7 @@ pub(crate) fn words(digest: &ExplanationDigest) -> DecisionWords<'_> {
         reason: &refusal.reason,
     });
     DecisionWords {
+        at_once: None,
         by_total: explanation.rule == ChoiceRule::Total,
         considered: digest.considered,
         hosts: explanation.hosts.iter().map(|host| host_words(host, explanation.chosen)).collect(),

@@ -63,7 +63,7 @@ impl Service {
             .advise(format!("`reeve vm show {}` says why it was where it was", vm.name)));
         }
         let now = self.now();
-        let mut core = self.core();
+        let mut core = self.core_for_decisions();
         let id = find_host(&core, host)?;
         let (asked, digest) = core.fleet.without(vm.id, |fleet| {
             (fleet.explain_host(id, &vm.request), fleet.digest(&vm.request, CHOSEN_ONLY))

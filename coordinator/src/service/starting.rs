@@ -6,7 +6,7 @@ use reeve_common::ids::{ConfigurationName, VmId};
 
 use super::catalogue::{find_configuration, find_setup};
 use super::core::{Core, VmEntry, VmVersion};
-use super::placing::{choose, refusal_summary};
+use super::placing::choose;
 use super::views::VmDetail;
 use super::{Actor, Service, ServiceError};
 use crate::model::admission::{Parts, admit};
@@ -86,14 +86,15 @@ impl Service {
             Parts { configuration: &configuration, setup: &setup, image: &image, drives: &borrowed, realm };
         let vm = admit(id, parts, now).map_err(|error| ServiceError::conflict(error.to_string()))?;
         check_drives(&core, &vm)?;
-        let (vm, decision) = match choose(&mut core, &vm, now) {
+        let (vm, decision) = match choose(&mut core, &vm, None, now) {
             Some(placed) => placed,
             None => {
                 check_waiting(&core)?;
                 let digest = core.fleet.digest(&vm.request, HOSTS_KEPT);
+                let decision = PlacementDecision { at: now, at_once: None, digest };
                 let mut waiting = vm;
-                waiting.enter(VmState::Unplaceable, Some(refusal_summary(&digest)), now);
-                (waiting, PlacementDecision { at: now, digest })
+                waiting.enter(VmState::Unplaceable, Some(decision.words().refusal()), now);
+                (waiting, decision)
             }
         };
         let current = VmVersion { version: Version::default(), vm: Arc::new(vm.clone()) };

@@ -68,9 +68,24 @@ impl Fleet {
     /// of reason, and how many hosts there are of each kind.
     #[must_use]
     pub fn digest(&self, request: &Request, told: HostsTold) -> ExplanationDigest {
+        self.digest_of(request, None, told)
+    }
+
+    /// The same where `chosen` takes the VM, whichever host is the best: as part of a plan for several VMs.
+    #[must_use]
+    pub fn digest_choosing(&self, request: &Request, chosen: HostId, told: HostsTold) -> ExplanationDigest {
+        self.digest_of(request, Some(chosen), told)
+    }
+
+    fn digest_of(&self, request: &Request, chosen: Option<HostId>, told: HostsTold) -> ExplanationDigest {
         let mut found = Found::default();
         for realm in &self.realms {
             self.look_through(realm, request, told, &mut found);
+        }
+        if let Some(chosen) = chosen {
+            found.best.retain(|(_, host)| *host != chosen);
+            found.best.insert(0, (f64::NEG_INFINITY, chosen));
+            found.best.truncate(told.feasible.max(1));
         }
         let mut hosts: Vec<HostExplanation> =
             found.best.iter().filter_map(|(_, host)| self.explain_host(*host, request)).collect();

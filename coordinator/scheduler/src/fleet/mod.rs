@@ -51,7 +51,7 @@ use crate::reason::Reason;
 use crate::request::Request;
 
 pub use assignment::{AssignedDevice, Assignment};
-pub use batch::{BatchCost, BatchPlan};
+pub use batch::{BatchCost, BatchGoal, BatchPlan};
 pub use simulation::{SIMULATED_MAX, Simulation};
 pub use what_if::{NewHost, WhatIf};
 

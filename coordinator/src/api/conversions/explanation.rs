@@ -19,6 +19,7 @@ pub(in crate::api) fn explanation_of(digest: &ExplanationDigest) -> Explanation 
     Explanation {
         chosen: chosen.map(|host| host.name.clone()),
         by: rule_word(explanation.rule).to_owned(),
+        at_once: None,
         considered: digest.considered,
         feasible: digest.feasible,
         hosts: explanation

@@ -15,6 +15,9 @@ pub struct Explanation {
     pub chosen: Option<HostName>,
     /// What was compared: `increase` (whose total cost rises least) or `total` (whose total cost is lowest).
     pub by: String,
+    /// How many VMs were placed by one plan, where that plan chose another host than the best for this VM alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_once: Option<usize>,
     /// How many hosts were considered.
     #[serde(default)]
     pub considered: usize,

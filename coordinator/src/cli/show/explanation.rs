@@ -80,6 +80,7 @@ pub(in crate::cli) fn why(explanation: &Explanation) -> String {
 pub(super) fn decision_words(explanation: &Explanation) -> DecisionWords<'_> {
     DecisionWords {
         by_total: explanation.by == "total",
+        at_once: explanation.at_once,
         considered: explanation.considered.max(explanation.hosts.len()),
         hosts: explanation.hosts.iter().map(host_words).collect(),
         refusals: explanation

@@ -99,6 +99,7 @@ fn judgement(screen: &Screen, judgement: &Judgement, host: &str, tense: &Tense) 
     let pair = Explanation {
         chosen: chosen.as_ref().map(|chosen| chosen.host.clone()),
         by: by.clone(),
+        at_once: None,
         considered: hosts.len(),
         feasible: hosts.iter().filter(|host| host.feasible).count(),
         hosts,
