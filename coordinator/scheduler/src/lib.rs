@@ -64,3 +64,4 @@ pub use host::{
 pub use quota::{QuotaHolder, QuotaKind, QuotaLimits, QuotaUsage, Quotas};
 pub use reason::{CostPart, Reason};
 pub use request::{Affinity, AffinityRule, Companions, CpuDemand, HostLabelRule, Request};
+pub use stranded::Stranded;

@@ -38,6 +38,17 @@ const FRACTION: u64 = 1 << 20;
 /// The most millicores or MiB of a shape that are counted. No host has more.
 const AMOUNT_MAX: u64 = 1 << 40;
 
+/// What is stranded on a host: the attributes `stranded.cores`, `stranded.memory` and `stranded.devices`.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Stranded {
+    /// Cores.
+    pub cores: f64,
+    /// MiB.
+    pub memory: f64,
+    /// Devices. What is stranded for several reasons counts for each, so it may be more than is free.
+    pub devices: f64,
+}
+
 /// What is expected to be asked for.
 #[derive(Debug, Clone)]
 pub(crate) struct Catalogue {

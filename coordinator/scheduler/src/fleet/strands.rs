@@ -4,11 +4,14 @@
 
 use std::cell::RefCell;
 
+use reeve_common::ids::HostId;
+
+use super::Fleet;
 use super::scoring::Ground;
 use crate::constraint::Amount;
 use crate::cost::StrandedPart;
 use crate::device_choice::{Entry, HostDevices};
-use crate::stranded::Room;
+use crate::stranded::{Room, Stranded};
 
 /// What a VM would take.
 #[derive(Debug, Clone, Copy, Default)]
@@ -41,5 +44,20 @@ impl Ground<'_> {
         let mut devices = devices.borrow_mut();
         devices.become_with(as_it_is, taken.devices);
         catalogue.stranded(what, &Room { cores, memory, devices: &devices })
+    }
+}
+
+impl Fleet {
+    /// What is stranded on a host as it is, by its realm's catalogue: nothing where there is none.
+    #[must_use]
+    pub fn stranded(&self, host: HostId) -> Option<Stranded> {
+        let (realm, slot) = self.find(host)?;
+        let ground = realm.ground(&self.book);
+        let part = |part| ground.stranded(slot, part, Taken::default(), &RefCell::default());
+        Some(Stranded {
+            cores: part(StrandedPart::Cores),
+            memory: part(StrandedPart::Memory),
+            devices: part(StrandedPart::Devices),
+        })
     }
 }

@@ -129,6 +129,12 @@ fn figures(screen: &Screen, report: &Report) -> String {
             spread.as_ref().map_or_else(String::new, percent)
         }));
     }
+    for resource in Resource::ALL.into_iter().filter(|resource| *report.trace.capacity.of(*resource) > 0) {
+        rows.push(line(&format!("{resource} stranded in the end"), &|cost| {
+            let spread = cost.over_runs.stranded_end_percent.of(resource);
+            spread.as_ref().map_or_else(String::new, percent)
+        }));
+    }
     rows.push(line("decisions a second", &|cost| format!("{:.0}", cost.over_runs.decisions_per_second.mean)));
     let columns: Vec<Column> = std::iter::once(words("")).chain(costs.iter().map(|_| number(""))).collect();
     table(None, &columns, rows.into_iter())
