@@ -26,8 +26,11 @@ impl Default for Overcommit {
     }
 }
 
+/// The most NUMA nodes of a host that are told apart, as many as Linux does. Nodes beyond are not promised to anybody.
+pub const NUMA_NODES_MAX: u32 = 1024;
+
 /// The size of a huge page in MiB: 2 or 1024 on x86.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct HugePageSize(pub u32);
 
@@ -131,32 +134,47 @@ pub struct Capacity {
 
 impl HardwareProfile {
     /// What VMs may be promised: (whole - reserve) x overcommit, rounded down; never below zero. Memory in huge pages is
-    /// promised once and to nobody else.
+    /// promised once and to nobody else; of pages that the memory besides the reserve does not hold, the smallest stay;
+    /// pages of no size are nothing.
     #[must_use]
     pub fn capacity(&self) -> Capacity {
-        let huge = self.huge_pages.iter().map(|(size, count)| u64::from(size.0).saturating_mul(*count));
-        let set_aside = huge.fold(self.reserved_memory.0, u64::saturating_add);
+        let (huge_pages, set_aside) = self.pages_held();
         let cores = promised(self.cores.0, self.reserved_cores.0, self.cores_overcommit);
-        let memory = promised(self.memory.0, set_aside, self.memory_overcommit);
+        let kept = self.reserved_memory.0.saturating_add(set_aside);
+        let memory = promised(self.memory.0, kept, self.memory_overcommit);
         let nodes = self.numa_nodes.unwrap_or(0);
         let share = |whole: u64| whole / u64::from(nodes.max(1));
         let node = NumaNode {
             cores: Millicores(share(cores)),
             memory: Mebibytes(share(memory)),
-            huge_pages: self.huge_pages.iter().map(|(size, count)| (*size, share(*count))).collect(),
+            huge_pages: huge_pages.iter().map(|(size, count)| (*size, share(*count))).collect(),
         };
         Capacity {
             cores: Millicores(cores),
             memory: Mebibytes(memory),
             devices: self.devices.clone(),
             divisible_devices: self.divisible_devices.clone(),
-            huge_pages: self.huge_pages.clone(),
-            numa_nodes: vec![node; nodes as usize],
+            huge_pages,
+            numa_nodes: vec![node; nodes.min(NUMA_NODES_MAX) as usize],
         }
+    }
+
+    /// The huge pages that fit into the memory besides the reserve, and the MiB they take.
+    fn pages_held(&self) -> (BTreeMap<HugePageSize, u64>, u64) {
+        let whole = self.memory.0.saturating_sub(self.reserved_memory.0);
+        let mut left = whole;
+        let mut held = BTreeMap::new();
+        for (size, count) in self.huge_pages.iter().filter(|(size, _)| size.0 > 0) {
+            let count = (*count).min(left / u64::from(size.0));
+            left -= count * u64::from(size.0);
+            held.insert(*size, count);
+        }
+        (held, whole - left)
     }
 }
 
-fn promised(whole: u64, reserve: u64, overcommit: Overcommit) -> u64 {
+/// What of `whole` may be promised, besides a reserve, so many times.
+pub(crate) fn promised(whole: u64, reserve: u64, overcommit: Overcommit) -> u64 {
     let left = u128::from(whole.saturating_sub(reserve));
     u64::try_from(left * u128::from(overcommit.0) / 1000).unwrap_or(u64::MAX)
 }
@@ -176,9 +194,8 @@ mod tests {
         }
     }
 
-    #[test]
-    fn capacity_is_what_is_left_times_the_overcommitment() {
-        let profile = HardwareProfile {
+    fn profile() -> HardwareProfile {
+        HardwareProfile {
             name: ProfileName::new("r750").unwrap(),
             cores: Millicores::from_cores(64),
             memory: Mebibytes(500 << 10),
@@ -191,7 +208,12 @@ mod tests {
             cores_overcommit: Overcommit(4000),
             memory_overcommit: Overcommit::NONE,
             cost_function: CostFunctionName::new("balanced").unwrap(),
-        };
+        }
+    }
+
+    #[test]
+    fn capacity_is_what_is_left_times_the_overcommitment() {
+        let profile = profile();
         assert_eq!(profile.capacity().cores, Millicores::from_cores(248));
         assert_eq!(profile.capacity().memory, Mebibytes(492 << 10));
         let profile = HardwareProfile {
@@ -208,5 +230,43 @@ mod tests {
         assert_eq!(HugePageSize(2).pages_for(Mebibytes(5)), 3);
         assert_eq!(promised(5, 9, Overcommit(4000)), 0);
         assert_eq!(promised(u64::MAX, 0, Overcommit(4000)), u64::MAX);
+    }
+
+    #[test]
+    fn absurd_numbers_promise_nothing_that_is_not_there() {
+        let huge = HardwareProfile {
+            cores: Millicores(u64::MAX),
+            memory: Mebibytes(u64::MAX),
+            cores_overcommit: Overcommit(u32::MAX),
+            memory_overcommit: Overcommit(u32::MAX),
+            huge_pages: BTreeMap::from([(HugePageSize(u32::MAX), u64::MAX)]),
+            numa_nodes: Some(1_000_000_000),
+            ..profile()
+        };
+        let capacity = huge.capacity();
+        assert_eq!(capacity.numa_nodes.len(), NUMA_NODES_MAX as usize);
+        assert!(capacity.huge_pages.values().all(|count| *count <= u64::MAX / u64::from(u32::MAX)));
+        let nothing = HardwareProfile {
+            cores: Millicores(0),
+            memory: Mebibytes(0),
+            huge_pages: BTreeMap::from([(HugePageSize(0), u64::MAX), (HugePageSize(2), 5)]),
+            numa_nodes: Some(0),
+            ..profile()
+        };
+        let capacity = nothing.capacity();
+        assert_eq!((capacity.cores, capacity.memory), (Millicores(0), Mebibytes(0)));
+        assert_eq!(capacity.huge_pages, BTreeMap::from([(HugePageSize(2), 0)]), "no memory from nothing");
+        assert!(capacity.numa_nodes.is_empty());
+        // 10 GiB, 2 of them kept: eight pages of 1 GiB at most, and small ones go first.
+        let pages = BTreeMap::from([(HugePageSize(2), 512), (HugePageSize(1024), 100)]);
+        let small = HardwareProfile {
+            memory: Mebibytes(10 << 10),
+            reserved_memory: Mebibytes(2 << 10),
+            huge_pages: pages,
+            ..profile()
+        };
+        let capacity = small.capacity();
+        assert_eq!(capacity.huge_pages, BTreeMap::from([(HugePageSize(2), 512), (HugePageSize(1024), 7)]));
+        assert_eq!(capacity.memory, Mebibytes(0));
     }
 }

@@ -5,6 +5,7 @@
 
 pub mod clock;
 pub mod device;
+pub mod discovered;
 pub mod durable_file;
 pub mod hardware_profile;
 pub mod ids;

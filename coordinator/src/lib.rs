@@ -7,6 +7,7 @@ pub mod api;
 pub mod cli;
 pub mod config;
 pub mod daemon;
+mod decision_words;
 pub mod enrolment;
 pub mod initialise;
 pub mod model;

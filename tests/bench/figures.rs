@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 
-/// Prints one figure.
+/// Prints one figure with so many decimals that three digits are seen.
 pub(crate) fn print(name: &str, value: f64, unit: &str) {
     let digits = if value >= 100.0 {
         0
@@ -11,6 +11,11 @@ pub(crate) fn print(name: &str, value: f64, unit: &str) {
     } else {
         3
     };
+    print_to(digits, name, value, unit);
+}
+
+/// Prints one figure with so many decimals.
+pub(crate) fn print_to(digits: usize, name: &str, value: f64, unit: &str) {
     println!("bench {name} {value:.digits$} {unit}");
 }
 

@@ -9,6 +9,7 @@ mod hosts;
 mod memory;
 mod native;
 mod placing;
+mod replaying;
 mod workload;
 
 use anyhow::Result;
@@ -17,7 +18,7 @@ use clap::builder::PossibleValuesParser;
 use placing::Wanted;
 
 /// What there is: the names by which figures are chosen, and what each says.
-const FIGURES: [(&str, &str); 13] = [
+const FIGURES: [(&str, &str); 15] = [
     ("place/5000", "placements a second, every one of 5,000 hosts considered"),
     ("place/50000", "the same with 50,000 hosts"),
     ("place/100000", "the same with 100,000 hosts"),
@@ -28,6 +29,11 @@ const FIGURES: [(&str, &str); 13] = [
     ("batch/250x500", "500 VMs placed on 250 hosts at once, under each preset"),
     ("batch-cost/250x500", "what that costs, of what placing one by one costs"),
     ("memory/100000", "scheduler state of 100,000 hosts and 1,000,000 VMs"),
+    (
+        "replay/openb",
+        "percent of all GPUs allocated when 130 % are asked for, preset unfragmented, mean of 10 seeds",
+    ),
+    ("replay/azure", "hosts ever used by the preset that takes the fewest"),
     ("start-overhead", "from `vm start` to the domain, over virsh alone (needs root)"),
     ("agent-rss/50", "resident memory of an agent with 50 domains (needs root)"),
     ("agent-cpu/50", "processor time of an agent with 50 domains (needs root)"),
@@ -88,6 +94,12 @@ fn main() -> Result<()> {
     }
     if wanted("memory/100000") {
         memory::measure()?;
+    }
+    if wanted("replay/openb") {
+        replaying::openb()?;
+    }
+    if wanted("replay/azure") {
+        replaying::azure()?;
     }
     if ["start-overhead", "agent-rss/50", "agent-cpu/50"].into_iter().any(wanted) {
         hosts::measure()?;

@@ -8,6 +8,8 @@ mod api_alone;
 mod catalogue;
 mod coordinator;
 mod refusals;
+mod replaying;
 mod scripted;
 mod typed;
 mod waiting;
+mod what_would_be;

@@ -18,6 +18,7 @@ use reeve_common::storage::DiskCache;
 use reeve_common::units::{Bytes, Mebibytes, Millicores};
 use reeve_common::vm::VirtType;
 use reeve_coordinator::config::{CoordinatorConfig, Realm, check, summary};
+use reeve_scheduler::QuotaLimits;
 
 fn good(path: &str) -> CoordinatorConfig {
     match check(Path::new(path)) {
@@ -86,6 +87,14 @@ fn every_key_does_what_it_says() {
     assert_eq!((second.virt_type, second.network.as_str()), (VirtType::Qemu, "inside"));
     assert_eq!(second.shutdown_timeout, Duration::from_secs(5400));
     assert_eq!(second.settings(config.sample_interval).poll_frequency, Duration::from_secs(60));
+    let quotas = &second.quotas;
+    assert_eq!((quotas.any_owner.cores, quotas.any_owner.vms), (Some(Millicores::from_cores(64)), Some(20)));
+    assert_eq!(quotas.any_owner.memory, Some(Mebibytes(256 << 10)));
+    let ann = quotas.owners["ann"];
+    assert_eq!((ann.devices_permille, ann.cores), (Some(2500), None), "her limits and no others");
+    assert_eq!(quotas.owners["Bob Smith"], QuotaLimits::default());
+    assert_eq!((quotas.owners.len(), quotas.teams["physics"].cores), (2, Some(Millicores(500))));
+    assert!(realm(&config, "third").quotas.is_nothing());
     // Substituted and extended.
     assert_eq!(realm(&config, "third").registration_timeout, second.registration_timeout);
     let [small, large] =
@@ -98,6 +107,8 @@ fn every_key_does_what_it_says() {
     assert_eq!(large.huge_pages, [(HugePageSize(2), 512), (HugePageSize(1024), 2)].into());
     assert_eq!((large.numa_nodes, small.numa_nodes), (Some(2), None));
     assert_eq!(config.measured_age_max, Duration::from_millis(4500));
+    let members = config.device_classes.values().map(|class| (class.ids.len(), class.mediated_types.len()));
+    assert_eq!(members.collect::<Vec<_>>(), [(2, 0), (0, 1)]);
     let function = &config.cost_functions[&small.cost_function];
     let terms: Vec<_> = function.terms().collect();
     assert_eq!(terms, [("load", "cores.load"), ("crowding", "vms / 10"), ("constant", "5")]);

@@ -185,6 +185,11 @@ impl HostDevices {
         self.classes.iter().map(ClassDevices::total).sum()
     }
 
+    /// What is left of all instances, in thousandths.
+    pub(crate) fn free(&self) -> u64 {
+        self.classes.iter().flat_map(|class| &class.free).map(|left| u64::from(*left)).sum()
+    }
+
     /// What is promised of all classes, in thousandths.
     pub(crate) fn used(&self) -> u64 {
         self.classes.iter().map(|class| class.used).sum::<u64>() + self.used_of_none
@@ -273,10 +278,26 @@ impl HostDevices {
     /// The devices as they would be with `entries`.
     pub(crate) fn with(&self, entries: &[Entry]) -> Self {
         let mut left = self.clone();
-        for entry in entries {
-            left.take(left.serve_one(entry));
-        }
+        left.take_all(entries);
         left
+    }
+
+    /// Becomes `other` with `entries`, in the room that is there already.
+    pub(crate) fn become_with(&mut self, other: &Self, entries: &[Entry]) {
+        self.used_of_none = other.used_of_none;
+        self.classes.resize_with(other.classes.len(), ClassDevices::default);
+        for (class, source) in self.classes.iter_mut().zip(&other.classes) {
+            let free = std::mem::take(&mut class.free);
+            *class = ClassDevices { free, ..*source };
+            class.free.clone_from(&source.free);
+        }
+        self.take_all(entries);
+    }
+
+    fn take_all(&mut self, entries: &[Entry]) {
+        for entry in entries {
+            self.take(self.serve_one(entry));
+        }
     }
 
     /// Takes what was served, and returns which instances these are.

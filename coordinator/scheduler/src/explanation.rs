@@ -101,6 +101,7 @@ pub struct ExplanationDigest {
     /// How many of them can take the VM.
     pub feasible: usize,
     /// How many cannot, by the kind of reason; by the id of the first of each kind.
+    #[serde(default)]
     pub refusals: Vec<RefusalCount>,
     /// The best hosts, best first, and behind them some that cannot take the VM, by id.
     pub explanation: Explanation,

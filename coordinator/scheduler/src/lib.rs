@@ -40,19 +40,28 @@ mod device_choice;
 mod explanation;
 mod fleet;
 mod host;
+mod numa;
 mod quota;
 mod reason;
 mod request;
+mod stranded;
 
-pub use cost::{ChoiceRule, CostError, CostFunction, presets};
+pub use cost::{
+    AttributeReference, ChoiceRule, CostError, CostFunction, CurveReference, Evaluation, ParameterReference,
+    When, attribute_named, attributes, curves, presets,
+};
 pub use explanation::{
     AttributeValue, CostEvaluation, Explanation, ExplanationDigest, HostExplanation, HostsTold, RefusalCount,
     TermExplanation,
 };
-pub use fleet::{AssignedDevice, BatchCost, BatchPlan, Fleet, NewHost, SIMULATED_MAX, Simulation, WhatIf};
+pub use fleet::{
+    AssignedDevice, Assignment, BatchCost, BatchGoal, BatchPlan, Fleet, NewHost, SIMULATED_MAX, Simulation,
+    WhatIf,
+};
 pub use host::{
     CpuAbilities, ForeignUse, HostDescription, HostState, HostUsage, Measured, Promised, UnknownHostState,
 };
 pub use quota::{QuotaHolder, QuotaKind, QuotaLimits, QuotaUsage, Quotas};
 pub use reason::{CostPart, Reason};
 pub use request::{Affinity, AffinityRule, Companions, CpuDemand, HostLabelRule, Request};
+pub use stranded::Stranded;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use reeve_common::device::{DeviceSelector, Share};
+use reeve_common::hardware_profile::HugePageSize;
 use reeve_common::ids::{HostId, RealmName};
 use reeve_common::units::{Mebibytes, Millicores};
 
@@ -167,6 +168,34 @@ pub enum Reason {
         /// The share that the VM needs.
         asked: Share,
     },
+    /// Not enough huge pages are free.
+    #[error("huge pages: {asked} of {size} asked, {free} free of {total}")]
+    HugePages {
+        /// Their size.
+        size: HugePageSize,
+        /// How many the VM needs.
+        asked: u64,
+        /// How many are left.
+        free: u64,
+        /// How many there are.
+        total: u64,
+    },
+    /// Too few NUMA nodes have room for an equal part of the VM.
+    #[error("numa: {nodes} nodes with {cores} cores and {} each asked, {fitting} of {total} have that free", PartOfMemory(*memory, *pages))]
+    Numa {
+        /// How many nodes the VM needs.
+        nodes: u32,
+        /// Processor time on each.
+        cores: Millicores,
+        /// Ordinary memory on each.
+        memory: Mebibytes,
+        /// Huge pages on each, and their size; none when its memory is ordinary.
+        pages: Option<(u64, HugePageSize)>,
+        /// How many nodes have that left.
+        fitting: usize,
+        /// How many nodes the host has.
+        total: usize,
+    },
     /// The cost of placing the VM there is not a finite number, which means "never here".
     #[error("cost: {part} is {value}, so never here", value = NotFinite(*.value))]
     Cost {
@@ -250,6 +279,18 @@ impl fmt::Display for Mislabelled<'_> {
         match self.1 {
             Some(found) => write!(formatter, "{values} {wish}, the host has {found}"),
             None => write!(formatter, "{values} {wish}, the host has none"),
+        }
+    }
+}
+
+/// The part of a VM's memory on one node, in words.
+struct PartOfMemory(Mebibytes, Option<(u64, HugePageSize)>);
+
+impl fmt::Display for PartOfMemory {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.1 {
+            None => self.0.fmt(formatter),
+            Some((count, size)) => write!(formatter, "{count} huge pages of {size}"),
         }
     }
 }

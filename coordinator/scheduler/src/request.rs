@@ -73,6 +73,12 @@ impl Request {
             pools: BTreeSet::new(),
         }
     }
+
+    /// The memory that it takes besides huge pages: all or nothing of it.
+    #[must_use]
+    pub fn ordinary_memory(&self) -> Mebibytes {
+        if self.huge_pages.is_some() { Mebibytes(0) } else { self.memory }
+    }
 }
 
 /// What a VM's processor must be able to do.

@@ -2,7 +2,7 @@
 
 use utoipa::OpenApi;
 
-use super::routes::{catalogue, fleet, vms};
+use super::routes::{catalogue, fleet, simulation, vms};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -18,6 +18,7 @@ use super::routes::{catalogue, fleet, vms};
         fleet::volumes,
         fleet::profiles,
         fleet::cost_functions,
+        simulation::evaluate_cost,
         fleet::hosts,
         fleet::host,
         fleet::add_host,
@@ -32,7 +33,8 @@ use super::routes::{catalogue, fleet, vms};
         catalogue::setup,
         catalogue::create_setup,
         catalogue::delete_setup,
-        catalogue::simulate,
+        simulation::simulate_one,
+        simulation::simulate,
         catalogue::configurations,
         catalogue::configuration,
         catalogue::create_configuration,
@@ -47,6 +49,7 @@ use super::routes::{catalogue, fleet, vms};
         vms::start_vm,
         vms::shutdown_vm,
         vms::destroy_vm,
+        simulation::compare,
         vms::vm_changed,
         vms::vm_log,
     )

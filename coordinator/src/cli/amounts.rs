@@ -60,31 +60,12 @@ pub(super) fn label_values(labels: &BTreeMap<String, BTreeSet<String>>) -> Strin
     rules.collect::<Vec<_>>().join(", ")
 }
 
-/// A cost: `0.4125`; `never` when it is not finite.
-pub(super) fn cost(value: Option<f64>) -> String {
-    value.map_or_else(|| "never".to_owned(), |value| format!("{:.4}", no_negative_zero(value)))
-}
-
-/// A difference of costs, with its sign.
-pub(super) fn cost_increase(value: Option<f64>) -> String {
-    value.map_or_else(|| "never".to_owned(), |value| format!("{:+.4}", no_negative_zero(value)))
-}
-
-/// What rounds to zero is shown without a sign of its own.
-fn no_negative_zero(value: f64) -> f64 {
-    if value.abs() < 0.000_05 { 0.0 } else { value }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn costs_are_told_with_four_digits() {
-        assert_eq!(cost(Some(0.412_49)), "0.4125");
-        assert_eq!(cost_increase(Some(-0.000_01)), "+0.0000");
-        assert_eq!(cost_increase(Some(1.5)), "+1.5000");
-        assert_eq!(cost(None), "never");
+    fn shares_are_told_in_percent() {
         assert_eq!(percent(125), "12.5%");
     }
 }

@@ -14,12 +14,11 @@ mod action;
 mod amounts;
 mod arguments;
 pub mod client;
+mod cost_chart;
 mod definition;
 mod exit;
 mod failure;
 mod moments;
-// Drawn by `cost plot` and `replay`.
-#[allow(dead_code, unused_imports)] // until the commands that draw are there
 mod plot;
 mod progress;
 mod screen;

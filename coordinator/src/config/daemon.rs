@@ -10,11 +10,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reeve_common::hardware_profile::HardwareProfile;
-use reeve_common::ids::{CostFunctionName, ProfileName, RealmName};
+use reeve_common::ids::{CostFunctionName, DeviceClass, ProfileName, RealmName};
 use reeve_common::units::format_duration;
 use reeve_scheduler::CostFunction;
 
-use super::cost_functions::read_cost_functions;
+use super::cost_functions::{self, read_cost_functions};
+use super::device_classes::{DeviceClassMembers, read_device_classes};
 use super::profiles::read_profiles;
 use super::realm::{Realm, read_realms};
 use super::section::{Entry, Section};
@@ -72,6 +73,8 @@ pub struct CoordinatorConfig {
     pub cost_functions: BTreeMap<CostFunctionName, Arc<CostFunction>>,
     /// The hardware profiles. Each names a cost function that is there.
     pub hardware_profiles: BTreeMap<ProfileName, HardwareProfile>,
+    /// What belongs to which class of devices.
+    pub device_classes: BTreeMap<DeviceClass, DeviceClassMembers>,
 }
 
 impl CoordinatorConfig {
@@ -122,8 +125,9 @@ pub(super) fn read_root(mut root: Section<'_>) -> Option<CoordinatorConfig> {
         .optional("sample-interval", |entry| duration(entry, SAMPLE_INTERVAL_MIN, SAMPLE_INTERVAL_MAX))
         .unwrap_or(SAMPLE_INTERVAL_DEFAULT);
     let measured_age_max = read_measured_age(root.entry("measured-age-max"), sample_interval);
-    let functions = read_cost_functions(&root.section("cost-functions"));
+    let functions = read_cost_functions(&root.section(cost_functions::SECTION));
     let hardware_profiles = read_profiles(&root.section("hardware-profiles"), &functions);
+    let device_classes = read_device_classes(&root.section("device-classes"));
     let realms = read_realms(&root.section("realms"));
     // For what several places shall share by substitution: read by nobody, and whatever it likes to be.
     root.entry("shared");
@@ -140,6 +144,7 @@ pub(super) fn read_root(mut root: Section<'_>) -> Option<CoordinatorConfig> {
         realms,
         cost_functions: functions.compiled,
         hardware_profiles,
+        device_classes,
     })
 }
 

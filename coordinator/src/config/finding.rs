@@ -4,7 +4,7 @@
 //! Must not: know what the keys mean.
 //!
 //! ```text
-//! error: realms/primary.conf:7: realms.primary.poll-frequency: "30" has no unit; allowed units are …
+//! error: realms/primary.conf:7:18: realms.primary.poll-frequency: "30" has no unit; allowed units are …
 //!     7 | poll-frequency = 30
 //!       |                  ^^
 //! ```
@@ -73,6 +73,8 @@ pub struct Finding {
     pub file: PathBuf,
     /// The line, counted from 1; none when it concerns the file as a whole.
     pub line: Option<usize>,
+    /// The column, counted in characters from 1; none when it concerns the line or the file as a whole.
+    pub column: Option<usize>,
     /// The key's path, such as `realms.primary.driver`.
     pub key: Option<String>,
     /// What is wrong, and what is allowed.
@@ -90,6 +92,9 @@ impl fmt::Display for Finding {
         write!(formatter, "{severity}: {}:", self.file.display())?;
         if let Some(line) = self.line {
             write!(formatter, "{line}:")?;
+        }
+        if let Some(column) = self.column {
+            write!(formatter, "{column}:")?;
         }
         if let Some(key) = &self.key {
             write!(formatter, " {}:", printable(key, MESSAGE_LENGTH_MAX))?;

@@ -19,12 +19,14 @@
 
 mod cost_functions;
 mod daemon;
+mod device_classes;
 mod duplicates;
 mod evaluation;
 mod file;
 mod finding;
 mod place;
 mod profiles;
+mod quotas;
 mod realm;
 mod report;
 mod section;
@@ -33,8 +35,12 @@ mod value;
 
 use std::cell::RefCell;
 use std::path::Path;
+use std::sync::Arc;
+
+use reeve_scheduler::CostFunction;
 
 pub use daemon::CoordinatorConfig;
+pub use device_classes::DeviceClassMembers;
 pub use finding::{ConfigErrors, Excerpt, Finding, Severity};
 pub use realm::{DriveRules, Realm};
 pub use report::{command_check, summary};
@@ -51,6 +57,25 @@ pub const DEFAULT_PATH: &str = "/etc/reeve/coordinator.conf";
 /// # Errors
 /// [`ConfigErrors`] with everything that was found, not only the first.
 pub fn check(path: &Path) -> Result<(CoordinatorConfig, Vec<Finding>), ConfigErrors> {
+    read(path, daemon::read_root)
+}
+
+/// Reads and checks the cost functions declared in the file at `path`, in their order; the presets are not among them. The
+/// file is a configuration, of which only the section `cost-functions` is looked at; or holds nothing but what would stand
+/// in that section; or nothing but the terms of one cost function, which is then named as the file is. What is returned
+/// with them are warnings.
+///
+/// # Errors
+/// [`ConfigErrors`] with everything that was found, not only the first. A file without a cost function is an error.
+pub fn check_cost_functions(path: &Path) -> Result<(Vec<Arc<CostFunction>>, Vec<Finding>), ConfigErrors> {
+    read(path, |root| cost_functions::read_file_of_functions(root, path))
+}
+
+/// Reads the file at `path` and all that it includes, and has `take` make something of it.
+fn read<T>(
+    path: &Path,
+    take: impl FnOnce(Section<'_>) -> Option<T>,
+) -> Result<(T, Vec<Finding>), ConfigErrors> {
     let (mut findings, mut sources) = (Findings::default(), Sources::default());
     let tree = tree::read(path, &mut sources, &mut findings);
     if findings.has_errors() {
@@ -61,10 +86,10 @@ pub fn check(path: &Path) -> Result<(CoordinatorConfig, Vec<Finding>), ConfigErr
         return Err(errors(findings));
     };
     let reading = Reading { sources: &sources, findings: RefCell::new(findings) };
-    let config = daemon::read_root(Section::root(&reading, &values));
+    let taken = take(Section::root(&reading, &values));
     let findings = reading.findings.into_inner();
-    match config {
-        Some(config) if !findings.has_errors() => Ok((config, findings.into_sorted().0)),
+    match taken {
+        Some(taken) if !findings.has_errors() => Ok((taken, findings.into_sorted().0)),
         _ => Err(errors(findings)),
     }
 }

@@ -64,7 +64,8 @@ impl Sources {
         let line = source.and_then(|source| source.line(place.line));
         let marked = line.zip(place.column.checked_sub(1));
         let excerpt = marked.map(|(line, start)| Excerpt::new(line, start, marked_length(line, start)));
-        Finding { severity, file, line: Some(place.line), key, message, excerpt }
+        let column = (place.column > 0).then_some(place.column);
+        Finding { severity, file, line: Some(place.line), column, key, message, excerpt }
     }
 }
 

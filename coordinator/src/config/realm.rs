@@ -12,7 +12,10 @@ use reeve_common::units::Bytes;
 use reeve_common::vm::VirtType;
 use reeve_common::vm::limits::DRIVE_SIZE_MAX;
 
+use reeve_scheduler::Quotas;
+
 use super::finding::Severity;
+use super::quotas::read_quotas;
 use super::section::{Entry, Section};
 use super::value::{choice, duration, flag, name, size, title};
 
@@ -64,6 +67,8 @@ pub struct Realm {
     pub network: NetworkName,
     /// How long a guest has to shut down before it is destroyed.
     pub shutdown_timeout: Duration,
+    /// What owners and teams may have at most.
+    pub quotas: Quotas,
 }
 
 /// What users' drives in a realm may be.
@@ -178,6 +183,7 @@ fn read_realm(key: RealmName, mut section: Section<'_>) -> Option<Realm> {
     let shutdown_timeout = section
         .optional("shutdown-timeout", |entry| duration(entry, Duration::from_secs(1), DURATION_MAX))
         .unwrap_or(SHUTDOWN_TIMEOUT_DEFAULT);
+    let quotas = read_quotas(section.section("quotas"));
     section.refuse_unknown();
     driver?;
     Some(Realm {
@@ -195,6 +201,7 @@ fn read_realm(key: RealmName, mut section: Section<'_>) -> Option<Realm> {
         virt_type,
         network: network?,
         shutdown_timeout,
+        quotas: quotas?,
     })
 }
 

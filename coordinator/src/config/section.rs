@@ -7,7 +7,7 @@ use std::cell::RefCell;
 
 use hocon::ScalarType;
 
-use super::evaluation::{Field, Kind, Table};
+use super::evaluation::{Field, Kind, Table, Value};
 use super::finding::{Findings, Severity};
 use super::place::{KeyPath, Place, Sources};
 
@@ -65,7 +65,13 @@ impl<'a> Section<'a> {
     }
 
     fn entry_of(&self, field: &'a Field) -> Entry<'a> {
-        Entry { reading: self.reading, path: self.path_of(&field.key), field }
+        Entry {
+            reading: self.reading,
+            path: self.path_of(&field.key),
+            key: &field.key,
+            key_place: field.key_place,
+            value: &field.value,
+        }
     }
 
     fn path_of(&self, key: &str) -> KeyPath {
@@ -159,21 +165,32 @@ pub(super) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> O
         .map(|(_, known)| known)
 }
 
+/// A place within a value that stands in the file as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Mark {
+    /// Lines below the one in which the value begins.
+    pub(super) line: usize,
+    /// Characters behind where the value begins; on a line below, from the line's beginning.
+    pub(super) start: usize,
+}
+
 /// A key's value.
 #[derive(Debug)]
 pub(super) struct Entry<'a> {
     reading: &'a Reading<'a>,
     path: KeyPath,
-    field: &'a Field,
+    key: &'a str,
+    key_place: Place,
+    value: &'a Value,
 }
 
 impl<'a> Entry<'a> {
     /// The value as a section; reported when it is none.
     pub(super) fn section(&self) -> Option<Section<'a>> {
-        match &self.field.value.kind {
+        match &self.value.kind {
             Kind::Section(table) => Some(Section::of(self.reading, self.path.clone(), table)),
             kind => {
-                let key = &self.field.key;
+                let key = self.key;
                 self.refuse(format!("a section is expected here, as in {key} {{ … }}, not {}", kind.word()));
                 None
             }
@@ -182,13 +199,35 @@ impl<'a> Entry<'a> {
 
     /// Whether it is a section, for a key that may be that or a value.
     pub(super) const fn is_section(&self) -> bool {
-        matches!(self.field.value.kind, Kind::Section(_))
+        matches!(self.value.kind, Kind::Section(_))
+    }
+
+    /// The items of a list, each like the value of a key; reported when it is none. `example` is one.
+    pub(super) fn items(&self, example: &str) -> Option<Vec<Entry<'a>>> {
+        match &self.value.kind {
+            Kind::List(values) => {
+                let item = |(index, value): (usize, &'a Value)| {
+                    let mut path = self.path.clone();
+                    path.push((index + 1).to_string());
+                    Entry { reading: self.reading, path, key: self.key, key_place: value.place, value }
+                };
+                Some(values.iter().enumerate().map(item).collect())
+            }
+            kind => {
+                self.refuse(format!(
+                    "a list is expected here, as in {} = {example}, not {}",
+                    self.key,
+                    kind.word()
+                ));
+                None
+            }
+        }
     }
 
     /// The value as text, whatever kind of scalar it is; reported when it is none. `expected` completes "… is
     /// expected here".
     pub(super) fn text(&self, expected: &str) -> Option<&'a str> {
-        match &self.field.value.kind {
+        match &self.value.kind {
             Kind::Scalar { text, .. } => Some(text),
             kind => {
                 self.refuse(format!("{expected} is expected here, not {}", kind.word()));
@@ -199,15 +238,16 @@ impl<'a> Entry<'a> {
 
     /// Reports an error in the value. One that could not be worked out was reported already.
     pub(super) fn refuse(&self, message: String) {
-        if !matches!(self.field.value.kind, Kind::Bad) {
+        if !matches!(self.value.kind, Kind::Bad) {
             self.reading.report(Severity::Error, self.place(), &self.path, message);
         }
     }
 
-    /// Reports an error at a place within the value: `length` characters, `start` behind where it begins.
-    pub(super) fn refuse_at(&self, start: usize, length: usize, message: String) {
+    /// Reports an error at a place within the value that is `length` characters long.
+    pub(super) fn refuse_at(&self, mark: Mark, length: usize, message: String) {
         let mut place = self.place();
-        place.column += start;
+        place.column = if mark.line == 0 { place.column + mark.start } else { mark.start + 1 };
+        place.line += mark.line;
         let make = || {
             let mut finding = self.reading.sources.finding(Severity::Error, place, &self.path, message);
             if let Some(excerpt) = &mut finding.excerpt {
@@ -225,11 +265,11 @@ impl<'a> Entry<'a> {
 
     /// Reports something about the key itself.
     pub(super) fn report_key(&self, severity: Severity, message: String) {
-        self.reading.report(severity, self.field.key_place, &self.path, message);
+        self.reading.report(severity, self.key_place, &self.path, message);
     }
 
     fn place(&self) -> Place {
-        self.field.value.place
+        self.value.place
     }
 
     /// The rest of the file's line from where the value begins.

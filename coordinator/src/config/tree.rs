@@ -178,6 +178,7 @@ impl Reader<'_> {
                 severity: Severity::Error,
                 file: file.to_owned(),
                 line: None,
+                column: None,
                 key: None,
                 message: message.to_owned(),
                 excerpt: None,

@@ -61,6 +61,8 @@ pub enum Order {
 pub struct CostReport {
     /// Its name.
     pub name: CostFunctionName,
+    /// The file it is declared in, as it was named; none for a preset.
+    pub file: Option<String>,
     /// Which of its numbers is compared.
     pub by: ChoiceRule,
     /// Its terms: name and expression.
@@ -121,6 +123,9 @@ pub struct Outcome {
     pub allocated_end_percent: Resources<Option<f64>>,
     /// The most that was promised at the same time, of each for itself.
     pub allocated_peak_percent: Resources<Option<f64>>,
+    /// What was free at the end and of no use to the VMs that are to be expected, which are those of the trace: the attributes
+    /// `stranded.cores`, `stranded.memory` and `stranded.devices` of all hosts, on each host at most what was free.
+    pub stranded_end_percent: Resources<Option<f64>>,
     /// The devices promised at the end, by class.
     pub devices_end: BTreeMap<DeviceClass, AllocatedByClass>,
     /// How it went, evenly spread over the time, or over the demand when VMs were drawn.
@@ -238,6 +243,8 @@ pub struct OverSeeds {
     pub allocated_end_percent: Resources<Option<Spread>>,
     /// The most that was promised at the same time.
     pub allocated_peak_percent: Resources<Option<Spread>>,
+    /// What was free at the end and of no use.
+    pub stranded_end_percent: Resources<Option<Spread>>,
     /// Decisions per second on this machine.
     pub decisions_per_second: Spread,
 }
@@ -263,6 +270,7 @@ impl OverSeeds {
             refused: of(|run| float(run.outcome.refused))?,
             allocated_end_percent: percent(|run| &run.outcome.allocated_end_percent),
             allocated_peak_percent: percent(|run| &run.outcome.allocated_peak_percent),
+            stranded_end_percent: percent(|run| &run.outcome.stranded_end_percent),
             decisions_per_second: of(|run| run.timing.decisions_per_second)?,
         })
     }

@@ -22,6 +22,10 @@ const COURSE_PARTS: u64 = 100;
 /// Steps after which whoever watches is told.
 const STEPS_PER_TELLING: usize = 256;
 
+/// Shapes of a catalogue. A host is compared with each of them whenever it is scored; real traces have some hundred, and those
+/// with more have them of sizes nobody would have chosen.
+const CATALOGUE_MAX: usize = 1000;
+
 /// Why a run could not be carried out.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum RunError {
@@ -64,7 +68,9 @@ impl<'a> Replay<'a> {
                 HostDescription::new(id, name, realm.clone(), host.capacity(), Arc::clone(cost));
             fleet.upsert_host(description);
         }
-        let requests = trace.shapes.iter().map(|(shape, _)| shape.request(realm.clone())).collect();
+        let requests: Vec<Request> =
+            trace.shapes.iter().map(|(shape, _)| shape.request(realm.clone())).collect();
+        fleet.set_catalogue(&realm, &catalogue(trace, &requests));
         Ok(Self { trace, schedule, fleet, requests, judge: Judge::new(&trace.hosts, realm) })
     }
 
@@ -110,6 +116,20 @@ impl<'a> Replay<'a> {
         }
         Ok(())
     }
+}
+
+/// What is to be expected, for the attribute `stranded`: what VMs of the trace ask for, as often as they do; the most frequent
+/// when that is much.
+pub(super) fn catalogue(trace: &Trace, requests: &[Request]) -> Vec<(Request, u32)> {
+    let mut shapes: Vec<(&Request, u32)> = requests
+        .iter()
+        .zip(&trace.shapes)
+        .map(|(request, (_, count))| (request, u32::try_from(*count).unwrap_or(u32::MAX)))
+        .collect();
+    // Stable: of those that are equally frequent the first to come up.
+    shapes.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    shapes.truncate(CATALOGUE_MAX);
+    shapes.into_iter().map(|(request, count)| (request.clone(), count)).collect()
 }
 
 /// A trace in numbers.
@@ -257,6 +277,7 @@ impl<'a> Count<'a> {
             demand_peak_percent: self.demanded.peak().percent_of(&self.capacity),
             allocated_end_percent: self.allocated.percent_of(&self.capacity),
             allocated_peak_percent: self.allocated_peak.percent_of(&self.capacity),
+            stranded_end_percent: stranded(fleet, self.trace, &self.capacity),
             devices_end: devices(fleet, self.trace),
             course: self.course,
         }
@@ -274,4 +295,33 @@ fn devices(fleet: &Fleet, trace: &Trace) -> BTreeMap<DeviceClass, AllocatedByCla
         sum.used_permille += used.and_then(|used| used.get(class).copied()).unwrap_or(0);
     }
     classes
+}
+
+/// What is stranded on all hosts, in percent of what there is.
+fn stranded(fleet: &Fleet, trace: &Trace, capacity: &Resources<u64>) -> Resources<Option<f64>> {
+    let mut sum = Resources::<u64>::default();
+    for (index, host) in trace.hosts.iter().enumerate() {
+        let (id, size) = (host_id(index), host.size());
+        let (Some(stranded), Some(usage)) = (fleet.stranded(id), fleet.usage(id)) else { continue };
+        let used = Resources {
+            cores: usage.used.cores.0,
+            memory: usage.used.memory.0,
+            devices: usage.used.devices_permille.values().sum(),
+        };
+        let stranded = Resources {
+            cores: rounded(stranded.cores * 1000.0),
+            memory: rounded(stranded.memory),
+            devices: rounded(stranded.devices * f64::from(WHOLE_PERMILLE)),
+        };
+        let free = size.minus(used);
+        // What is stranded for two reasons counts twice in the attribute, and once here.
+        sum = sum.plus(Resources::make(|resource| *stranded.of(resource).min(free.of(resource))));
+    }
+    sum.percent_of(capacity)
+}
+
+/// In whole units: a sum of these does not depend on the order of the hosts.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // too small for either; a cast never panics
+fn rounded(amount: f64) -> u64 {
+    amount.round() as u64
 }

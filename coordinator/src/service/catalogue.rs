@@ -140,6 +140,7 @@ impl Service {
         let kept = self.insert(SETUPS.key(&setup.name), setup, "setup", actor).await?;
         let value = Arc::clone(&kept.value);
         self.core().setups.insert(value.name.clone(), kept);
+        self.apply_catalogue(&value.realm);
         Ok(value)
     }
 
@@ -149,7 +150,7 @@ impl Service {
     /// [`ServiceError`] when there is none, a configuration uses it, or the store fails.
     pub async fn delete_setup(&self, name: &SetupName, actor: &Actor) -> Result<(), ServiceError> {
         let _writer = self.inner.catalogue_writer.lock().await;
-        let version = {
+        let (version, realm) = {
             let core = self.core();
             let kept = core
                 .setups
@@ -158,10 +159,11 @@ impl Service {
             if let Some(user) = core.configurations.values().find(|user| user.value.setup == *name) {
                 return Err(in_use("setup", name, "configuration", &user.value.name, "reeve config delete"));
             }
-            kept.version
+            (kept.version, kept.value.realm.clone())
         };
         self.remove(SETUPS.key(name), version, "setup", actor).await?;
         self.core().setups.remove(name);
+        self.apply_catalogue(&realm);
         Ok(())
     }
 
@@ -340,10 +342,11 @@ fn check_placement_rules(setup: &Setup) -> Result<(), ServiceError> {
     })
 }
 
-/// A class that no hardware profile has is a mistyped one: its VMs would wait for ever.
+/// A class that no hardware profile has and nobody declares is a mistyped one: its VMs would wait for ever.
 fn known_devices(setup: &Setup, config: &CoordinatorConfig) -> Result<(), ServiceError> {
     let known: BTreeSet<&DeviceClass> =
         config.hardware_profiles.values().flat_map(|profile| profile.devices.keys()).collect();
+    let known: BTreeSet<&DeviceClass> = known.into_iter().chain(config.device_classes.keys()).collect();
     let mut asked = setup.devices.keys().flat_map(DeviceSelector::alternatives);
     let Some(unknown) = asked.find(|class| !known.contains(class)) else { return Ok(()) };
     let names: Vec<&str> = known.iter().take(CLASSES_SHOWN).map(|class| class.as_str()).collect();

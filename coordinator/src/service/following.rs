@@ -2,18 +2,15 @@
 //! the records; what differs is brought up to date or told again.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::Duration;
 
 use reeve_common::ids::{HostId, RealmName, VmId};
 use reeve_common::protocol::{CommandBody, Hello, HostReport, Refusal, Welcome};
-use reeve_common::utilization::HostSample;
 use reeve_common::vm::{ObservedVm, VmObservation};
 use reeve_common::wire::RefusalCode;
 
 use super::Service;
 use super::core::{Heard, LastReport};
-use super::description::measured;
 use crate::agents::AgentHandle;
 use crate::model::vm_life;
 
@@ -194,17 +191,6 @@ impl Service {
                     self.host_label(host));
             }
         }
-    }
-
-    /// A host tells how busy it is.
-    pub(crate) fn follow_sample(&self, host: HostId, sample: Arc<HostSample>) {
-        let mut core = self.core();
-        let Some(entry) = core.hosts.get_mut(&host) else { return };
-        // The first sample tells no rates: until there is a second one the host counts as not measured.
-        let values =
-            entry.sample.as_deref().map(|before| measured(&sample, before, entry.inventory.as_ref()));
-        entry.sample = Some(sample);
-        core.fleet.set_measured(host, values);
     }
 
     /// A host has refused a VM's wish for good.

@@ -7,6 +7,7 @@ use reeve_scheduler::HostState;
 
 use super::catalogue::{check_labels, check_text, in_use, taken};
 use super::core::{HostEntry, Kept};
+use super::simulating::find_host;
 use super::views::HostView;
 use super::{Actor, Service, ServiceError};
 use crate::config::Realm;
@@ -113,7 +114,7 @@ impl Service {
         let mut core = self.core();
         let on_it: Vec<_> = core.holding().filter(|vm| vm.host == Some(id) && vm.holds_capacity()).collect();
         for vm in on_it {
-            core.fleet.restore(vm.id, id, &vm.request);
+            core.fleet.restore_with(vm.id, id, &vm.request, &vm.assignment);
         }
     }
 
@@ -142,10 +143,7 @@ impl Service {
     }
 
     pub(super) fn host_id(&self, name: &HostName) -> Result<HostId, ServiceError> {
-        let core = self.core();
-        let entry =
-            core.host_named(name).ok_or_else(|| ServiceError::not_found("host", name, "reeve host list"))?;
-        Ok(entry.kept.value.id)
+        find_host(&self.core(), name)
     }
 
     /// The realm of this name in the configuration in force.

@@ -10,20 +10,25 @@
 //! Must not: speak HTTP or QUIC, or change a VM other than by the pure rules in `model`.
 
 mod catalogue;
+mod comparing;
 pub(crate) mod core;
 mod description;
 mod drives;
 mod error;
 mod following;
 mod hosts;
+mod measuring;
 mod placing;
 mod reading;
+mod realm_rules;
+mod simulating;
 mod starting;
 mod stopping;
 mod tokens;
 mod views;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Instant;
 
 use reeve_common::clock::{Clock, Timestamp};
 use reeve_common::ids::Epoch;
@@ -41,9 +46,11 @@ use crate::pki::Authority;
 use crate::records::{self, Record};
 use crate::store::{Collection, CounterError, RecordError, Store, StoreError, next_epoch};
 
+pub use self::comparing::{Comparison, Judgement};
 pub use self::drives::NewDrive;
 pub use self::error::{ErrorKind, ServiceError};
 pub use self::reading::Status;
+pub use self::simulating::{AddedHosts, SimulatedHost, SimulationAnswer, SimulationQuestion, User};
 pub use self::tokens::StoredTokens;
 pub(crate) use self::tokens::agent_address;
 pub use self::views::{HostView, JoinToken, ProfileView, RealmView, VmDetail, VmLog, VmView};
@@ -84,6 +91,8 @@ struct Inner {
     authority: Arc<Authority>,
     epoch: Epoch,
     started_at: Timestamp,
+    /// The same on a clock that is never set.
+    opened: Instant,
     core: Mutex<Core>,
     /// Held while a record of the catalogue or a host is being changed; VMs have a lock each.
     catalogue_writer: tokio::sync::Mutex<()>,
@@ -109,7 +118,7 @@ impl Service {
         authority: Arc<Authority>,
     ) -> Result<Self, OpenError> {
         let epoch = next_epoch(store.as_ref()).await?;
-        let started_at = clock.now();
+        let (started_at, opened) = (clock.now(), clock.monotonic());
         let mut core = Core::new();
         load(store.as_ref(), &mut core).await?;
         let service = Self {
@@ -120,6 +129,7 @@ impl Service {
                 authority,
                 epoch,
                 started_at,
+                opened,
                 core: Mutex::new(core),
                 catalogue_writer: tokio::sync::Mutex::new(()),
                 fleet_changed: Notify::new(),
@@ -151,6 +161,7 @@ impl Service {
     pub fn reconfigure(&self, config: CoordinatorConfig) {
         *self.inner.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
         self.describe_all_hosts();
+        self.apply_realm_rules();
         self.configure_agents();
         self.inner.fleet_changed.notify_one();
     }
@@ -172,11 +183,12 @@ impl Service {
     /// Puts the hosts and what runs on them into the scheduler's picture.
     fn rebuild_fleet(&self) {
         self.describe_all_hosts();
+        self.apply_realm_rules();
         let mut core = self.core();
         let holding: Vec<Arc<Vm>> = core.holding().filter(|vm| vm.holds_capacity()).collect();
         for vm in holding {
             if let Some(host) = vm.host {
-                core.fleet.restore(vm.id, host, &vm.request);
+                core.fleet.restore_with(vm.id, host, &vm.request, &vm.assignment);
             }
         }
     }
@@ -206,7 +218,8 @@ async fn load(store: &dyn Store, core: &mut Core) -> Result<(), OpenError> {
     for kept in records_of::<Drive>(store, records::DRIVES).await? {
         core.drives.insert(kept.value.name.clone(), kept);
     }
-    for Kept { version, value } in records_of::<Vm>(store, records::VMS).await? {
+    for Kept { version, mut value } in records_of::<Vm>(store, records::VMS).await? {
+        Arc::make_mut(&mut value).complete();
         core.vms.insert(value.id, VmEntry::new(VmVersion { version, vm: value }, true));
     }
     let past = records_of::<Vm>(store, records::PAST_VMS).await?;

@@ -6,12 +6,12 @@ use reeve_common::ids::{ConfigurationName, VmId};
 
 use super::catalogue::{find_configuration, find_setup};
 use super::core::{Core, VmEntry, VmVersion};
-use super::placing::{choose, refusal_summary};
+use super::placing::choose;
 use super::views::VmDetail;
 use super::{Actor, Service, ServiceError};
 use crate::model::admission::{Parts, admit};
 use crate::model::drive::Drive;
-use crate::model::explanation::PlacementDecision;
+use crate::model::explanation::{HOSTS_KEPT, PlacementDecision};
 use crate::model::vm::Vm;
 use crate::model::vm_state::VmState;
 use crate::records::{DECISIONS, Record, vm_key};
@@ -59,7 +59,7 @@ impl Service {
     ) -> Result<(Vm, PlacementDecision), ServiceError> {
         let config = self.config();
         let now = self.now();
-        let mut core = self.core();
+        let mut core = self.core_for_decisions();
         let configuration = find_configuration(&core, name)?;
         let setup = find_setup(&core, &configuration.setup)?;
         let image = core
@@ -86,14 +86,15 @@ impl Service {
             Parts { configuration: &configuration, setup: &setup, image: &image, drives: &borrowed, realm };
         let vm = admit(id, parts, now).map_err(|error| ServiceError::conflict(error.to_string()))?;
         check_drives(&core, &vm)?;
-        let (vm, decision) = match choose(&mut core, &vm, now) {
+        let (vm, decision) = match choose(&mut core, &vm, None, now) {
             Some(placed) => placed,
             None => {
                 check_waiting(&core)?;
-                let explanation = core.fleet.explain(&vm.request);
+                let digest = core.fleet.digest(&vm.request, HOSTS_KEPT);
+                let decision = PlacementDecision { at: now, at_once: None, digest };
                 let mut waiting = vm;
-                waiting.enter(VmState::Unplaceable, Some(refusal_summary(&explanation)), now);
-                (waiting, PlacementDecision::new(explanation, now))
+                waiting.enter(VmState::Unplaceable, Some(decision.words().refusal()), now);
+                (waiting, decision)
             }
         };
         let current = VmVersion { version: Version::default(), vm: Arc::new(vm.clone()) };

@@ -1,4 +1,4 @@
-//! Constraint: enough memory is left.
+//! Constraint: enough memory is left, huge pages apart.
 
 use reeve_common::units::Mebibytes;
 
@@ -8,12 +8,9 @@ use crate::request::Request;
 
 pub(super) fn check(standing: &Standing<'_>, request: &Request) -> Result<(), Reason> {
     let amount = standing.memory;
-    if amount.fits(request.memory.0) {
+    let asked = request.ordinary_memory();
+    if amount.fits(asked.0) {
         return Ok(());
     }
-    Err(Reason::Memory {
-        asked: request.memory,
-        free: Mebibytes(amount.free()),
-        total: Mebibytes(amount.total),
-    })
+    Err(Reason::Memory { asked, free: Mebibytes(amount.free()), total: Mebibytes(amount.total) })
 }

@@ -10,7 +10,9 @@ mod cpu;
 mod devices;
 mod draining;
 mod host_labels;
+mod huge_pages;
 mod memory;
+mod numa;
 mod pools;
 mod quota;
 mod realm;
@@ -19,6 +21,7 @@ mod storage;
 
 use crate::device_choice::{Entry, HostDevices};
 use crate::host::HostDescription;
+use crate::numa::{HostNodes, NodeDemand};
 use crate::reason::Reason;
 use crate::request::{Companions, Request};
 
@@ -58,6 +61,8 @@ pub(crate) struct Standing<'a> {
     pub(crate) devices: &'a HostDevices,
     /// The devices asked for, by the numbers of their classes, in the order in which they are served.
     pub(crate) entries: &'a [Entry],
+    /// Its NUMA nodes and huge pages.
+    pub(crate) nodes: &'a HostNodes,
     /// How many of a VM's companions are on it.
     pub(crate) company_here: &'a dyn Fn(&Companions) -> u64,
     /// How many of them are on all hosts of the realm together.
@@ -87,6 +92,9 @@ const OF_HOST: [Constraint; 4] = [state::check, draining::check, connection::che
 /// Those about what the host is and whom it has.
 const OF_DEMANDS: [Demand; 4] = [cpu::DEMAND, host_labels::DEMAND, pools::DEMAND, affinity::DEMAND];
 
+/// Those about how much is left of what few VMs ask for.
+const OF_NODES: [Demand; 2] = [huge_pages::DEMAND, numa::DEMAND];
+
 /// Those about how much is left.
 const OF_CAPACITY: [Constraint; 3] = [cores::check, memory::check, devices::check];
 
@@ -95,17 +103,21 @@ pub(crate) fn check(standing: &Standing<'_>, request: &Request) -> Result<(), Re
     realm::check(standing, request)?;
     OF_HOST.iter().try_for_each(|constraint| constraint(standing, request))?;
     OF_DEMANDS.iter().try_for_each(|demand| demand.check(standing, request))?;
-    OF_CAPACITY.iter().try_for_each(|constraint| constraint(standing, request))
+    OF_CAPACITY.iter().try_for_each(|constraint| constraint(standing, request))?;
+    OF_NODES.iter().try_for_each(|demand| demand.check(standing, request))
 }
 
 /// Whether the host meets what the VM demands besides amounts.
 pub(crate) fn meets_demands(standing: &Standing<'_>, request: &Request) -> bool {
-    OF_DEMANDS.iter().all(|demand| (demand.is_met)(standing, request))
+    OF_DEMANDS.iter().chain(&OF_NODES).all(|demand| (demand.is_met)(standing, request))
 }
 
 /// Whether the VM demands anything besides amounts and usable pools.
 pub(crate) fn is_demanding(request: &Request) -> bool {
-    !request.cpu.is_nothing() || !request.host_labels.is_empty() || !request.affinity.is_empty()
+    !request.cpu.is_nothing()
+        || !request.host_labels.is_empty()
+        || !request.affinity.is_empty()
+        || NodeDemand::of(request).is_some()
 }
 
 /// Whether the host can take any VM of its realm at all.

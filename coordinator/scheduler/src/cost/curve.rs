@@ -1,4 +1,4 @@
-//! Owns the curves: what each computes, its parameters and their ranges.
+//! Owns the curves: what each computes, its parameters and their ranges. `reference.rs` makes the tables of them.
 //!
 //! Must not: know how a term is written or run. A curve is a pure function of numbers; a parameter out of its range gives
 //! NaN, which means "never here"; a constant one is refused when the term is compiled. NaN in is NaN out.
@@ -43,6 +43,8 @@ pub(super) struct Parameter {
     pub(super) range: Range,
     /// What it is when it is left out.
     pub(super) default: Option<f64>,
+    /// What it does to the curve.
+    pub(super) meaning: &'static str,
 }
 
 /// A curve.
@@ -50,6 +52,13 @@ pub(super) struct Parameter {
 pub(super) enum Curve {
     /// `constant(value)` = value, whatever the host; any finite value. Of use as a weight with a name, and to switch a
     /// term off.
+    ///
+    /// ```text
+    /// value ┤─────────
+    ///       │
+    ///     0 ┤
+    ///       └─────────▶ x
+    /// ```
     Constant,
     /// See [`linear`].
     Linear,
@@ -82,13 +91,34 @@ const STEEPNESS: Range = Range::Within(0.01, 10_000.0);
 /// How many points a table may have.
 pub(super) const POINTS_MAX: usize = 64;
 
-const fn required(name: &'static str, range: Range) -> Parameter {
-    Parameter { name, range, default: None }
+const fn required(name: &'static str, range: Range, meaning: &'static str) -> Parameter {
+    Parameter { name, range, default: None, meaning }
 }
 
-const fn optional(name: &'static str, range: Range, default: f64) -> Parameter {
-    Parameter { name, range, default: Some(default) }
+const fn optional(name: &'static str, range: Range, default: f64, meaning: &'static str) -> Parameter {
+    Parameter { name, range, default: Some(default), meaning }
 }
+
+const LINEAR: [Parameter; 2] = [
+    optional("slope", Range::Any, 1.0, "how much it rises over 1 of x"),
+    optional("offset", Range::Any, 0.0, "its value at x = 0"),
+];
+const RAMP: [Parameter; 2] = [
+    required("from", Range::Any, "where it begins to rise; below `to`"),
+    required("to", Range::Any, "where it reaches 1"),
+];
+const POWER: [Parameter; 1] =
+    [required("exponent", EXPONENT, "above 1 it punishes what is high, below 1 what is low")];
+const EXPONENTIAL: [Parameter; 1] = [required("bend", BEND, "the higher, the later and steeper the rise")];
+const LOGARITHMIC: [Parameter; 1] =
+    [required("bend", LOGARITHMIC_BEND, "the higher, the earlier and steeper the rise")];
+const SIGMOID: [Parameter; 2] = [
+    required("middle", Range::Any, "where it is half-way"),
+    required("steepness", STEEPNESS, "it rises from 12 % to 88 % within 4 / steepness of x"),
+];
+const STEP: [Parameter; 1] = [required("at", Range::Any, "from here on it is 1")];
+const BARRIER: [Parameter; 1] =
+    [required("limit", Range::Above(0.0), "from here on it is infinite: never here")];
 
 impl Curve {
     /// All of them.
@@ -141,32 +171,56 @@ impl Curve {
     pub(super) const fn parameters(self) -> &'static [Parameter] {
         match self {
             Self::Constant | Self::Table => &[],
-            Self::Linear => {
-                const { &[optional("slope", Range::Any, 1.0), optional("offset", Range::Any, 0.0)] }
-            }
-            Self::Ramp => const { &[required("from", Range::Any), required("to", Range::Any)] },
-            Self::Power => const { &[required("exponent", EXPONENT)] },
-            Self::Exponential => const { &[required("bend", BEND)] },
-            Self::Logarithmic => const { &[required("bend", LOGARITHMIC_BEND)] },
-            Self::Sigmoid => const { &[required("middle", Range::Any), required("steepness", STEEPNESS)] },
-            Self::Step => const { &[required("at", Range::Any)] },
-            Self::Barrier => const { &[required("limit", Range::Above(0.0))] },
+            Self::Linear => &LINEAR,
+            Self::Ramp => &RAMP,
+            Self::Power => &POWER,
+            Self::Exponential => &EXPONENTIAL,
+            Self::Logarithmic => &LOGARITHMIC,
+            Self::Sigmoid => &SIGMOID,
+            Self::Step => &STEP,
+            Self::Barrier => &BARRIER,
         }
     }
 }
 
 /// `linear(x, slope, offset)` = slope · x + offset. Any finite slope (1 when left out) and offset (0).
+///
+/// ```text
+/// offset + slope ┤    ╱
+///                │  ╱
+///         offset ┤╱
+///                └────┴──▶ x
+///                0    1
+/// ```
 pub(super) fn linear(x: f64, slope: f64, offset: f64) -> f64 {
     slope * x + offset
 }
 
 /// `ramp(x, from, to)` = 0 up to `from`, 1 beyond `to`, (x - from) / (to - from) between. `from` is below `to`.
+///
+/// ```text
+/// 1 ┤        ╭──────
+///   │      ╱
+///   │    ╱
+/// 0 ┤───╯
+///   └───┴────┴─────▶ x
+///      from  to
+/// ```
 pub(super) fn ramp(x: f64, from: f64, to: f64) -> f64 {
     if from < to { ((x - from) / (to - from)).clamp(0.0, 1.0) } else { f64::NAN }
 }
 
 /// `power(x, exponent)` = x to the power of `exponent`, which is from 0 to 64. Above 1 it punishes what is high, below 1
 /// what is low. A negative x has no power unless the exponent is whole.
+///
+/// ```text
+/// 1 ┤  ⢀⣀⡠⠤⠔⠒⠒⠉⢁⠏    above: power(x, 0.5)
+///   │⡠⠊⠁      ⡠⠊
+///   ⡎      ⣀⠔⠉        below: power(x, 2)
+/// 0 ┤⣀⣀⠤⠒⠉
+///   └──────────┴─▶ x
+///              1
+/// ```
 pub(super) fn power(x: f64, exponent: f64) -> f64 {
     if EXPONENT.holds(exponent) && !x.is_nan() { x.powf(exponent) } else { f64::NAN }
 }
@@ -193,6 +247,15 @@ pub(super) fn power_whole(x: f64, exponent: u32) -> f64 {
 
 /// `exponential(x, bend)` = (e^(bend · x) - 1) / (e^bend - 1): 0 at 0, 1 at 1, and the higher `bend` (0.01 to 100), the
 /// later and steeper the rise.
+///
+/// ```text
+/// 1 ┤             ⡜
+///   │            ⢠⠃
+///   │          ⢀⠔⠁
+/// 0 ┤⣀⣀⣀⣀⣀⡠⠤⠔⠊⠁
+///   └─────────────┴─▶ x     exponential(x, 8)
+///                 1
+/// ```
 pub(super) fn exponential(x: f64, bend: f64) -> f64 {
     if BEND.holds(bend) { exponential_scaled(x, bend, exponential_scale(bend)) } else { f64::NAN }
 }
@@ -209,6 +272,15 @@ pub(super) fn exponential_scaled(x: f64, bend: f64, scale: f64) -> f64 {
 
 /// `logarithmic(x, bend)` = ln(1 + bend · x) / ln(1 + bend): 0 at 0 and below, 1 at 1, and the higher `bend` (0.01 to
 /// 1,000,000), the earlier the rise.
+///
+/// ```text
+/// 1 ┤    ⢀⣀⡠⠤⠤⠒⠒⠒⠉⠉
+///   │  ⡠⠊⠁
+///   │⡰⠁
+/// 0 ⡎
+///   └─────────────┴─▶ x     logarithmic(x, 100)
+///                 1
+/// ```
 pub(super) fn logarithmic(x: f64, bend: f64) -> f64 {
     if !LOGARITHMIC_BEND.holds(bend) || x.is_nan() {
         return f64::NAN;
@@ -218,11 +290,27 @@ pub(super) fn logarithmic(x: f64, bend: f64) -> f64 {
 
 /// `sigmoid(x, middle, steepness)` = 1 / (1 + e^(-steepness · (x - middle))): from 0 to 1 with ½ at `middle`; steepness is
 /// from 0.01 to 10,000.
+///
+/// ```text
+/// 1 ┤         ⡠⠔⠒⠒⠒⠒
+/// ½ ┤        ⡜
+/// 0 ┤⣀⣀⣀⣀⡠⠤⠊
+///   └────────┴──────▶ x
+///          middle
+/// ```
 pub(super) fn sigmoid(x: f64, middle: f64, steepness: f64) -> f64 {
     if STEEPNESS.holds(steepness) { 1.0 / (1.0 + (-steepness * (x - middle)).exp()) } else { f64::NAN }
 }
 
 /// `step(x, at)` = 0 below `at`, 1 from there on.
+///
+/// ```text
+/// 1 ┤        ┌──────
+///   │        │
+/// 0 ┤────────┘
+///   └────────┴─────▶ x
+///            at
+/// ```
 pub(super) fn step(x: f64, at: f64) -> f64 {
     if x >= at {
         1.0
@@ -235,6 +323,15 @@ pub(super) fn step(x: f64, at: f64) -> f64 {
 
 /// `barrier(x, limit)` = x / (limit - x) below `limit`, which is above 0: 0 at 0, 1 half-way, without bound near the limit,
 /// and infinite ("never here") from it on.
+///
+/// ```text
+///   │        ⡇ × × ×     × never here
+///   │       ⢠⠃
+/// 1 ┤    ⢀⡠⠊
+/// 0 ┤⣀⠤⠒⠉
+///   └────┴───┴─────▶ x
+///        ½  limit
+/// ```
 pub(super) fn barrier(x: f64, limit: f64) -> f64 {
     if limit.is_nan() || limit <= 0.0 || x.is_nan() {
         f64::NAN
@@ -247,6 +344,14 @@ pub(super) fn barrier(x: f64, limit: f64) -> f64 {
 
 /// `table(x, x1, y1, x2, y2, …)`: straight lines between 2 to 64 points with growing x, level outside of them. The points
 /// are constants.
+///
+/// ```text
+/// y3 ┤          ╭─────
+///    │         ╱
+/// y2 ┤    ╭───╯
+/// y1 ┤───╯
+///    └───┴┴────┴────▶ x
+/// ```
 pub(super) fn table(x: f64, points: &[(f64, f64)]) -> f64 {
     let above = points.partition_point(|(place, _)| *place < x);
     let right = points.get(above);

@@ -4,7 +4,10 @@
 //!
 //! A name is made of letters, digits and `_`, and its parts are joined by dots. A device class may hold hyphens as
 //! well (`devices.nvidia-a100.free`); what is ambiguous or stranger than that is put in quotes
-//! (`devices.'10de:20b0'.free`). Memory is counted in MiB, shares as fractions: `8 GiB` is 8192, `30 %` is 0.3.
+//! (`devices.'10de:20b0'.free`). Quotes that do not follow a dot hold a text: `'r1'`. Memory is counted in MiB, shares as
+//! fractions: `8 GiB` is 8192, `30 %` is 0.3.
+
+use reeve_common::text::{TEXT_LENGTH_MAX, is_printable};
 
 use super::mistake::{Mistake, Span};
 use super::suggestion::did_you_mean;
@@ -23,6 +26,8 @@ pub(super) enum TokenKind {
     Number(f64),
     /// The parts of a dotted name.
     Name(Vec<String>),
+    /// A text, its quotes taken off.
+    Text(String),
     /// An operator, bracket or keyword, as written.
     Symbol(Symbol),
     /// The end of the text.
@@ -96,27 +101,31 @@ pub(super) struct Token {
 /// What a device has: the words after a class that make a hyphen before them part of its name.
 pub(super) const MEASURES: [&str; 5] = ["total", "used", "free", "load", "whole"];
 
-/// Units of memory and how many MiB they are; and the percent sign.
-const UNITS: [(&str, f64); 18] = [
-    ("%", 0.01),
-    ("B", 1.0 / 1_048_576.0),
-    ("KiB", 1.0 / 1024.0),
-    ("MiB", 1.0),
-    ("GiB", 1024.0),
-    ("TiB", 1_048_576.0),
-    ("PiB", 1_073_741_824.0),
-    ("K", 1.0 / 1024.0),
-    ("M", 1.0),
-    ("G", 1024.0),
-    ("T", 1_048_576.0),
-    ("P", 1_073_741_824.0),
-    ("kB", 1e3 / 1_048_576.0),
-    ("KB", 1e3 / 1_048_576.0),
-    ("MB", 1e6 / 1_048_576.0),
-    ("GB", 1e9 / 1_048_576.0),
-    ("TB", 1e12 / 1_048_576.0),
-    ("PB", 1e15 / 1_048_576.0),
+/// Units of memory and how many MiB they are, as a number and what to divide it by, so that amounts written with few
+/// digits stay exact; and the percent sign.
+const UNITS: [(&str, f64, f64); 18] = [
+    ("%", 1.0, 100.0),
+    ("B", 1.0, MEBIBYTE),
+    ("KiB", 1.0, 1024.0),
+    ("MiB", 1.0, 1.0),
+    ("GiB", 1024.0, 1.0),
+    ("TiB", 1_048_576.0, 1.0),
+    ("PiB", 1_073_741_824.0, 1.0),
+    ("K", 1.0, 1024.0),
+    ("M", 1.0, 1.0),
+    ("G", 1024.0, 1.0),
+    ("T", 1_048_576.0, 1.0),
+    ("P", 1_073_741_824.0, 1.0),
+    ("kB", 1e3, MEBIBYTE),
+    ("KB", 1e3, MEBIBYTE),
+    ("MB", 1e6, MEBIBYTE),
+    ("GB", 1e9, MEBIBYTE),
+    ("TB", 1e12, MEBIBYTE),
+    ("PB", 1e15, MEBIBYTE),
 ];
+
+/// Bytes in a MiB.
+const MEBIBYTE: f64 = 1_048_576.0;
 
 /// Cuts `text` into tokens, the last of which is the end.
 pub(super) fn tokens(text: &str) -> Result<Vec<Token>, Mistake> {
@@ -173,6 +182,7 @@ impl<'a> Lexer<'a> {
             None => TokenKind::End,
             Some(first) if first.is_ascii_digit() => TokenKind::Number(self.number()?),
             Some(first) if is_name_start(first) => self.name()?,
+            Some(quote @ ('\'' | '"')) => self.text(quote)?,
             Some(first) => self.sign(first)?,
         };
         Ok(Token { kind, span: self.span_from(start) })
@@ -205,7 +215,8 @@ impl<'a> Lexer<'a> {
         let text = self.text.get(start..self.position).unwrap_or_default();
         let span = self.span_from(start);
         let number: f64 = text.parse().map_err(|_| Mistake::new(span, format!("{text:?} is no number")))?;
-        let number = number * self.unit()?;
+        let (factor, divisor) = self.unit()?;
+        let number = number * factor / divisor;
         if number.is_finite() {
             return Ok(number);
         }
@@ -223,24 +234,24 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    /// Takes the unit behind a number, if there is one, and says what to multiply with.
-    fn unit(&mut self) -> Result<f64, Mistake> {
+    /// Takes the unit behind a number, if there is one, and says what to multiply with and divide by.
+    fn unit(&mut self) -> Result<(f64, f64), Mistake> {
         let before = self.position;
         self.take_while(char::is_whitespace);
         let start = self.position;
         if self.take_if("%") {
-            return Ok(0.01);
+            return Ok((1.0, 100.0));
         }
         let word = self.take_while(is_name_part);
         if word.is_empty() || WORDS.iter().any(|symbol| symbol.as_str() == word) {
             self.position = before;
-            return Ok(1.0);
+            return Ok((1.0, 1.0));
         }
         self.check_length(start)?;
-        if let Some((_, factor)) = UNITS.iter().find(|(unit, _)| *unit == word) {
-            return Ok(*factor);
+        if let Some((_, factor, divisor)) = UNITS.iter().find(|(unit, ..)| *unit == word) {
+            return Ok((*factor, *divisor));
         }
-        let units: Vec<&str> = UNITS.iter().map(|(unit, _)| *unit).collect();
+        let units: Vec<&str> = UNITS.iter().map(|(unit, ..)| *unit).collect();
         let help = did_you_mean(word, units.iter().copied())
             .unwrap_or_else(|| "memory has MiB, GiB, TiB; a share has %; anything else no unit".to_owned());
         Err(Mistake::new(self.span_from(start), format!("`{word}` is no unit")).with_help(help))
@@ -277,6 +288,23 @@ impl<'a> Lexer<'a> {
         }
         self.check_length(start)?;
         Ok(TokenKind::Name(parts))
+    }
+
+    fn text(&mut self, quote: char) -> Result<TokenKind, Mistake> {
+        let start = self.position;
+        let text = self.quoted(quote)?;
+        let span = self.span_from(start);
+        if text.len() > TEXT_LENGTH_MAX {
+            // No label is longer, so none could be the same.
+            return Err(Mistake::new(span, format!("a text has at most {TEXT_LENGTH_MAX} bytes")));
+        }
+        if !text.chars().all(is_printable) {
+            return Err(Mistake::new(
+                span,
+                "a text holds characters that can be seen, and this one does not",
+            ));
+        }
+        Ok(TokenKind::Text(text))
     }
 
     fn quoted(&mut self, quote: char) -> Result<String, Mistake> {
@@ -329,9 +357,15 @@ mod tests {
 
     #[test]
     fn units_are_applied() {
-        for (text, value) in
-            [("8 GiB", 8192.0), ("30 %", 0.3), ("1.5e3", 1500.0), ("2MiB", 2.0), ("1E-2", 0.01), ("7", 7.0)]
-        {
+        for (text, value) in [
+            ("8 GiB", 8192.0),
+            ("30 %", 0.3),
+            ("95 %", 0.95),
+            ("1.5e3", 1500.0),
+            ("2MiB", 2.0),
+            ("1E-2", 0.01),
+            ("7", 7.0),
+        ] {
             assert_eq!(kinds(text), [TokenKind::Number(value), TokenKind::End], "{text}");
         }
     }
@@ -351,6 +385,17 @@ mod tests {
         let quoted = TokenKind::Name(vec!["devices".into(), "7g.40gb".into(), "free".into()]);
         assert_eq!(kinds("devices.'7g.40gb'.free"), [quoted.clone(), TokenKind::End]);
         assert_eq!(kinds("devices.\"7g.40gb\".free"), [quoted, TokenKind::End]);
+    }
+
+    #[test]
+    fn quotes_without_a_dot_hold_a_text() {
+        let text = |text: &str| TokenKind::Text(text.to_owned());
+        assert_eq!(kinds("'r1' \"it's\" ''"), [text("r1"), text("it's"), text(""), TokenKind::End]);
+        assert_eq!(kinds("a.'b'"), [name("a.b"), TokenKind::End]);
+        assert!(tokens("'r1").unwrap_err().message.contains("closing ' is missing"));
+        assert!(tokens("'\u{1b}[2J'").unwrap_err().message.contains("can be seen"));
+        assert!(tokens(&format!("'{}'", "a".repeat(TEXT_LENGTH_MAX))).is_ok());
+        assert!(tokens(&format!("'{}'", "a".repeat(TEXT_LENGTH_MAX + 1))).is_err());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Owns the step from a parsed term to program steps: what each name means, which types go together, and whether a
 //! curve's parameters are in range.
 
-use super::attribute::{Input, NamedThings, When, resolve};
+use super::attribute::{ARGUMENT, Attribute, Input, NamedThings, When, resolve};
 use super::curve::{self, Curve};
 use super::lexer::Symbol;
 use super::mistake::{Mistake, Span};
@@ -9,12 +9,18 @@ use super::operation::{Operation, Points};
 use super::parser::{Node, NodeKind};
 use super::program::{Builder, Cell};
 use super::suggestion::did_you_mean;
+use super::text::{TEXT_TESTS_MAX, Text, TextTest};
 
-/// Number or condition.
+/// A sigmoid is 2 % from its ends at this distance from its middle, times its steepness.
+const SIGMOID_REACH: f64 = 4.0;
+
+/// What a part of a term is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Type {
     Number,
     Condition,
+    /// With its number among the term's texts. It has no cell of its own.
+    Text(usize),
 }
 
 /// A part of the term that has been worked out.
@@ -42,6 +48,8 @@ pub(super) enum Moment {
     With,
     /// For the host as it is, throughout.
     Without,
+    /// As written, and `x` stands for a number to draw over.
+    Drawn,
 }
 
 /// Adds the steps of one term to `builder`.
@@ -51,15 +59,15 @@ pub(super) fn lower(
     builder: &mut Builder,
     things: &mut NamedThings,
 ) -> Result<Lowered, Mistake> {
-    let mut lowering = Lowering { moment, builder, things, operands: Vec::new() };
+    let mut lowering = Lowering { moment, builder, things, operands: Vec::new(), texts: Vec::new() };
     for node in nodes {
         let operand = lowering.node(node)?;
         lowering.operands.push(operand);
     }
     let whole = lowering.pop(Span { start: 0, end: 0 })?;
-    if whole.kind == Type::Condition {
-        let help = "write `… ? 1 : 0` to make a number of it";
-        return Err(Mistake::new(whole.span, "a term is a number, and this is a condition").with_help(help));
+    if whole.kind != Type::Number {
+        let message = format!("a term is a number, and this is {}", describe(whole.kind));
+        return Err(Mistake::new(whole.span, message).with_help(way_to_number(whole.kind)));
     }
     match lowering.builder.constant_value(whole.cell).filter(|value| !value.is_finite()) {
         Some(_) => {
@@ -74,6 +82,8 @@ struct Lowering<'a> {
     builder: &'a mut Builder,
     things: &'a mut NamedThings,
     operands: Vec<Operand>,
+    /// The texts that were met.
+    texts: Vec<Text>,
 }
 
 impl Lowering<'_> {
@@ -89,6 +99,7 @@ impl Lowering<'_> {
                 let cell = self.builder.constant(*value);
                 Ok(Operand { cell, kind: Type::Number, span, changes: false })
             }
+            NodeKind::Text(text) => Ok(self.text(Text::Literal(text.clone()), span)),
             NodeKind::Name(parts) => self.name(parts, span),
             NodeKind::Negate => {
                 let operand = self.pop(span)?;
@@ -129,6 +140,15 @@ impl Lowering<'_> {
                 Mistake::new(span, format!("`{name}` is a curve and needs its arguments")).with_help(help)
             );
         }
+        if self.moment == Moment::Drawn && name == ARGUMENT {
+            let input = Input { attribute: Attribute::Argument, when: When::After };
+            let cell = self.builder.input(input);
+            return Ok(Operand { cell, kind: Type::Number, span, changes: true });
+        }
+        let parts_of_name: Vec<&str> = parts.iter().map(String::as_str).collect();
+        if let Some(text) = Text::named(&parts_of_name) {
+            return Ok(self.text(text, span));
+        }
         let mut input = resolve(parts, self.things)
             .map_err(|unknown| Mistake::new(span, unknown.message).with_help(unknown.help))?;
         let changes = input.when == When::After;
@@ -137,6 +157,43 @@ impl Lowering<'_> {
         }
         let kind = if input.attribute.is_truth() { Type::Condition } else { Type::Number };
         Ok(Operand { cell: self.builder.input(input), kind, span, changes })
+    }
+
+    fn text(&mut self, text: Text, span: Span) -> Operand {
+        self.texts.push(text);
+        // Never read. A number that is not one would make the function unequal to itself.
+        let cell = self.builder.constant(0.0);
+        Operand { cell, kind: Type::Text(self.texts.len() - 1), span, changes: false }
+    }
+
+    /// `left == right` of texts: what it comes to, or an input that says so.
+    fn same_text(
+        &mut self,
+        left: &Operand,
+        right: &Operand,
+        sign: &str,
+        span: Span,
+    ) -> Result<Operand, Mistake> {
+        let text = |operand: &Operand| {
+            let Type::Text(number) = operand.kind else {
+                let message =
+                    format!("{sign} compares a text with a text, and this is {}", describe(operand.kind));
+                return Err(Mistake::new(operand.span, message).with_help("write a text in quotes: `'7'`"));
+            };
+            self.texts.get(number).cloned().ok_or_else(|| Mistake::new(operand.span, "a text is missing"))
+        };
+        let test = TextTest::new(text(left)?, text(right)?);
+        let cell = match test.constant() {
+            Some(outcome) => self.builder.constant(f64::from(u8::from(outcome))),
+            None => {
+                let input = self.things.text_test(test).ok_or_else(|| {
+                    let message = format!("a function has at most {TEXT_TESTS_MAX} comparisons of texts");
+                    Mistake::new(span, message).with_help("leave out some of them")
+                })?;
+                self.builder.input(input)
+            }
+        };
+        Ok(Operand { cell, kind: Type::Condition, span, changes: false })
     }
 
     fn binary(
@@ -162,9 +219,23 @@ impl Lowering<'_> {
             Symbol::Or => (Operation::Or, false, Type::Condition),
             _ => return Err(Mistake::new(span, format!("{sign} joins nothing"))),
         };
+        let is_text = |operand: &Operand| matches!(operand.kind, Type::Text(_));
+        if matches!(symbol, Symbol::Equal | Symbol::NotEqual) && (is_text(&left) || is_text(&right)) {
+            let same = self.same_text(&left, &right, &sign, span)?;
+            return Ok(match symbol {
+                Symbol::Equal => same,
+                _ => self.step(Operation::Not, &[same], Type::Condition, span),
+            });
+        }
         let check = if matches!(symbol, Symbol::And | Symbol::Or) { condition } else { number };
         check(&left, &sign)?;
         check(&right, &sign)?;
+        if result == Type::Condition {
+            for (input, constant) in [(left.cell, right.cell), (right.cell, left.cell)] {
+                let place = self.builder.constant_value(constant);
+                place.into_iter().for_each(|place| self.builder.landmark(input, place));
+            }
+        }
         let operands = if is_swapped { [right, left] } else { [left, right] };
         Ok(self.step(operation, &operands, result, span))
     }
@@ -177,6 +248,10 @@ impl Lowering<'_> {
         span: Span,
     ) -> Result<Operand, Mistake> {
         condition(&question, "`?`")?;
+        if let Some(text) = [yes, no].iter().find(|side| matches!(side.kind, Type::Text(_))) {
+            let message = "`? :` chooses between numbers or conditions, and this is a text";
+            return Err(Mistake::new(text.span, message).with_help(COMPARE));
+        }
         if yes.kind != no.kind {
             let message =
                 format!("one side of `:` is {}, the other {}", describe(yes.kind), describe(no.kind));
@@ -197,8 +272,27 @@ impl Lowering<'_> {
             number(argument, &format!("`{name}`"))?;
         }
         let arguments = self.complete(curve, arguments, span)?;
+        self.remember_landmarks(curve, &arguments);
         let (operation, operands) = self.operation(curve, arguments, span)?;
         Ok(self.step(operation, &operands, Type::Number, span))
+    }
+
+    /// Remembers where a curve of an input bends, so that a picture of it shows the place.
+    fn remember_landmarks(&mut self, curve: Curve, arguments: &[Operand]) {
+        let Some((of, rest)) = arguments.split_first() else { return };
+        let constants: Vec<f64> =
+            rest.iter().filter_map(|operand| self.builder.constant_value(operand.cell)).collect();
+        let places = match (curve, constants.as_slice()) {
+            (Curve::Ramp, [from, to]) => vec![*from, *to],
+            (Curve::Step, [at]) => vec![*at],
+            (Curve::Barrier, [limit]) => vec![*limit],
+            (Curve::Sigmoid, [middle, steepness]) => {
+                vec![middle - SIGMOID_REACH / steepness, middle + SIGMOID_REACH / steepness]
+            }
+            (Curve::Table, coordinates) => coordinates.iter().step_by(2).copied().collect(),
+            _ => Vec::new(),
+        };
+        places.into_iter().for_each(|place| self.builder.landmark(of.cell, place));
     }
 
     /// Checks how many arguments there are and their ranges, and adds those left out.
@@ -319,6 +413,18 @@ fn describe(kind: Type) -> &'static str {
     match kind {
         Type::Number => "a number",
         Type::Condition => "a condition",
+        Type::Text(_) => "a text",
+    }
+}
+
+/// What is done with a text.
+const COMPARE: &str = "texts are compared by `==` and `!=`, as in `host.label.rack == 'r1'`";
+
+/// What to write where a number is wanted and something of this kind stands.
+fn way_to_number(kind: Type) -> &'static str {
+    match kind {
+        Type::Number | Type::Condition => "write `… ? 1 : 0` to make a number of it",
+        Type::Text(_) => COMPARE,
     }
 }
 
@@ -326,14 +432,18 @@ fn number(operand: &Operand, who: &str) -> Result<(), Mistake> {
     if operand.kind == Type::Number {
         return Ok(());
     }
-    let help = "write `… ? 1 : 0` to make a number of it";
-    Err(Mistake::new(operand.span, format!("{who} takes numbers, and this is a condition")).with_help(help))
+    let message = format!("{who} takes numbers, and this is {}", describe(operand.kind));
+    Err(Mistake::new(operand.span, message).with_help(way_to_number(operand.kind)))
 }
 
 fn condition(operand: &Operand, who: &str) -> Result<(), Mistake> {
     if operand.kind == Type::Condition {
         return Ok(());
     }
-    let help = "compare it with something, as in `vms > 0`";
-    Err(Mistake::new(operand.span, format!("{who} takes conditions, and this is a number")).with_help(help))
+    let help = match operand.kind {
+        Type::Text(_) => COMPARE,
+        Type::Number | Type::Condition => "compare it with something, as in `vms > 0`",
+    };
+    let message = format!("{who} takes conditions, and this is {}", describe(operand.kind));
+    Err(Mistake::new(operand.span, message).with_help(help))
 }

@@ -15,6 +15,7 @@
 mod attribute;
 mod curve;
 mod error;
+mod evaluation;
 mod lexer;
 mod lowering;
 mod mistake;
@@ -22,16 +23,24 @@ mod operation;
 mod parser;
 mod preset;
 mod program;
+mod reference;
 mod suggestion;
+mod text;
 
 use reeve_common::ids::CostFunctionName;
 use reeve_common::text::{is_printable, printable};
 use serde::{Deserialize, Serialize};
 
-pub(crate) use attribute::{Attribute, Input, Measure, NamedThings, Reading, When};
+pub use attribute::When;
+pub(crate) use attribute::{Attribute, Input, Measure, NamedThings, Reading, StrandedPart};
 pub use error::CostError;
+pub use evaluation::Evaluation;
 pub use preset::presets;
 pub(crate) use program::{Program, Workspace};
+pub use reference::{
+    AttributeReference, CurveReference, ParameterReference, attribute_named, attributes, curves,
+};
+pub(crate) use text::{Text, TextTest};
 
 use lowering::{Moment, lower};
 use mistake::{Mistake, Span};
@@ -64,6 +73,7 @@ pub struct CostFunction {
     things: NamedThings,
     after: Program,
     before: Program,
+    landmarks: Vec<(Input, f64)>,
 }
 
 /// A term as it was written.
@@ -84,10 +94,29 @@ impl CostFunction {
         terms: &[(String, String)],
         by: ChoiceRule,
     ) -> Result<Self, Vec<CostError>> {
+        Self::compile_at(Moment::With, name, terms, by)
+    }
+
+    /// Compiles one term in which `x` may stand for a number, such as `power(x, 2)`: to be drawn, not to place by. On
+    /// a host `x` is never a number, so none would be chosen.
+    ///
+    /// # Errors
+    /// The mistake.
+    pub fn compile_of_x(name: &CostFunctionName, term: &str, text: &str) -> Result<Self, Vec<CostError>> {
+        let terms = [(term.to_owned(), text.to_owned())];
+        Self::compile_at(Moment::Drawn, name, &terms, ChoiceRule::Total)
+    }
+
+    fn compile_at(
+        moment: Moment,
+        name: &CostFunctionName,
+        terms: &[(String, String)],
+        by: ChoiceRule,
+    ) -> Result<Self, Vec<CostError>> {
         let mut compiler = Compiler::default();
         let mut errors = Vec::new();
         for (term, text) in terms {
-            if let Err(mistake) = compiler.term(term, text) {
+            if let Err(mistake) = compiler.term(moment, term, text) {
                 errors.push(cost_error(name, term, text, mistake));
             }
         }
@@ -131,7 +160,7 @@ impl CostFunction {
         self.terms.iter().map(|term| term.is_charge)
     }
 
-    /// The device classes and label keys that its inputs number.
+    /// The device classes, label keys and comparisons of texts that its inputs number.
     pub(crate) fn things(&self) -> &NamedThings {
         &self.things
     }
@@ -148,12 +177,12 @@ struct Compiler {
 }
 
 impl Compiler {
-    fn term(&mut self, name: &str, text: &str) -> Result<(), Mistake> {
+    fn term(&mut self, moment: Moment, name: &str, text: &str) -> Result<(), Mistake> {
         self.check_name(name)?;
         let nodes = parser::parse(text)?;
-        let after = lower(&nodes, Moment::With, &mut self.after, &mut self.things)?;
+        let after = lower(&nodes, moment, &mut self.after, &mut self.things)?;
         self.after_cells.push(after.cell);
-        if after.changes {
+        if after.changes && moment == Moment::With {
             let before = lower(&nodes, Moment::Without, &mut self.before, &mut self.things)?;
             self.before_cells.push(before.cell);
         }
@@ -192,6 +221,7 @@ impl Compiler {
             rule,
             terms: self.terms,
             things: self.things,
+            landmarks: self.after.landmarks().to_vec(),
             after: self.after.finish(&self.after_cells),
             before: self.before.finish(&self.before_cells),
         }

@@ -27,13 +27,13 @@ const PRESETS: [Preset; 5] = [
             ("gpus", "vm.devices == 0 and devices.total > 0 ? 10 : 0"),
         ],
     ),
-    // A host in use costs, and the fuller it is the less its next VM does: few hosts, well filled.
+    // Few hosts, well filled: where the least is left, and nothing left that the catalogue has no use for.
     (
         "pack",
         &[
-            ("open", "8 * step(vms, 1)"),
-            ("cpu", "-power(cores.load, 2)"),
-            ("memory", "-power(memory.load, 2)"),
+            ("cores", "cores.total > 0 ? (before.cores.free - vm.cores) / cores.total : 0"),
+            ("memory", "memory.total > 0 ? (before.memory.free - vm.memory) / memory.total : 0"),
+            ("stranded", "cores.total > 0 ? 16 * stranded.cores / cores.total : 0"),
             ("gpus", "vm.devices == 0 and devices.total > 0 ? 20 : 0"),
         ],
     ),
@@ -56,15 +56,16 @@ const PRESETS: [Preset; 5] = [
             ("devices", "exponential(devices.load, 10)"),
         ],
     ),
-    // What is left over should stay usable: cores and memory run out together, devices are kept for who needs them,
-    // and full hosts are filled first.
+    // What is left over should stay usable by the VMs that the catalogue expects; devices above all, then cores. Where that
+    // says nothing, hosts with devices are kept for who needs them, and full hosts are filled first.
     (
         "unfragmented",
         &[
-            ("open", "4 * step(vms, 1)"),
-            ("imbalance", "4 * power(cores.load - memory.load, 2)"),
-            ("fill", "-power(cores.load, 2) - power(memory.load, 2) - 2 * power(devices.load, 2)"),
-            ("gpus", "vm.devices == 0 and devices.free > 0 ? 8 * cores.load + 8 * memory.load : 0"),
+            ("devices", "stranded.devices"),
+            ("cores", "cores.total > 0 ? 0.016 * stranded.cores / cores.total : 0"),
+            ("gpus", "vm.devices == 0 and devices.total > 0 ? 0.02 : 0"),
+            ("fill-cores", "cores.total > 0 ? 0.001 * (before.cores.free - vm.cores) / cores.total : 0"),
+            ("fill-memory", "memory.total > 0 ? 0.001 * (before.memory.free - vm.memory) / memory.total : 0"),
         ],
     ),
 ];

@@ -39,6 +39,7 @@ pub(super) struct Builder {
     inputs: Vec<Input>,
     steps: Vec<Step<Cell>>,
     tables: Vec<Points>,
+    landmarks: Vec<(Input, f64)>,
     known_constants: HashMap<u64, Cell>,
     known_inputs: HashMap<Input, Cell>,
     known_steps: HashMap<Step<Cell>, Cell>,
@@ -72,6 +73,17 @@ impl Builder {
             self.inputs.push(input);
             Cell::Input(self.inputs.len() - 1)
         })
+    }
+
+    /// Remembers that something happens where the input in `cell` is `place`: a curve bends, a comparison turns.
+    pub(super) fn landmark(&mut self, cell: Cell, place: f64) {
+        let Cell::Input(number) = cell else { return };
+        self.landmarks.extend(self.inputs.get(number).map(|input| (*input, place)));
+    }
+
+    /// The places remembered so far.
+    pub(super) fn landmarks(&self) -> &[(Input, f64)] {
+        &self.landmarks
     }
 
     /// Keeps a table's points for [`Operation::Table`].

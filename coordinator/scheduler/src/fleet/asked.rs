@@ -3,6 +3,7 @@
 use super::columns::Columns;
 use super::device_table::DeviceTable;
 use super::holding::AMOUNT_MAX;
+use super::strands::Taken;
 use crate::device_choice::{self, Entry};
 use crate::request::Request;
 
@@ -11,7 +12,7 @@ use crate::request::Request;
 pub(super) struct Asked {
     /// Millicores.
     pub(super) cores: u64,
-    /// MiB.
+    /// MiB, huge pages apart.
     pub(super) memory: u64,
     /// Devices, in the order in which they are served.
     pub(super) devices: Vec<Entry>,
@@ -23,7 +24,7 @@ impl Asked {
         let entries = device_choice::in_order(request).into_iter();
         Self {
             cores: request.cores.0,
-            memory: request.memory.0,
+            memory: request.ordinary_memory().0,
             devices: entries.map(|(selector, amount)| table.entry(selector, amount)).collect(),
         }
     }
@@ -34,6 +35,11 @@ impl Asked {
             && columns.cores(slot).fits(self.cores)
             && columns.memory(slot).fits(self.memory)
             && (self.devices.is_empty() || columns.host_devices[slot].can_serve(&self.devices))
+    }
+
+    /// What the VM would take.
+    pub(super) fn taken(&self) -> Taken<'_> {
+        Taken { cores: self.cores, memory: self.memory, devices: &self.devices }
     }
 
     /// Millicores as a float.

@@ -5,6 +5,7 @@
 use super::asked::Asked;
 use super::columns::Columns;
 use super::scoring::LANES;
+use super::strands::Taken;
 use crate::device_choice::Entry;
 
 /// What sixteen classes ask for, one lane each.
@@ -54,6 +55,16 @@ impl Asks {
     /// The devices that lanes ask for, in the order in which they are served; lanes that ask for none are left out.
     pub(super) fn devices(&self) -> impl Iterator<Item = (usize, &[Entry])> {
         self.devices.iter().map(|(lane, entries)| (*lane, entries.as_slice()))
+    }
+
+    /// What a lane asks for.
+    pub(super) fn taken(&self, lane: usize) -> Taken<'_> {
+        let devices = self.devices.iter().find(|(known, _)| *known == lane);
+        Taken {
+            cores: self.cores[lane],
+            memory: self.memory[lane],
+            devices: devices.map_or(&[], |(_, entries)| entries),
+        }
     }
 
     /// Has a lane ask for something else.

@@ -27,9 +27,21 @@ pub struct AssignedDevice {
     pub permille: u16,
 }
 
-/// What a VM got for each entry that it asks for.
+/// Which parts of its host a VM got, so that a coordinator that starts anew can tell [`super::Fleet::restore_with`].
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+pub struct Assignment {
+    /// Devices, entry by entry of what it asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub devices: Vec<AssignedDevice>,
+    /// NUMA nodes by their number, the lowest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub numa_nodes: Vec<u32>,
+}
+
+/// What a VM got for each entry of its devices.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Assignment {
+pub(super) struct DeviceAssignment {
     parts: Vec<Part>,
 }
 
@@ -50,7 +62,7 @@ fn each(amount: DeviceAmount) -> u16 {
     }
 }
 
-impl Assignment {
+impl DeviceAssignment {
     /// Takes what it has, unless somebody else has it.
     pub(super) fn keep(&mut self, shape: &Shape, devices: &mut HostDevices, table: &DeviceTable) {
         self.parts.resize(shape.devices.len(), Part::default());

@@ -5,7 +5,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::cost::{Attribute, CostFunction, Input, Measure, Program, When, Workspace};
+use crate::cost::{
+    Attribute, CostFunction, Input, Measure, Program, StrandedPart, TextTest, When, Workspace,
+};
 
 /// An amount in `W` lanes, as floats: what there is, what is used, and what the VM would add.
 #[derive(Debug, Clone, Copy)]
@@ -41,12 +43,16 @@ pub(super) trait Lanes<const W: usize> {
     fn devices_of(&self, class: usize) -> Amounts<W>;
     /// How many devices, of one class or of all, are wholly free.
     fn devices_whole(&self, class: Option<usize>, when: When) -> [f64; W];
+    /// What is stranded.
+    fn stranded(&self, what: StrandedPart, when: When) -> [f64; W];
     /// VMs as it is.
     fn vms(&self) -> [f64; W];
     /// VMs as it is that share something with the VM.
     fn same(&self, shared: Shared<'_>) -> [f64; W];
     /// A measured number.
     fn measured(&self, reading: crate::cost::Reading) -> [f64; W];
+    /// Whether two texts are the same: 1 or 0.
+    fn is_same_text(&self, test: &TextTest) -> [f64; W];
 }
 
 /// A cost function and where its inputs are in the columns of one realm.
@@ -73,7 +79,8 @@ impl BoundFunction {
         let classes = function.things().device_classes.iter().map(String::as_str).map(class_number).collect();
         let inputs = || function.after().inputs().iter().chain(function.before().inputs());
         let is_measured = inputs().any(|input| matches!(input.attribute, Attribute::Measured(_)));
-        let is_before_of_host = function.before().inputs().iter().all(|input| input.attribute.is_of_host());
+        let is_of_host = |input: &Input| input.attribute.is_of_host(function.things());
+        let is_before_of_host = function.before().inputs().iter().all(is_of_host);
         Self { classes, is_before_of_host, is_measured, function }
     }
 
@@ -136,6 +143,7 @@ impl BoundFunction {
             }
             Attribute::DevicesWhole => *out = lanes.devices_whole(None, when),
             Attribute::DevicesOfWhole(number) => *out = lanes.devices_whole(Some(class(number)), when),
+            Attribute::Stranded(what) => *out = lanes.stranded(what, when),
             Attribute::Vms => *out = with_one(lanes.vms(), when),
             Attribute::VmCores => *out = lanes.cores().asked.map(|amount| amount / MILLICORES),
             Attribute::VmMemory => *out = lanes.memory().asked,
@@ -150,6 +158,11 @@ impl BoundFunction {
                 shared(Shared::Label(key.map_or("", String::as_str)));
             }
             Attribute::Measured(reading) => *out = lanes.measured(reading),
+            Attribute::TextTest(number) => {
+                let test = self.function.things().text_tests.get(number);
+                *out = test.map_or([f64::NAN; W], |test| lanes.is_same_text(test));
+            }
+            Attribute::Argument => *out = [f64::NAN; W],
         }
     }
 }

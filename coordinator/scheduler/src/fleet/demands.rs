@@ -2,12 +2,13 @@
 //!
 //! ```text
 //!   ordinary     amounts only, or pools that no host has trouble with      never comes here
-//!   demanding    processor, host labels, affinity, troubled pools          asked host by host, by the same
-//!                                                                          constraints as an explanation
+//!   demanding    processor, host labels, affinity, troubled pools,         asked host by host, by the same
+//!                NUMA nodes, huge pages                                    constraints as an explanation
 //! ```
 
 use std::collections::BTreeSet;
 
+use reeve_common::hardware_profile::HugePageSize;
 use reeve_common::ids::PoolName;
 
 use super::companions::Circle;
@@ -23,6 +24,8 @@ pub(super) struct DemandKey {
     host_labels: Vec<HostLabelRule>,
     affinity: Vec<AffinityRule>,
     pools: BTreeSet<PoolName>,
+    huge_pages: Option<HugePageSize>,
+    numa_nodes: Option<u32>,
     owner: Option<String>,
     team: Option<String>,
 }
@@ -39,6 +42,8 @@ impl DemandKey {
             host_labels: request.host_labels.clone(),
             affinity: request.affinity.clone(),
             pools: request.pools.clone(),
+            huge_pages: request.huge_pages,
+            numa_nodes: request.numa_nodes,
             owner: asks(Companions::Owner).then(|| request.owner.clone()),
             team: asks(Companions::Team).then(|| request.team.clone()),
         }))
@@ -82,7 +87,7 @@ impl Ground<'_> {
         if demands.is_about_pools_only && !self.particulars.has_pool_problems(slot) {
             return true;
         }
-        let Some(host) = self.hosts.get(slot).and_then(Option::as_ref) else { return false };
+        let Some(host) = self.host(slot) else { return false };
         let tenants = self.tenants.get(slot);
         let standing = Standing {
             host,
@@ -91,6 +96,7 @@ impl Ground<'_> {
             // What there is room for has been asked before.
             devices: &self.columns.host_devices[slot],
             entries: &[],
+            nodes: self.particulars.nodes(slot),
             company_here: &|companions| demands.circle.here(companions, tenants, self.book),
             // Only rules that bind are left, so somebody is there.
             company_in_realm: &|_| 1,

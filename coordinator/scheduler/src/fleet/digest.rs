@@ -68,9 +68,24 @@ impl Fleet {
     /// of reason, and how many hosts there are of each kind.
     #[must_use]
     pub fn digest(&self, request: &Request, told: HostsTold) -> ExplanationDigest {
+        self.digest_of(request, None, told)
+    }
+
+    /// The same where `chosen` takes the VM, whichever host is the best: as part of a plan for several VMs.
+    #[must_use]
+    pub fn digest_choosing(&self, request: &Request, chosen: HostId, told: HostsTold) -> ExplanationDigest {
+        self.digest_of(request, Some(chosen), told)
+    }
+
+    fn digest_of(&self, request: &Request, chosen: Option<HostId>, told: HostsTold) -> ExplanationDigest {
         let mut found = Found::default();
         for realm in &self.realms {
             self.look_through(realm, request, told, &mut found);
+        }
+        if let Some(chosen) = chosen {
+            found.best.retain(|(_, host)| *host != chosen);
+            found.best.insert(0, (f64::NEG_INFINITY, chosen));
+            found.best.truncate(told.feasible.max(1));
         }
         let mut hosts: Vec<HostExplanation> =
             found.best.iter().filter_map(|(_, host)| self.explain_host(*host, request)).collect();
@@ -114,16 +129,15 @@ impl Fleet {
         let inquiry = Inquiry::new(request, &self.book, None);
         // A host that the scan left out though it has room is vetoed by its cost.
         let veto = Reason::Cost { part: CostPart::Sum, value: f64::NAN };
-        for (slot, score) in scores.into_iter().enumerate() {
-            let Some(host) = realm.host(slot).map(|host| host.id) else { continue };
-            found.considered += 1;
-            if let Some(quota) = &quota {
-                found.refused(quota, host, told.refused);
-            } else if score == INFEASIBLE {
-                let reason = realm.check(slot, &inquiry, &self.book).err();
-                found.refused(reason.as_ref().unwrap_or(&veto), host, told.refused);
-            } else {
+        for (slot, (score, host)) in scores.into_iter().zip(realm.ids()).enumerate() {
+            // Descriptions lie far apart in memory: they are looked at only where there is a reason to be found.
+            if score != INFEASIBLE && quota.is_none() {
+                found.considered += 1;
                 found.feasible(score, host, told.feasible.max(1));
+            } else if realm.host(slot).is_some() {
+                found.considered += 1;
+                let reason = quota.clone().or_else(|| realm.check(slot, &inquiry, &self.book).err());
+                found.refused(reason.as_ref().unwrap_or(&veto), host, told.refused);
             }
         }
     }

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use reeve_common::device::{DeviceAmount, DeviceSelector};
+use reeve_common::hardware_profile::HugePageSize;
 use reeve_common::ids::VmId;
 
-use super::assignment::Assignment;
+use super::assignment::DeviceAssignment;
 use super::id_hash::IdMap;
 use super::interning::{Interner, Number};
 use crate::device_choice;
@@ -13,7 +14,7 @@ use crate::request::Request;
 
 /// The largest amount of one thing that is counted: 2^40 MiB are an exbibyte, 2^40 millicores a billion cores. What is
 /// larger is counted as this much, and no host has more, so sums never overflow and stay exact as floats.
-pub(super) const AMOUNT_MAX: u64 = 1 << 40;
+pub(crate) const AMOUNT_MAX: u64 = 1 << 40;
 
 /// What a VM takes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -22,8 +23,12 @@ pub(super) struct Shape {
     pub(super) realm: u32,
     /// Millicores.
     pub(super) cores: u64,
-    /// MiB.
+    /// MiB, in huge pages or not.
     pub(super) memory: u64,
+    /// The size of the huge pages that its memory is in.
+    pub(super) huge_pages: Option<HugePageSize>,
+    /// On how many NUMA nodes it is; none when it floats.
+    pub(super) numa_nodes: u32,
     /// Devices, none of them zero, in the order in which they are served.
     pub(super) devices: Vec<(DeviceSelector, DeviceAmount)>,
 }
@@ -35,8 +40,15 @@ impl Shape {
             realm,
             cores: request.cores.0.min(AMOUNT_MAX),
             memory: request.memory.0.min(AMOUNT_MAX),
+            huge_pages: request.huge_pages,
+            numa_nodes: request.numa_nodes.unwrap_or(0),
             devices: devices_of(request),
         }
+    }
+
+    /// MiB, huge pages apart.
+    pub(super) const fn ordinary_memory(&self) -> u64 {
+        if self.huge_pages.is_some() { 0 } else { self.memory }
     }
 }
 
@@ -69,7 +81,9 @@ pub(super) struct Book {
     /// Labels, all of a VM together.
     pub(super) labels: Interner<BTreeMap<String, String>>,
     /// Which devices the VMs got that asked for some.
-    pub(super) assignments: IdMap<VmId, Assignment>,
+    pub(super) assignments: IdMap<VmId, DeviceAssignment>,
+    /// Which NUMA nodes the VMs got that asked for some.
+    pub(super) nodes: IdMap<VmId, Vec<u32>>,
 }
 
 impl Book {
@@ -96,7 +110,7 @@ impl Book {
     pub(super) fn keeps_devices(&self, vm: VmId, holding: Holding, request: &Request) -> bool {
         let shape = self.shapes.get(holding.shape);
         let is_same = shape.is_some_and(|shape| shape.devices == devices_of(request));
-        is_same && self.assignments.get(&vm).is_some_and(Assignment::is_whole)
+        is_same && self.assignments.get(&vm).is_some_and(DeviceAssignment::is_whole)
     }
 
     /// Whether nothing is held.
@@ -106,6 +120,7 @@ impl Book {
             && self.words.is_empty()
             && self.labels.is_empty()
             && self.assignments.is_empty()
+            && self.nodes.is_empty()
     }
 
     /// Takes a holding out again.

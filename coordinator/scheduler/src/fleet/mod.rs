@@ -31,11 +31,14 @@ mod holding;
 mod id_hash;
 mod interning;
 mod measurements;
+mod node_assignment;
 mod particulars;
 mod quota_ledger;
 mod realm;
 mod scoring;
 mod simulation;
+mod strands;
+mod texts;
 mod tournament;
 mod trial;
 mod what_if;
@@ -50,14 +53,15 @@ use crate::host::{HostDescription, HostUsage, Measured};
 use crate::reason::Reason;
 use crate::request::Request;
 
-pub use assignment::AssignedDevice;
-use assignment::Assignment;
-pub use batch::{BatchCost, BatchPlan};
+pub use assignment::{AssignedDevice, Assignment};
+pub use batch::{BatchCost, BatchGoal, BatchPlan};
 pub use simulation::{SIMULATED_MAX, Simulation};
 pub use what_if::{NewHost, WhatIf};
 
+use assignment::DeviceAssignment;
 use classes::SCORES_BYTES_MAX;
 use function_table::Workspaces;
+pub(crate) use holding::AMOUNT_MAX;
 use holding::{Book, Holding, Shape, Tenants};
 use id_hash::IdMap;
 use measurements::Measurements;
@@ -191,6 +195,14 @@ impl Fleet {
         realm.measured(slot)
     }
 
+    /// Replaces the catalogue of a realm, from which `stranded` and its parts are worked out: requests that are to be
+    /// expected, each with a weight that says how often compared with the others. Only what they take is looked at: cores,
+    /// memory and devices. Without a catalogue, or with no weight in it, nothing is stranded.
+    pub fn set_catalogue(&mut self, realm: &RealmName, expected: &[(Request, u32)]) {
+        let number = self.realm_number(realm);
+        self.realms[number].set_catalogue(expected, &self.book);
+    }
+
     /// Whether the host can take the VM now. Every placement is checked by this and nothing else.
     ///
     /// # Errors
@@ -232,6 +244,9 @@ impl Fleet {
             if !self.book.keeps_devices(vm, holding, request) {
                 self.book.assignments.remove(&vm);
             }
+            if !self.keeps_nodes(vm, host, holding, &Shape::of(request, shape_realm(realm))) {
+                self.book.nodes.remove(&vm);
+            }
             self.book.strike(holding);
             self.admit(vm, host, request);
         } else {
@@ -242,29 +257,34 @@ impl Fleet {
 
     /// Counts a VM that is on the host already, whether it fits or not. A VM counted elsewhere moves.
     pub fn restore(&mut self, vm: VmId, host: HostId, request: &Request) {
-        self.restore_with(vm, host, request, &[]);
+        self.restore_with(vm, host, request, &Assignment::default());
     }
 
-    /// The same for a VM that is known to have these devices, as [`Fleet::assignment`] told. What it asks for beyond them,
-    /// and what another VM has, is chosen anew.
-    pub fn restore_with(&mut self, vm: VmId, host: HostId, request: &Request, devices: &[AssignedDevice]) {
+    /// The same for a VM that is known to have these devices and NUMA nodes, as [`Fleet::assignment`] told. What it asks for
+    /// beyond them, and devices that another VM has, are chosen anew.
+    pub fn restore_with(&mut self, vm: VmId, host: HostId, request: &Request, assignment: &Assignment) {
         self.release(vm);
-        if !devices.is_empty() {
-            let realm = shape_realm(self.realm_number(&request.realm));
-            let told = Assignment::told(&Shape::of(request, realm), devices);
+        let realm = shape_realm(self.realm_number(&request.realm));
+        if !assignment.devices.is_empty() {
+            let told = DeviceAssignment::told(&Shape::of(request, realm), &assignment.devices);
             self.book.assignments.insert(vm, told);
+        }
+        if !assignment.numa_nodes.is_empty() {
+            let told = Shape::of(request, realm).nodes_told(&assignment.numa_nodes);
+            self.book.nodes.insert(vm, told);
         }
         self.admit(vm, host, request);
     }
 
-    /// Which devices a VM has. Fewer than it asked for where the host has none left for it, or is not there.
+    /// Which devices and NUMA nodes a VM has. Fewer than it asked for where the host has none left for it, or is not there.
     #[must_use]
-    pub fn assignment(&self, vm: VmId) -> Vec<AssignedDevice> {
-        let found = self.vms.get(&vm).and_then(|(_, holding)| {
+    pub fn assignment(&self, vm: VmId) -> Assignment {
+        let devices = self.vms.get(&vm).and_then(|(_, holding)| {
             let shape = self.book.shapes.get(holding.shape)?;
             Some(self.book.assignments.get(&vm)?.devices(shape))
         });
-        found.unwrap_or_default()
+        let numa_nodes = self.book.nodes.get(&vm).cloned().unwrap_or_default();
+        Assignment { devices: devices.unwrap_or_default(), numa_nodes }
     }
 
     /// Gives back what was promised to the VM, and says where it was.
@@ -273,7 +293,15 @@ impl Fleet {
         self.dismiss(vm, host);
         self.book.strike(holding);
         self.book.assignments.remove(&vm);
+        self.book.nodes.remove(&vm);
         Some(host)
+    }
+
+    /// Whether a VM that is to take other amounts on its host keeps the NUMA nodes that it has.
+    fn keeps_nodes(&self, vm: VmId, host: HostId, holding: Holding, new: &Shape) -> bool {
+        let Some((realm, slot)) = self.find(host) else { return false };
+        let old = self.book.shapes.get(holding.shape);
+        old.is_some_and(|old| realm.keeps_nodes(slot, vm, old, new, &self.book))
     }
 
     fn admit(&mut self, vm: VmId, host: HostId, request: &Request) {

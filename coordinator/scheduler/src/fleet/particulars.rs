@@ -5,7 +5,11 @@ use std::collections::BTreeMap;
 use reeve_common::ids::PoolName;
 
 use crate::host::HostDescription;
+use crate::numa::HostNodes;
 use crate::request::Request;
+
+/// Those of a host that has none.
+static NO_NODES: HostNodes = HostNodes::NONE;
 
 /// What few requests ask, by slot.
 #[derive(Debug, Clone, Default)]
@@ -14,6 +18,8 @@ pub(super) struct Particulars {
     has_pool_problems: Vec<bool>,
     /// On how many hosts each pool cannot be used.
     troubled_pools: BTreeMap<PoolName, usize>,
+    /// NUMA nodes and huge pages; none where there are none and nobody takes any.
+    nodes: Vec<Option<Box<HostNodes>>>,
 }
 
 impl Particulars {
@@ -34,11 +40,40 @@ impl Particulars {
             self.has_pool_problems.resize(slot + 1, false);
         }
         self.has_pool_problems[slot] = new.is_some_and(|host| !host.pool_problems.is_empty());
+        if new.is_none() {
+            self.set_nodes(slot, HostNodes::default());
+        }
+    }
+
+    /// Replaces the NUMA nodes and huge pages of the host in a slot.
+    pub(super) fn set_nodes(&mut self, slot: usize, nodes: HostNodes) {
+        if nodes == NO_NODES {
+            if let Some(place) = self.nodes.get_mut(slot) {
+                *place = None;
+            }
+        } else {
+            *self.nodes_mut(slot) = nodes;
+        }
+    }
+
+    /// The NUMA nodes and huge pages of the host in a slot.
+    pub(super) fn nodes(&self, slot: usize) -> &HostNodes {
+        self.nodes.get(slot).and_then(Option::as_deref).unwrap_or(&NO_NODES)
+    }
+
+    /// The same to be changed.
+    pub(super) fn nodes_mut(&mut self, slot: usize) -> &mut HostNodes {
+        if self.nodes.len() <= slot {
+            self.nodes.resize(slot + 1, None);
+        }
+        self.nodes[slot].get_or_insert_default()
     }
 
     /// Leaves the slots in `order`, in that order.
     pub(super) fn reorder(&mut self, order: &[usize]) {
         self.has_pool_problems = order.iter().map(|slot| self.has_pool_problems(*slot)).collect();
+        let mut take = |slot: &usize| self.nodes.get_mut(*slot).and_then(Option::take);
+        self.nodes = order.iter().map(&mut take).collect();
     }
 
     /// Whether some pool cannot be used on the host in a slot.

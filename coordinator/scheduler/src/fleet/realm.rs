@@ -25,6 +25,7 @@ use crate::explanation::{HostExplanation, TermExplanation};
 use crate::host::{HostDescription, HostUsage, Measured, Promised};
 use crate::reason::Reason;
 use crate::request::Request;
+use crate::stranded::Catalogue;
 
 /// How many more vacant slots than hosts there may be before the hosts move together.
 const VACANT_MAX: usize = 64;
@@ -40,6 +41,7 @@ pub(super) struct Realm {
     vacant: usize,
     is_out_of_order: bool,
     device_table: DeviceTable,
+    catalogue: Option<Catalogue>,
     functions: FunctionTable,
     shared_use: SharedUse,
     log: ChangeLog,
@@ -174,6 +176,21 @@ impl Realm {
             self.shared_use = uses;
             self.cache.clear();
         }
+        if let Some(catalogue) = &mut self.catalogue
+            && device_classes_before != self.device_table.len()
+        {
+            catalogue.number(|selector, amount| self.device_table.entry(selector, amount));
+        }
+    }
+
+    /// Replaces what is expected to be asked for, and has every host scored anew.
+    pub(super) fn set_catalogue(&mut self, expected: &[(Request, u32)], book: &Book) {
+        self.catalogue =
+            Catalogue::new(expected, |selector, amount| self.device_table.entry(selector, amount));
+        for slot in 0..self.columns.len() {
+            self.note(slot, book);
+        }
+        self.cache.distrust();
     }
 
     /// Replaces what was measured on a host.
@@ -202,7 +219,8 @@ impl Realm {
         self.tenants[slot].insert(vm, holding);
         self.census.admit(holding, book);
         let Some(shape) = book.shapes.get(holding.shape) else { return };
-        self.columns.take(slot, shape.cores, shape.memory);
+        self.columns.take(slot, shape.cores, shape.ordinary_memory());
+        let node_demand = shape.node_demand();
         if !shape.devices.is_empty() {
             self.know_classes(shape);
             let assignment = book.assignments.entry(vm).or_default();
@@ -212,6 +230,9 @@ impl Realm {
                 assignment.fill(shape, devices, table);
             });
         }
+        if let Some(demand) = node_demand {
+            self.particulars.admit(slot, vm, &demand, book);
+        }
         self.note(slot, book);
     }
 
@@ -220,7 +241,10 @@ impl Realm {
         self.tenants[slot].remove(vm);
         self.census.dismiss(holding, book);
         let Some(shape) = book.shapes.get(holding.shape) else { return };
-        self.columns.give_back(slot, shape.cores, shape.memory);
+        self.columns.give_back(slot, shape.cores, shape.ordinary_memory());
+        if let Some(demand) = shape.node_demand() {
+            self.particulars.dismiss(slot, vm, &demand, book);
+        }
         if let Some(assignment) = book.assignments.get(&vm) {
             let table = &self.device_table;
             self.columns.change_devices(slot, |devices| assignment.give_back(shape, devices, table));
@@ -254,8 +278,9 @@ impl Realm {
         };
         for shape in self.tenants[slot].holdings().filter_map(|holding| book.shapes.get(holding.shape)) {
             row.cores.used += shape.cores;
-            row.memory.used += shape.memory;
+            row.memory.used += shape.ordinary_memory();
         }
+        self.particulars.recount(slot, host, &self.tenants[slot], book);
         self.columns.set(slot, row);
         self.note(slot, book);
     }
@@ -289,9 +314,18 @@ impl Realm {
 
     /// Has a host scored again before the next decision.
     fn note(&mut self, slot: usize, book: &Book) {
-        let Self { columns, functions, tenants, workspaces, hosts, particulars, .. } = self;
-        let ground =
-            Ground { columns, functions, tenants, book, asks_whose_it_is: false, hosts, particulars };
+        let Self { columns, functions, tenants, workspaces, hosts, particulars, catalogue, .. } = self;
+        let catalogue = catalogue.as_ref();
+        let ground = Ground {
+            columns,
+            functions,
+            tenants,
+            book,
+            asks_whose_it_is: false,
+            hosts,
+            particulars,
+            catalogue,
+        };
         let before = ground.cost_before(slot, workspaces);
         columns.set_before(slot, before);
         self.log.note(slot, self.columns.len());
@@ -307,6 +341,7 @@ impl Realm {
             asks_whose_it_is: !self.shared_use.is_nothing(),
             hosts: &self.hosts,
             particulars: &self.particulars,
+            catalogue: self.catalogue.as_ref(),
         }
     }
 
@@ -351,10 +386,16 @@ impl Realm {
             memory: self.columns.memory(slot),
             devices: &self.columns.host_devices[slot],
             entries: &asked.devices,
+            nodes: self.particulars.nodes(slot),
             company_here: &|companions| circle.here(companions, self.tenants.get(slot), book),
             company_in_realm: &|companions| circle.in_realm(companions, &self.residents(book)),
         };
         constraint::check(&standing, request)
+    }
+
+    /// Whether a VM of the host that is to take other amounts keeps the NUMA nodes that it has.
+    pub(super) fn keeps_nodes(&self, slot: usize, vm: VmId, old: &Shape, new: &Shape, book: &Book) -> bool {
+        self.particulars.keeps_nodes(slot, vm, old, new, book)
     }
 
     /// Whether the host can take the VM.
@@ -399,12 +440,25 @@ impl Realm {
         if demands::wants_company(request) {
             self.census.watch(request, &self.tenants, book);
         }
-        let Self { columns, functions, tenants, shared_use, log, cache, hosts, particulars, census, .. } =
-            self;
+        let Self {
+            columns,
+            functions,
+            tenants,
+            shared_use,
+            log,
+            cache,
+            hosts,
+            particulars,
+            census,
+            catalogue,
+            ..
+        } = self;
+        let catalogue = catalogue.as_ref();
         let request = Residents { census, tenants, book }.binding(request);
         let key = ClassKey::of(&request, shared_use, particulars);
         let asks_whose_it_is = !shared_use.is_nothing();
-        let ground = Ground { columns, functions, tenants, book, asks_whose_it_is, hosts, particulars };
+        let ground =
+            Ground { columns, functions, tenants, book, asks_whose_it_is, hosts, particulars, catalogue };
         let slot = cache.decide(key, &request, &asked, &ground, log)?;
         Some(HostId(columns.ids[slot]))
     }
@@ -471,7 +525,10 @@ impl Realm {
         };
         for shape in tenants.holdings().filter_map(|holding| book.shapes.get(holding.shape)) {
             usage.used.cores = Millicores(usage.used.cores.0 + shape.cores);
-            usage.used.memory = Mebibytes(usage.used.memory.0 + shape.memory);
+            usage.used.memory = Mebibytes(usage.used.memory.0 + shape.ordinary_memory());
+            if let Some((size, demand)) = shape.huge_pages.zip(shape.node_demand()) {
+                *usage.used.huge_pages.entry(size).or_default() += demand.pages_in_all;
+            }
         }
         let devices = self.columns.host_devices.get(slot)?.classes().iter();
         let used = devices.filter(|class| class.used > 0);

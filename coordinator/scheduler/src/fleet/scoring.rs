@@ -7,7 +7,7 @@
 //!
 //! Both go through the same lanes, so a score does not depend on how it came about.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
 
 use super::asked::{Asked, float};
 use super::asks::Asks;
@@ -18,12 +18,16 @@ use super::function_table::{FunctionTable, Workspaces};
 use super::holding::{Book, Tenants};
 use super::interning::Number;
 use super::particulars::Particulars;
+use super::strands::Taken;
+use super::texts;
 use super::tournament::INFEASIBLE;
 use crate::constraint::Amount;
-use crate::cost::{ChoiceRule, Reading, When, Workspace};
+use crate::cost::{ChoiceRule, Reading, StrandedPart, TextTest, When, Workspace};
+use crate::device_choice::HostDevices;
 use crate::host::HostDescription;
 use crate::reason::{CostPart, Reason};
 use crate::request::Request;
+use crate::stranded::Catalogue;
 
 /// How many hosts or classes are scored at once. A row of sixteen floats is two cache lines.
 pub(super) const LANES: usize = 16;
@@ -41,17 +45,18 @@ pub(super) fn compared(rule: ChoiceRule, before: f64, after: f64) -> f64 {
 pub(super) struct Belonging<'a> {
     owner: Option<Number>,
     team: Option<Number>,
-    labels: Option<&'a BTreeMap<String, String>>,
+    /// Its labels, and owner and team as texts.
+    request: Option<&'a Request>,
 }
 
 impl<'a> Belonging<'a> {
     /// Nobody's.
-    const NOBODY: Self = Self { owner: None, team: None, labels: None };
+    const NOBODY: Self = Self { owner: None, team: None, request: None };
 
     /// Looks `request` up.
     pub(super) fn of(request: &'a Request, book: &Book) -> Self {
         let find = |word: &String| if word.is_empty() { None } else { book.words.find(word) };
-        Self { owner: find(&request.owner), team: find(&request.team), labels: Some(&request.labels) }
+        Self { owner: find(&request.owner), team: find(&request.team), request: Some(request) }
     }
 
     /// How many of `tenants` share it.
@@ -67,7 +72,9 @@ impl<'a> Belonging<'a> {
                 tenants.holdings().filter(|holding| holding.team == team).count()
             }
             Shared::Label(key) => {
-                let Some(value) = self.labels.and_then(|labels| labels.get(key)) else { return 0.0 };
+                let Some(value) = self.request.and_then(|request| request.labels.get(key)) else {
+                    return 0.0;
+                };
                 let has_it = |labels: Number| {
                     book.labels.get(labels).and_then(|labels| labels.get(key)) == Some(value)
                 };
@@ -91,10 +98,12 @@ pub(super) struct Ground<'a> {
     pub(super) book: &'a Book,
     /// Whether any cost function asks whose a VM is.
     pub(super) asks_whose_it_is: bool,
-    /// What is known of the hosts; only demanding requests look at it.
+    /// What is known of the hosts; only demanding requests and comparisons of texts look at it.
     pub(super) hosts: &'a [Option<HostDescription>],
     /// Likewise.
     pub(super) particulars: &'a Particulars,
+    /// What is expected to be asked for.
+    pub(super) catalogue: Option<&'a Catalogue>,
 }
 
 /// What the classes of a group ask for, whose their VMs are if anybody asks, and what they demand if they do.
@@ -113,7 +122,11 @@ struct RowLanes<'a> {
     ground: Ground<'a>,
     slot: usize,
     asks: &'a Asks,
+    /// Which classes the host can take.
+    fits: [bool; LANES],
     belongings: Option<&'a [Option<Belonging<'a>>; LANES]>,
+    /// Room to work in.
+    devices: RefCell<HostDevices>,
 }
 
 #[inline(always)] // see `measure`
@@ -157,6 +170,18 @@ impl Lanes<LANES> for RowLanes<'_> {
         whole
     }
 
+    fn stranded(&self, what: StrandedPart, when: When) -> [f64; LANES] {
+        let stranded = |taken| self.ground.stranded(self.slot, what, taken, &self.devices);
+        if when == When::Before {
+            return [stranded(Taken::default()); LANES];
+        }
+        let mut out = [0.0; LANES];
+        for lane in (0..LANES).filter(|lane| self.fits[*lane]) {
+            out[lane] = stranded(self.asks.taken(lane));
+        }
+        out
+    }
+
     #[inline(always)]
     fn vms(&self) -> [f64; LANES] {
         [float(self.ground.columns.vms(self.slot)); LANES]
@@ -171,6 +196,16 @@ impl Lanes<LANES> for RowLanes<'_> {
     fn measured(&self, reading: Reading) -> [f64; LANES] {
         [self.ground.columns.measured(self.slot, reading); LANES]
     }
+
+    fn is_same_text(&self, test: &TextTest) -> [f64; LANES] {
+        let answer = |request| texts::is_same(test, self.ground.host(self.slot), request);
+        match self.belongings {
+            Some(all) if !test.is_of_host() => {
+                all.each_ref().map(|belonging| answer(belonging.and_then(|belonging| belonging.request)))
+            }
+            _ => [answer(None); LANES],
+        }
+    }
 }
 
 /// One request, any hosts.
@@ -179,6 +214,8 @@ struct PickLanes<'a, const W: usize> {
     slots: [usize; W],
     asked: &'a Asked,
     belonging: Belonging<'a>,
+    /// Room to work in.
+    devices: RefCell<HostDevices>,
 }
 
 impl<const W: usize> PickLanes<'_, W> {
@@ -224,6 +261,14 @@ impl<const W: usize> Lanes<W> for PickLanes<'_, W> {
         self.slots.map(|slot| float(self.ground.columns.host_devices[slot].whole(class, entries)))
     }
 
+    fn stranded(&self, what: StrandedPart, when: When) -> [f64; W] {
+        let taken = match when {
+            When::Before => Taken::default(),
+            When::After => self.asked.taken(),
+        };
+        self.slots.map(|slot| self.ground.stranded(slot, what, taken, &self.devices))
+    }
+
     #[inline(always)]
     fn vms(&self) -> [f64; W] {
         self.slots.map(|slot| float(self.ground.columns.vms(slot)))
@@ -237,12 +282,21 @@ impl<const W: usize> Lanes<W> for PickLanes<'_, W> {
     fn measured(&self, reading: Reading) -> [f64; W] {
         self.slots.map(|slot| self.ground.columns.measured(slot, reading))
     }
+
+    fn is_same_text(&self, test: &TextTest) -> [f64; W] {
+        self.slots.map(|slot| texts::is_same(test, self.ground.host(slot), self.belonging.request))
+    }
 }
 
 impl<'a> Ground<'a> {
     /// Whose the VM is, if anybody asks.
     fn belonging<'r>(&self, request: &'r Request) -> Belonging<'r> {
         if self.asks_whose_it_is { Belonging::of(request, self.book) } else { Belonging::NOBODY }
+    }
+
+    /// What is known of the host in a slot.
+    pub(super) fn host(&self, slot: usize) -> Option<&'a HostDescription> {
+        self.hosts.get(slot).and_then(Option::as_ref)
     }
 
     fn bound(&self, slot: usize) -> Option<(usize, &'a BoundFunction)> {
@@ -264,7 +318,8 @@ impl<'a> Ground<'a> {
             *fits = *fits && demands.as_ref().is_none_or(|demands| self.meets(slot, demands));
         }
         let Some((number, bound)) = self.bound(slot).filter(|_| fits.contains(&true)) else { return scores };
-        let lanes = RowLanes { ground: *self, slot, asks, belongings: belongings.as_ref() };
+        let devices = RefCell::new(std::mem::take(&mut workspaces.devices));
+        let lanes = RowLanes { ground: *self, slot, asks, fits, belongings: belongings.as_ref(), devices };
         let (after, before) = workspaces.get(number, bound);
         let after = bound.after(&lanes, after);
         let uniform = [self.columns.before(slot); LANES];
@@ -274,6 +329,7 @@ impl<'a> Ground<'a> {
             let score = compared(rule, before[lane], after[lane]);
             scores[lane] = if fits[lane] && score.is_finite() { score } else { INFEASIBLE };
         }
+        workspaces.devices = lanes.devices.into_inner();
         scores
     }
 
@@ -323,7 +379,8 @@ impl<'a> Ground<'a> {
         let Some((number, bound)) = self.bound(first) else { return };
         let mut all = [first; LANES];
         all[..slots.len()].copy_from_slice(slots);
-        let lanes = PickLanes { ground: *self, slots: all, asked, belonging };
+        let devices = RefCell::new(std::mem::take(&mut workspaces.devices));
+        let lanes = PickLanes { ground: *self, slots: all, asked, belonging, devices };
         let (after, before) = workspaces.get(number, bound);
         let after = bound.after(&lanes, after);
         let uniform =
@@ -336,6 +393,7 @@ impl<'a> Ground<'a> {
                 found(*slot, score);
             }
         }
+        workspaces.devices = lanes.devices.into_inner();
     }
 
     /// What a function is given for one host and one request.
@@ -348,7 +406,8 @@ impl<'a> Ground<'a> {
     where
         'a: 'r,
     {
-        PickLanes { ground: *self, slots: [slot], asked, belonging: self.belonging(request) }
+        let belonging = self.belonging(request);
+        PickLanes { ground: *self, slots: [slot], asked, belonging, devices: RefCell::default() }
     }
 
     /// The cost of one host, whether it can take the request or not.
@@ -408,7 +467,14 @@ impl<'a> Ground<'a> {
             return f64::NAN;
         };
         let nothing = Asked::default();
-        let lanes = PickLanes { ground: *self, slots: [slot], asked: &nothing, belonging: Belonging::NOBODY };
+        let devices = RefCell::default();
+        let lanes = PickLanes {
+            ground: *self,
+            slots: [slot],
+            asked: &nothing,
+            belonging: Belonging::NOBODY,
+            devices,
+        };
         let (_, before) = workspaces.get(number, bound);
         let [sum] = *bound.before(&lanes, before);
         sum

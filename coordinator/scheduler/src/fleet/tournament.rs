@@ -342,8 +342,8 @@ mod tests {
                 if index == 100 {
                     // The scores of the other group are nobody's business.
                     tournament.set_groups(3);
-                    for slot in 0..count {
-                        tournament.put(slot, 2, Scores(rows[slot]));
+                    for (slot, scores) in rows.iter().enumerate() {
+                        tournament.put(slot, 2, Scores(*scores));
                     }
                     tournament.rebuild(2);
                     tournament.update(count / 2, 0, &Scores([-1.0; 2]));

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use reeve_common::ids::{HostId, VmId};
-use reeve_scheduler::{BatchPlan, Fleet, Request};
+use reeve_scheduler::{BatchGoal, BatchPlan, Fleet, Request};
 
 use crate::decisions::{both, cost, describe, seed, shape};
 use crate::fixture::{function, host, preset, request, vm, whole};
@@ -67,12 +67,20 @@ proptest! {
         }
         let wanted = numbered(batch.iter().cloned());
         let before = seen(&fleet, &batch);
-        let plan = fleet.plan_batch(&wanted);
+        let plan = fleet.plan_batch(&wanted, BatchGoal::MostPlaced);
         prop_assert_eq!(seen(&fleet, &batch), before, "something was left behind");
-        prop_assert_eq!(&fleet.plan_batch(&wanted), &plan, "the same question has the same answer");
+        prop_assert_eq!(&fleet.plan_batch(&wanted, BatchGoal::MostPlaced), &plan, "the same question has the same answer");
 
-        let (placed, rise) = one_by_one(&mut fleet.clone(), &wanted);
+        let mut alone = fleet.clone();
+        let (placed, rise) = one_by_one(&mut alone, &wanted);
         prop_assert_eq!(plan.one_by_one.placed, placed);
+        // Who comes first is never left out for those behind.
+        let served = fleet.plan_batch(&wanted, BatchGoal::FirstComeFirst);
+        let has_place = |vm: &VmId| alone.host_of(*vm).is_some();
+        let difference = wanted.iter().zip(&served.hosts).find(|((vm, _), host)| has_place(vm) != host.is_some());
+        prop_assert!(difference.is_none_or(|(_, host)| host.is_some()), "{:?}", served);
+        prop_assert!(difference.is_some() || served.cost.rise <= rise || !rise.is_finite());
+        carry_out(&mut fleet.clone(), &wanted, &served);
         let (planned, planned_rise) = carry_out(&mut fleet.clone(), &wanted, &plan);
         prop_assert_eq!(plan.cost.placed, planned);
         prop_assert_eq!(plan.hosts.iter().flatten().count(), planned);
@@ -96,8 +104,20 @@ fn what_does_not_fit_one_by_one_fits_together() {
     fleet.upsert_host(host(2, 8, 64, &spread));
     // Small ones first would leave six cores on each host, and nowhere eight.
     let wanted = numbered([request(2, 1), request(2, 1), request(4, 1), request(8, 1)]);
-    let plan = fleet.plan_batch(&wanted);
+    let plan = fleet.plan_batch(&wanted, BatchGoal::MostPlaced);
     assert_eq!((plan.one_by_one.placed, plan.cost.placed), (3, 4), "{plan:?}");
+}
+
+#[test]
+fn who_has_waited_longest_is_not_left_out_for_two_others() {
+    let mut fleet = Fleet::new();
+    fleet.upsert_host(host(1, 8, 64, &preset("spread")));
+    // The first leaves too little memory for either of the others, and the second is the largest.
+    let wanted = numbered([request(1, 40), request(6, 25), request(2, 25)]);
+    let most = fleet.plan_batch(&wanted, BatchGoal::MostPlaced);
+    assert_eq!((most.order.as_slice(), most.one_by_one.placed), ([1, 2].as_slice(), 1));
+    let first = fleet.plan_batch(&wanted, BatchGoal::FirstComeFirst);
+    assert_eq!(first.order, [0]);
 }
 
 #[test]
@@ -112,7 +132,7 @@ fn a_vm_without_a_place_takes_that_of_one_that_finds_another() {
     let mut needs_it = request(1, 1);
     needs_it.devices = whole("a100", 1);
     let wanted = numbered([request(4, 1), needs_it]);
-    let plan = fleet.plan_batch(&wanted);
+    let plan = fleet.plan_batch(&wanted, BatchGoal::MostPlaced);
     assert_eq!(plan.one_by_one.placed, 1, "{plan:?}");
     assert_eq!(plan.hosts, [Some(HostId(2)), Some(HostId(1))]);
 }
@@ -121,14 +141,14 @@ fn a_vm_without_a_place_takes_that_of_one_that_finds_another() {
 #[test]
 fn hosts_are_emptied_where_opening_one_costs() {
     let mut fleet = Fleet::new();
-    let pack = preset("pack");
+    let pack = function(&[("open", "8 * step(vms, 1)"), ("cpu", "-power(cores.load, 2)")]);
     for id in 1..=6 {
         fleet.upsert_host(host(id, 10, 100, &pack));
     }
     // First fit in this order opens a host more than is needed.
     let sizes = [4, 4, 6, 6, 3, 7, 4, 3, 3];
     let wanted = numbered(sizes.map(|cores| request(cores, 1)));
-    let plan = fleet.plan_batch(&wanted);
+    let plan = fleet.plan_batch(&wanted, BatchGoal::MostPlaced);
     let used: std::collections::BTreeSet<_> = plan.hosts.iter().flatten().collect();
     assert_eq!((plan.cost.placed, used.len()), (9, 4), "{plan:?}");
     assert!(plan.cost.rise < plan.one_by_one.rise, "{plan:?}");
@@ -141,7 +161,7 @@ fn who_has_a_place_keeps_it() {
     fleet.reserve(vm(1000), HostId(1), &request(2, 2)).unwrap();
     let wanted = numbered([request(2, 2), request(2, 2)]);
     let again = [wanted[0].clone(), wanted[1].clone(), wanted[1].clone()];
-    let plan = fleet.plan_batch(&again);
+    let plan = fleet.plan_batch(&again, BatchGoal::MostPlaced);
     assert_eq!(plan.hosts[..2], [Some(HostId(1)), Some(HostId(1))]);
     assert_eq!((plan.order.as_slice(), plan.cost.placed), ([1].as_slice(), 1));
     assert_eq!(fleet.vms_on(HostId(1)).collect::<Vec<_>>(), [vm(1000)]);
@@ -154,7 +174,7 @@ fn a_fleet_that_is_full_is_planned_for_in_bounded_time() {
         fleet.upsert_host(host(id, 8, 8, &preset("balanced")));
     }
     let wanted = numbered((0..3_000).map(|number| request(1 + number % 3, 1)));
-    let plan = fleet.plan_batch(&wanted);
+    let plan = fleet.plan_batch(&wanted, BatchGoal::MostPlaced);
     assert!(plan.cost.placed >= plan.one_by_one.placed && plan.cost.placed <= 160, "{:?}", plan.cost);
-    assert!(fleet.plan_batch(&[]).hosts.is_empty());
+    assert!(fleet.plan_batch(&[], BatchGoal::MostPlaced).hosts.is_empty());
 }

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use reeve_common::clock::Timestamp;
 use reeve_common::device::{DeviceAmount, DeviceSelector, Share};
-use reeve_common::hardware_profile::Capacity;
+use reeve_common::hardware_profile::{Capacity, HugePageSize};
 use reeve_common::ids::{CostFunctionName, DeviceClass, HostId, HostName, RealmName, VmId};
 use reeve_common::units::{Mebibytes, Millicores};
 use reeve_scheduler::{
-    AssignedDevice, ChoiceRule, CostFunction, Fleet, ForeignUse, HostDescription, HostState, Measured,
-    Quotas, Request,
+    AssignedDevice, Assignment, ChoiceRule, CostFunction, Fleet, ForeignUse, HostDescription, HostState,
+    Measured, Quotas, Request,
 };
 
 use crate::demands::{Equipment, demands, equipment};
@@ -19,6 +19,8 @@ use crate::expression::expression;
 use crate::fixture::vm;
 use crate::naive::{Cost, Host, Naive};
 use crate::naive_devices::{Held, entries};
+use crate::naive_nodes::{Board, board, ordinary, parts};
+use crate::naive_stranded::Expected;
 use crate::quotas::quotas;
 
 /// Something that happens to a fleet.
@@ -33,6 +35,7 @@ enum Event {
     Place { vm: u128, shape: usize },
     Restore { vm: u128, host: u32, shape: usize },
     Release { vm: u128 },
+    Expect { realm: bool, shapes: Vec<(usize, u32)> },
 }
 
 /// What a host is made of.
@@ -47,6 +50,7 @@ pub(crate) struct HostSeed {
     divisible: u8,
     foreign: u8,
     equipment: Equipment,
+    board: Board,
     cost: usize,
 }
 
@@ -54,8 +58,8 @@ const VMS: u128 = 60;
 
 pub(crate) fn seed() -> impl Strategy<Value = HostSeed> {
     let numbers = (0_u8..20, 0_u8..40, 0_u8..5, 0_u8..3, 0_u8..4, 0_u8..12);
-    (any::<bool>(), 0_u8..30, numbers, equipment(), 0_usize..3).prop_map(
-        |(realm, out, (cores, memory, a100, h100, divisible, foreign), equipment, cost)| HostSeed {
+    (any::<bool>(), 0_u8..30, numbers, (equipment(), board()), 0_usize..3).prop_map(
+        |(realm, out, (cores, memory, a100, h100, divisible, foreign), (equipment, board), cost)| HostSeed {
             realm,
             out,
             cores,
@@ -65,9 +69,16 @@ pub(crate) fn seed() -> impl Strategy<Value = HostSeed> {
             divisible,
             foreign,
             equipment,
+            board,
             cost,
         },
     )
+}
+
+/// A catalogue of some of the shapes; some of them are not expected at all.
+fn expect(shapes: usize) -> impl Strategy<Value = Event> {
+    let expected = proptest::collection::vec((0..shapes, 0_u32..4), 0..6);
+    (proptest::bool::weighted(0.1), expected).prop_map(|(realm, shapes)| Event::Expect { realm, shapes })
 }
 
 fn event(hosts: u32, shapes: usize) -> impl Strategy<Value = Event> {
@@ -82,6 +93,7 @@ fn event(hosts: u32, shapes: usize) -> impl Strategy<Value = Event> {
         6 => (0..VMS, 0..shapes).prop_map(|(vm, shape)| Event::Place { vm, shape }),
         1 => (0..VMS, 0..hosts, 0..shapes).prop_map(|(vm, host, shape)| Event::Restore { vm, host, shape }),
         3 => (0..VMS).prop_map(|vm| Event::Release { vm }),
+        1 => expect(shapes),
     ]
 }
 
@@ -89,20 +101,24 @@ fn event(hosts: u32, shapes: usize) -> impl Strategy<Value = Event> {
 pub(crate) fn shape() -> impl Strategy<Value = Request> {
     let realm = proptest::bool::weighted(0.1);
     let amounts = (0_u64..6, 0_u64..10, wanted());
-    (realm, amounts, (0_u8..3, 0_u8..3, 0_u8..3), demands()).prop_map(
-        |(realm, (cores, memory, devices), (owner, team, label), demands)| Request {
-            realm: realm_name(realm),
-            cores: Millicores(cores * 500),
-            memory: Mebibytes(memory * 256),
-            devices,
-            owner: word("owner", owner),
-            team: word("team", team),
-            labels: if label == 0 {
-                BTreeMap::new()
-            } else {
-                [("app".to_owned(), word("app", label))].into()
-            },
-            ..demands
+    (realm, amounts, (0_u8..3, 0_u8..3, 0_u8..3), demands(), parts()).prop_map(
+        |(realm, (cores, memory, devices), (owner, team, label), demands, (numa_nodes, huge_pages))| {
+            Request {
+                realm: realm_name(realm),
+                cores: Millicores(cores * 500),
+                memory: Mebibytes(memory * 256),
+                devices,
+                owner: word("owner", owner),
+                team: word("team", team),
+                labels: if label == 0 {
+                    BTreeMap::new()
+                } else {
+                    [("app".to_owned(), word("app", label))].into()
+                },
+                numa_nodes,
+                huge_pages,
+                ..demands
+            }
         },
     )
 }
@@ -196,14 +212,16 @@ pub(crate) fn describe(id: u32, seed: &HostSeed, function: &Arc<CostFunction>) -
         cost_function: Arc::clone(function),
     };
     seed.equipment.give(&mut host);
+    seed.board.give(&mut host);
     host
 }
 
 /// Whether two requests are the same, but for what they demand of the host.
 fn takes_alike(left: &Request, right: &Request) -> bool {
     let what = |request: &Request| {
-        let Request { cores, memory, owner, team, labels, .. } = request.clone();
-        (cores, memory, entries(request), owner, team, labels)
+        let Request { realm, cores, memory, owner, team, labels, huge_pages, .. } = request.clone();
+        let nodes = request.numa_nodes.unwrap_or(0);
+        (realm, cores, memory, entries(request), owner, team, labels, huge_pages, nodes)
     };
     what(left) == what(right)
 }
@@ -227,6 +245,7 @@ impl Pair {
                 self.fleet.upsert_host(description.clone());
                 self.naive.hosts.insert(id, Host { description, cost: cost.clone(), measured });
                 self.naive.settle(id);
+                self.naive.settle_nodes(id);
             }
             Event::Remove { host } => {
                 self.fleet.remove_host(HostId(*host));
@@ -254,6 +273,12 @@ impl Pair {
                 self.fleet.set_quotas(&realm_name(*realm), quotas.clone());
                 self.naive.quotas.insert(realm_name(*realm), quotas.clone());
             }
+            Event::Expect { realm, shapes } => {
+                let expected: Vec<_> =
+                    shapes.iter().map(|(shape, weight)| (self.shapes[*shape].clone(), *weight)).collect();
+                self.fleet.set_catalogue(&realm_name(*realm), &expected);
+                self.naive.expected.insert(realm_name(*realm), Expected::new(expected));
+            }
             Event::Reserve { vm: number, host, shape } => self.reserve(vm(*number), HostId(*host), *shape),
             Event::Place { vm: number, shape } => {
                 let place = self.fleet.decide(&self.shapes[*shape]);
@@ -265,12 +290,14 @@ impl Pair {
             Event::Restore { vm: number, host, shape } => {
                 self.fleet.restore(vm(*number), HostId(*host), &self.shapes[*shape]);
                 self.naive.vms.remove(&vm(*number));
+                self.naive.nodes.remove(&vm(*number));
                 self.naive.enter(vm(*number), HostId(*host), &self.shapes[*shape], None);
             }
             Event::Release { vm: number } => {
                 let released = self.fleet.release(vm(*number));
                 assert_eq!(released, self.naive.vms.remove(&vm(*number)).map(|(host, _)| host));
                 self.naive.held.remove(&vm(*number));
+                self.naive.nodes.remove(&vm(*number));
             }
         }
     }
@@ -285,25 +312,31 @@ impl Pair {
             naive.vms.get(&vm).is_some_and(|(held, known)| *held == host && takes_alike(known, &request));
         let before = naive.vms.remove(&vm);
         // Who asks for the same devices as before, and has them, keeps them.
-        let kept =
-            before.filter(|(_, known)| entries(known) == entries(&request)).and(naive.held.remove(&vm));
+        let kept = before
+            .clone()
+            .filter(|(_, known)| entries(known) == entries(&request))
+            .and(naive.held.remove(&vm));
         let kept = kept.filter(|kept| kept.iter().all(|held| !held.instances.is_empty()));
         let fits = naive.hosts.get(&host).is_some_and(|there| naive.score(there, &request).is_some());
         let expected = is_same || (!is_elsewhere && fits);
         assert_eq!(result.is_ok(), expected, "{result:?}");
         if expected && !is_same {
             let has_kept = kept.is_some();
+            if let Some((_, old)) = &before {
+                naive.leave_nodes(vm, host, old, &request);
+            }
             naive.enter(vm, host, &request, kept);
             let held = naive.held.get(&vm).cloned().unwrap_or_default();
             let is_asked = |name: &str| match name {
                 "cores" => request.cores.0 > 0,
-                "memory" => request.memory.0 > 0,
+                "memory" => ordinary(&request) > 0,
                 class => !has_kept && held.iter().any(|held| held.class.as_deref() == Some(class)),
             };
             for (used, total, name) in naive.amounts(&naive.hosts[&host]) {
                 assert!(!is_asked(&name) || used <= total, "{name} of {host}: {used} of {total}");
             }
             naive.assert_within_quotas(&request);
+            naive.assert_nodes_hold(vm, &naive.hosts[&host]);
             self.naive = naive;
         }
     }
@@ -339,6 +372,8 @@ impl Pair {
             assert_eq!(usage.used.memory.0 + usage.foreign.memory.0, amounts[1].0);
             let there = self.naive.vms.iter().filter(|(_, (place, _))| place == id).map(|(vm, _)| *vm);
             assert!(self.fleet.vms_on(*id).eq(there));
+            let pages = usage.used.huge_pages.get(&HugePageSize(512)).copied().unwrap_or(0);
+            assert_eq!(pages, self.naive.page_use(host).0);
             self.compare_devices(*id, &amounts[2..]);
         }
     }
@@ -347,7 +382,8 @@ impl Pair {
     fn compare_devices(&self, host: HostId, classes: &[(u64, u64, String)]) {
         let mut used = BTreeMap::new();
         for vm in self.fleet.vms_on(host) {
-            let assigned = self.fleet.assignment(vm);
+            let Assignment { devices: assigned, numa_nodes } = self.fleet.assignment(vm);
+            assert_eq!(&numa_nodes, self.naive.nodes.get(&vm).unwrap_or(&Vec::new()), "{vm:?}");
             let held = self.naive.held.get(&vm).into_iter().flatten();
             let expected: Vec<AssignedDevice> = held.flat_map(assigned_by).collect();
             assert_eq!(assigned, expected, "{vm:?}");
@@ -383,6 +419,7 @@ proptest! {
         shapes in proptest::collection::vec(shape(), 18..26),
         hosts in proptest::collection::vec(seed(), 1..25),
         limited in any::<bool>(),
+        expected in proptest::collection::vec((0_usize..18, 0_u32..4), 0..6),
         events in proptest::collection::vec(event(25, 18), 1..60),
     ) {
         let costs: Vec<_> = costs.iter().filter_map(|cost| both(cost).map(|function| (cost.clone(), function))).collect();
@@ -390,6 +427,7 @@ proptest! {
         // With the least memory for scores classes drive each other out.
         let fleet = if limited { Fleet::with_scores_limit(0) } else { Fleet::new() };
         let mut pair = Pair { fleet, naive: Naive::default(), costs, shapes };
+        pair.apply(&Event::Expect { realm: false, shapes: expected });
         for (host, seed) in hosts.iter().enumerate() {
             pair.apply(&Event::Upsert { host: u32::try_from(host).unwrap(), seed: seed.clone() });
         }

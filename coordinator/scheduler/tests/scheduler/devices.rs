@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use reeve_common::device::{DeviceAmount, Share};
 use reeve_common::ids::{DeviceClass, HostId};
-use reeve_scheduler::{AssignedDevice, Fleet, HostDescription, Request};
+use reeve_scheduler::{AssignedDevice, Assignment, Fleet, HostDescription, Request};
 
 use crate::fixture::{function, host, preset, request, vm};
 
@@ -35,7 +35,7 @@ fn wanting(devices: &[(&str, &str)]) -> Request {
 /// What a VM has, as `a100/0:1000`.
 fn had(fleet: &Fleet, number: u128) -> Vec<String> {
     let text = |device: AssignedDevice| format!("{}/{}:{}", device.class, device.instance, device.permille);
-    fleet.assignment(vm(number)).into_iter().map(text).collect()
+    fleet.assignment(vm(number)).devices.into_iter().map(text).collect()
 }
 
 #[test]
@@ -102,11 +102,14 @@ fn what_is_found_running_is_counted_and_gets_its_devices_when_there_are_some() {
     fleet.upsert_host(with_devices(&[("a100", 2)], &["a100"]));
     assert_eq!(had(&fleet, 1), ["a100/0:1000", "a100/1:1000"]);
     // Told which ones they had: those that nobody else has.
-    let told = |instance, permille| AssignedDevice { class: class("t4"), instance, permille };
+    let told = |instance, permille| {
+        let device = AssignedDevice { class: class("t4"), instance, permille };
+        Assignment { devices: vec![device], numa_nodes: Vec::new() }
+    };
     fleet.upsert_host(with_devices(&[("a100", 2), ("t4", 3)], &["t4"]));
-    fleet.restore_with(vm(2), FIRST, &wanting(&[("*", "1")]), &[told(2, 1000)]);
-    fleet.restore_with(vm(3), FIRST, &wanting(&[("t4", "300‰")]), &[told(2, 300)]);
-    fleet.restore_with(vm(4), FIRST, &wanting(&[("t4", "300‰")]), &[told(1, 500)]);
+    fleet.restore_with(vm(2), FIRST, &wanting(&[("*", "1")]), &told(2, 1000));
+    fleet.restore_with(vm(3), FIRST, &wanting(&[("t4", "300‰")]), &told(2, 300));
+    fleet.restore_with(vm(4), FIRST, &wanting(&[("t4", "300‰")]), &told(1, 500));
     assert_eq!(had(&fleet, 2), ["t4/2:1000"]);
     assert_eq!((had(&fleet, 3), had(&fleet, 4)), (vec!["t4/0:300".to_owned()], vec!["t4/0:300".to_owned()]));
 }
@@ -185,7 +188,7 @@ fn more_devices_than_any_board_has_are_counted_up_to_a_limit() {
     fleet.upsert_host(with_devices(&[("a100", u32::MAX)], &["a100"]));
     fleet.reserve(vm(1), FIRST, &wanting(&[("a100", "1000")])).unwrap();
     assert_eq!(
-        fleet.assignment(vm(1)).iter().map(|device| device.instance).collect::<BTreeSet<_>>().len(),
+        fleet.assignment(vm(1)).devices.iter().map(|device| device.instance).collect::<BTreeSet<_>>().len(),
         1000
     );
     let refusal = fleet.fits(FIRST, &wanting(&[("a100", "1000")])).unwrap_err().to_string();

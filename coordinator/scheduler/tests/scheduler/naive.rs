@@ -8,6 +8,8 @@ use reeve_scheduler::{ChoiceRule, HostDescription, HostState, Measured, Quotas, 
 
 use crate::expression::Expression;
 use crate::naive_devices::{Held, Rack, entries};
+use crate::naive_nodes::ordinary;
+use crate::naive_stranded::{Expected, State};
 
 /// A cost function as the naive one has it.
 #[derive(Debug, Clone)]
@@ -39,6 +41,8 @@ pub(crate) struct Naive {
     /// The devices of those that want some and whose host was known once.
     pub(crate) held: BTreeMap<VmId, Vec<Held>>,
     pub(crate) quotas: BTreeMap<RealmName, Quotas>,
+    pub(crate) nodes: BTreeMap<VmId, Vec<u32>>,
+    pub(crate) expected: BTreeMap<RealmName, Expected>,
 }
 
 /// A host as an expression sees it.
@@ -79,19 +83,22 @@ impl Scene<'_> {
         };
         let Request { owner, team, labels, .. } = self.request;
         let label = labels.get("app");
+        let foreign = self.host.description.foreign;
+        let cores = || (capacity.cores.0, sum(&|vm| vm.cores.0) + foreign.cores.0);
+        let memory = || (capacity.memory.0, sum(&ordinary) + foreign.memory.0);
         match (part, measure) {
-            ("cores", measure) => {
-                let used = sum(&|vm| vm.cores.0) + self.host.description.foreign.cores.0;
-                amount(capacity.cores.0, used) / if measure == "load" { 1.0 } else { 1000.0 }
-            }
-            ("memory", _) => {
-                amount(capacity.memory.0, sum(&|vm| vm.memory.0) + self.host.description.foreign.memory.0)
+            ("cores", measure) => amount(cores().0, cores().1) / if measure == "load" { 1.0 } else { 1000.0 },
+            ("memory", _) => amount(memory().0, memory().1),
+            ("stranded", _) | (_, "stranded") => {
+                let expected = self.fleet.expected.get(&self.host.description.realm);
+                let state = State { cores: cores(), memory: memory(), rack: rack() };
+                expected.map_or(0.0, |expected| expected.stranded(measure, &state))
             }
             ("devices", _) => rack().attribute(None, measure),
             ("devices.a100", _) => rack().attribute(Some("a100"), measure),
             (_, "vms") => count(&|_| true),
             ("vm", "cores") => self.request.cores.0 as f64 / 1000.0,
-            ("vm", "memory") => self.request.memory.0 as f64,
+            ("vm", "memory") => ordinary(self.request) as f64,
             ("vm", "devices") => {
                 before().serve(self.request).iter().map(permille).sum::<u64>() as f64 / 1000.0
             }
@@ -114,6 +121,22 @@ impl Scene<'_> {
     }
 }
 
+impl Scene<'_> {
+    /// A text; none where it is missing.
+    pub(crate) fn text(&self, written: &str) -> Option<String> {
+        let parts: Vec<&str> = written.split('.').collect();
+        let Request { owner, team, labels, .. } = self.request;
+        let text = match parts.as_slice() {
+            ["host", _, key] => self.host.description.labels.get(*key).cloned(),
+            ["vm", _, key] => labels.get(*key).cloned(),
+            ["vm", "owner"] => Some(owner.clone()),
+            ["vm", "team"] => Some(team.clone()),
+            _ => Some(written.trim_matches('\'').to_owned()),
+        };
+        text.filter(|text| !text.is_empty())
+    }
+}
+
 impl Naive {
     fn on(&self, host: HostId) -> impl Iterator<Item = &Request> {
         self.vms.values().filter(move |(place, _)| *place == host).map(|(_, request)| request)
@@ -129,11 +152,7 @@ impl Naive {
                 description.capacity.cores.0,
                 "cores".into(),
             ),
-            (
-                used(&|vm| vm.memory.0) + description.foreign.memory.0,
-                description.capacity.memory.0,
-                "memory".into(),
-            ),
+            (used(&ordinary) + description.foreign.memory.0, description.capacity.memory.0, "memory".into()),
         ];
         for (class, shelf) in self.rack(host).shelves {
             amounts.push((shelf.used, shelf.total(), class));
@@ -162,6 +181,7 @@ impl Naive {
         self.held.remove(&vm);
         self.held.extend(kept.map(|kept| (vm, kept)));
         self.settle(host);
+        self.settle_nodes(host);
     }
 
     /// Every VM keeps what it has, then those without get what is left.
@@ -196,12 +216,13 @@ impl Naive {
             && description.storage_problem.is_none();
         let asked = |name: &str| match name {
             "cores" => request.cores.0,
-            "memory" => request.memory.0,
+            "memory" => ordinary(request),
             _ => 0,
         };
         description.realm == request.realm
             && open
             && self.meets(host, request)
+            && self.has_nodes(host, request)
             && self.rack(host).can_serve(request)
             && self.amounts(host).iter().all(|(used, total, name)| {
                 let asked = asked(name);

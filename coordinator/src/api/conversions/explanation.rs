@@ -1,8 +1,9 @@
 //! Owns how the scheduler's explanations become documents.
 
-use reeve_scheduler::{ChoiceRule, HostExplanation, TermExplanation};
+use reeve_scheduler::{ChoiceRule, ExplanationDigest, HostExplanation, TermExplanation};
 
-use crate::api::types::{Explanation, HostVerdict, TermCost};
+use crate::api::types::{Explanation, HostVerdict, Refusals, TermCost};
+use crate::model::explanation::finite;
 
 /// The word for a rule of choice.
 pub(super) const fn rule_word(rule: ChoiceRule) -> &'static str {
@@ -12,25 +13,33 @@ pub(super) const fn rule_word(rule: ChoiceRule) -> &'static str {
     }
 }
 
-/// JSON has no word for a number that is not finite.
-fn finite(value: f64) -> Option<f64> {
-    value.is_finite().then_some(value)
-}
-
-pub(in crate::api) fn explanation_of(explanation: &reeve_scheduler::Explanation) -> Explanation {
+pub(in crate::api) fn explanation_of(digest: &ExplanationDigest) -> Explanation {
+    let explanation = &digest.explanation;
     let chosen = explanation.hosts.iter().find(|host| Some(host.host) == explanation.chosen);
     Explanation {
         chosen: chosen.map(|host| host.name.clone()),
         by: rule_word(explanation.rule).to_owned(),
+        at_once: None,
+        considered: digest.considered,
+        feasible: digest.feasible,
         hosts: explanation
             .hosts
             .iter()
             .map(|host| verdict_of(host, explanation.chosen == Some(host.host)))
             .collect(),
+        refusals: digest
+            .refusals
+            .iter()
+            .map(|refusal| Refusals {
+                hosts: refusal.hosts,
+                example: refusal.example.clone(),
+                reason: refusal.reason.clone(),
+            })
+            .collect(),
     }
 }
 
-fn verdict_of(host: &HostExplanation, chosen: bool) -> HostVerdict {
+pub(super) fn verdict_of(host: &HostExplanation, chosen: bool) -> HostVerdict {
     HostVerdict {
         host: host.name.clone(),
         id: host.host,
@@ -45,7 +54,7 @@ fn verdict_of(host: &HostExplanation, chosen: bool) -> HostVerdict {
     }
 }
 
-fn term_of(term: &TermExplanation) -> TermCost {
+pub(super) fn term_of(term: &TermExplanation) -> TermCost {
     TermCost {
         term: term.name.clone(),
         expression: term.expression.clone(),

@@ -8,6 +8,7 @@ mod explanation;
 mod host;
 mod placement;
 mod realm;
+mod simulation;
 mod vm;
 
 use std::collections::BTreeMap;
@@ -29,6 +30,9 @@ pub(super) use self::catalogue::{
 pub(super) use self::explanation::explanation_of;
 pub(super) use self::host::{host_of, host_state, host_to_add, join_token_of};
 pub(super) use self::realm::{cost_function_of, profile_of, realm_of, volume_of};
+pub(super) use self::simulation::{
+    comparison_of, cost_evaluation_of, simulation_of, simulation_question, user,
+};
 pub(super) use self::vm::{status_of, vm_detail_of, vm_log_of, vm_of};
 
 fn milliseconds(duration: Duration) -> u64 {

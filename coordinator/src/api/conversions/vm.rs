@@ -5,7 +5,8 @@ use reeve_common::units::Mebibytes;
 use super::explanation::explanation_of;
 use super::host::connection_of;
 use crate::api::types::{
-    ConnectionState, Decision, HostCounts, Status, Transition, Vm, VmDetail, VmLog, VmState, Wish,
+    ConnectionState, Decision, Explanation, HostCounts, Status, Transition, Vm, VmDetail, VmLog, VmState,
+    Wish,
 };
 use crate::model;
 use crate::service::{self, HostView, VmView};
@@ -78,7 +79,7 @@ pub(in crate::api) fn vm_detail_of(detail: &service::VmDetail) -> VmDetail {
         history: history_of(&detail.view.vm),
         decision: detail.decision.as_ref().map(|decision| Decision {
             at: decision.at.into(),
-            explanation: explanation_of(&decision.explanation),
+            explanation: Explanation { at_once: decision.at_once, ..explanation_of(&decision.digest) },
         }),
     }
 }

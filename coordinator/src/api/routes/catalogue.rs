@@ -5,18 +5,16 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use reeve_common::clock::{Clock, SystemClock};
 use reeve_common::ids::{ConfigurationName, DriveName, ImageName, SetupName};
-use serde::Deserialize;
 
 use super::carried_out;
 use crate::api::answer::Refusal;
 use crate::api::conversions::{
-    configuration_of, configuration_to_make, drive_of, drive_to_make, explanation_of, image_of,
-    image_to_make, setup_of, setup_to_make,
+    configuration_of, configuration_to_make, drive_of, drive_to_make, image_of, image_to_make, setup_of,
+    setup_to_make,
 };
-use crate::api::question::{Asked, Asking, Body, Named};
+use crate::api::question::{Asking, Body, Named};
 use crate::api::types::{
-    Configuration, Drive, Explanation, Image, NewConfiguration, NewDrive, NewImage, NewSetup, ProblemKind,
-    ProblemReport, Setup,
+    Configuration, Drive, Image, NewConfiguration, NewDrive, NewImage, NewSetup, ProblemReport, Setup,
 };
 use crate::service::Service;
 
@@ -117,39 +115,6 @@ pub(in crate::api) async fn delete_setup(
 ) -> Result<StatusCode, Refusal> {
     carried_out(async move { service.delete_setup(&name, &actor).await }).await?;
     Ok(StatusCode::NO_CONTENT)
-}
-
-/// Whose VM is simulated.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub(in crate::api) struct SimulationQuery {
-    owner: Option<String>,
-    team: Option<String>,
-}
-
-/// Says where a VM of this setup would go now and why. Nothing is reserved.
-#[utoipa::path(get, path = "/v1/setups/{setup}/simulation", tag = "setups", params(
-    ("setup" = String, Path, description = "Its name"),
-    ("owner" = Option<String>, Query, description = "Whose VM it would be; together with `team`"),
-    ("team" = Option<String>, Query, description = "The owner's team; together with `owner`")), responses(
-    (status = 200, description = "The decision, host by host; `chosen` is null when no host can take it", body = Explanation),
-    (status = "default", description = "What is wrong", body = ProblemReport)))]
-pub(in crate::api) async fn simulate(
-    State(service): State<Service>,
-    Named(name): Named<SetupName>,
-    Asked(query): Asked<SimulationQuery>,
-) -> Answer<Explanation> {
-    let user = match (query.owner, query.team) {
-        (Some(owner), Some(team)) => Some((owner, team)),
-        (None, None) => None,
-        _ => {
-            return Err(Refusal::new(
-                ProblemKind::Invalid,
-                "`owner` and `team` are given together, or neither is",
-            ));
-        }
-    };
-    Ok(Json(explanation_of(&service.simulate(&name, user)?)))
 }
 
 /// All VM configurations.

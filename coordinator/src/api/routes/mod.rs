@@ -5,6 +5,7 @@
 
 pub(super) mod catalogue;
 pub(super) mod fleet;
+pub(super) mod simulation;
 pub(super) mod vms;
 
 use std::future::Future;
@@ -70,6 +71,7 @@ pub(super) fn table() -> Vec<Route> {
         get("/v1/realms/{realm}/volumes/{pool}", fleet::volumes),
         get("/v1/profiles", fleet::profiles),
         get("/v1/cost-functions", fleet::cost_functions),
+        get("/v1/cost-functions/{function}/evaluation", simulation::evaluate_cost),
         get("/v1/hosts", fleet::hosts),
         post("/v1/hosts", fleet::add_host),
         get("/v1/hosts/{host}", fleet::host),
@@ -84,7 +86,8 @@ pub(super) fn table() -> Vec<Route> {
         post("/v1/setups", catalogue::create_setup),
         get("/v1/setups/{setup}", catalogue::setup),
         delete("/v1/setups/{setup}", catalogue::delete_setup),
-        get("/v1/setups/{setup}/simulation", catalogue::simulate),
+        get("/v1/setups/{setup}/simulation", simulation::simulate_one),
+        post("/v1/setups/{setup}/simulation", simulation::simulate),
         get("/v1/configurations", catalogue::configurations),
         post("/v1/configurations", catalogue::create_configuration),
         get("/v1/configurations/{configuration}", catalogue::configuration),
@@ -99,6 +102,7 @@ pub(super) fn table() -> Vec<Route> {
         get("/v1/vms/{vm}", vms::vm),
         post("/v1/vms/{vm}/shutdown", vms::shutdown_vm),
         post("/v1/vms/{vm}/destroy", vms::destroy_vm),
+        get("/v1/vms/{vm}/comparison", simulation::compare),
         get("/v1/vms/{vm}/changes", vms::vm_changed),
         get("/v1/vms/{vm}/log", vms::vm_log),
     ]

@@ -15,8 +15,33 @@ pub struct Explanation {
     pub chosen: Option<HostName>,
     /// What was compared: `increase` (whose total cost rises least) or `total` (whose total cost is lowest).
     pub by: String,
-    /// Every host that was considered, by id.
+    /// How many VMs were placed by one plan, where that plan chose another host than the best for this VM alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_once: Option<usize>,
+    /// How many hosts were considered.
+    #[serde(default)]
+    pub considered: usize,
+    /// How many of them can take the VM.
+    #[serde(default)]
+    pub feasible: usize,
+    /// The hosts that are told of in full. A decision that is kept names the best and some that cannot take the VM.
     pub hosts: Vec<HostVerdict>,
+    /// How many hosts cannot take the VM, by the kind of reason.
+    #[serde(default)]
+    pub refusals: Vec<Refusals>,
+}
+
+/// Hosts that cannot take a VM for the same kind of reason.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct Refusals {
+    /// How many.
+    pub hosts: usize,
+    /// One of them.
+    #[schema(value_type = String)]
+    pub example: HostName,
+    /// What stops that one, with the numbers.
+    pub reason: String,
 }
 
 /// What was found about one host.

@@ -10,6 +10,7 @@ mod host;
 mod moment;
 mod problem;
 mod realm;
+mod simulation;
 mod status;
 mod vm;
 
@@ -17,13 +18,17 @@ pub use catalogue::{
     AffinityRule, Companions, Configuration, DebugOptions, DiskFormat, Drive, DriveUse, Image, Machine,
     NewConfiguration, NewDrive, NewImage, NewSetup, Setup, VirtType,
 };
-pub use explanation::{Decision, Explanation, HostVerdict, TermCost};
+pub use explanation::{Decision, Explanation, HostVerdict, Refusals, TermCost};
 pub use host::{
     Amounts, ConnectionState, ForeignDomain, Host, HostState, Inventory, JoinToken, JoinTokenRequest,
-    NewHost, Pool, PoolState, Sample, StateChange,
+    NewHost, NumaNode, Pool, PoolState, Sample, StateChange,
 };
 pub use moment::Moment;
 pub use problem::{Problem, ProblemKind, ProblemReport};
 pub use realm::{CostFunction, CostTerm, PoolKind, Profile, Realm, RealmDrives, Volume, Volumes};
+pub use simulation::{
+    AddedHosts, AttributeValue, Comparison, CostEvaluation, Judgement, SimulatedHost, Simulation,
+    SimulationRequest,
+};
 pub use status::{HostCounts, Status};
 pub use vm::{ShutdownRequest, StartRequest, Transition, Vm, VmDetail, VmLog, VmState, Wish};

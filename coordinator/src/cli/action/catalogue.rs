@@ -52,12 +52,7 @@ impl Run<'_> {
                 self.client.delete_setup(&name).await?;
                 Ok(self.deleted("setup", name.as_str()))
             }
-            SetupCommand::Simulate { name, owner, team, terms } => {
-                let owner = owner.as_deref().zip(team.as_deref());
-                let explanation = self.client.simulate(&name, owner).await?;
-                self.print(&show::explanation::simulation(&self.screen, &explanation, terms))?;
-                Ok(if explanation.chosen.is_some() { Exit::Done } else { Exit::Unplaceable })
-            }
+            SetupCommand::Simulate(arguments) => self.simulate(arguments).await,
         }
     }
 

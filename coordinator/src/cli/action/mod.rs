@@ -1,8 +1,10 @@
 //! Owns carrying out each command: asks the coordinator, shows its answer, and says how it ended.
 
 mod catalogue;
+mod cost;
 mod fleet;
 mod replay;
+mod simulation;
 mod vm;
 mod wait;
 
@@ -21,7 +23,6 @@ pub(super) struct Run<'a> {
     pub(super) client: Client,
     pub(super) screen: Screen,
     pub(super) progress: Style,
-    #[allow(dead_code)] // until the commands that draw are there
     pub(super) terminal: Terminal,
     pub(super) input: &'a mut dyn Read,
     pub(super) out: &'a mut dyn Write,

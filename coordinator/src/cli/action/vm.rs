@@ -33,6 +33,7 @@ impl Run<'_> {
                 let detail = self.client.vm(&vm).await?;
                 self.print(&show::vm::vm(&self.screen, &detail))
             }
+            VmCommand::Why { vm, host } => self.why(&vm, &host).await,
             VmCommand::Logs { vm, console } => self.logs(&vm, console).await,
         }
     }

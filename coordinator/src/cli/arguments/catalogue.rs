@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 use reeve_common::ids::{ConfigurationName, DriveName, ImageName, RealmName, SetupName};
 use reeve_common::units::Bytes;
 
+use super::simulation::SimulateArguments;
 use crate::api::types::DiskFormat;
 
 /// A file with definitions.
@@ -77,24 +78,10 @@ pub(in crate::cli) enum SetupCommand {
         #[arg(value_name = "SETUP")]
         name: SetupName,
     },
-    /// Says where a VM of this setup would go now and why, host by host. Nothing is reserved.
-    #[command(
-        after_help = "Examples:\n  reeve setup simulate small\n  reeve setup simulate small --terms\n  reeve setup simulate small --owner ann --team physics\n  reeve setup simulate small -o json\n\nThe exit code is 6 when no host can take it."
-    )]
-    Simulate {
-        /// The setup.
-        #[arg(value_name = "SETUP")]
-        name: SetupName,
-        /// Whose VM it would be, for cost functions that count an owner's VMs.
-        #[arg(long, requires = "team")]
-        owner: Option<String>,
-        /// The owner's team.
-        #[arg(long, requires = "owner")]
-        team: Option<String>,
-        /// Show each term of each host's cost as well.
-        #[arg(long)]
-        terms: bool,
-    },
+    /// Says where a VM of this setup would go now and why, host by host, or how many fit; also on a fleet that is not there.
+    /// Nothing is reserved.
+    #[command(after_help = super::simulation::EXAMPLES)]
+    Simulate(SimulateArguments),
 }
 
 #[derive(Debug, Subcommand)]

@@ -3,9 +3,12 @@
 //! Must not: do anything.
 
 mod catalogue;
+mod cost;
+mod cost_explain;
 mod host;
 mod realm;
 mod replay;
+mod simulation;
 mod vm;
 
 use std::path::PathBuf;
@@ -17,9 +20,12 @@ use reeve_common::units::parse_duration;
 pub(super) use self::catalogue::{
     ConfigurationCommand, CreateFrom, DriveCommand, ImageCommand, SetupCommand,
 };
+pub(super) use self::cost::{CostCommand, PlotArguments};
+pub(super) use self::cost_explain::CostExplainArguments;
 pub(super) use self::host::HostCommand;
-pub(super) use self::realm::{CostCommand, ProfileCommand, RealmCommand, VolumeCommand};
+pub(super) use self::realm::{ProfileCommand, RealmCommand, VolumeCommand};
 pub(super) use self::replay::ReplayArguments;
+pub(super) use self::simulation::SimulateArguments;
 pub(super) use self::vm::{VmCommand, Waiting};
 use super::exit::EXIT_CODES_HELP;
 
@@ -31,10 +37,11 @@ Examples:
   reeve status
   reeve host list
   reeve setup create -f small.conf
-  reeve setup simulate small
+  reeve setup simulate small --count 40
   reeve vm start web-1 web-2
   reeve vm list -o json
   reeve vm show web-1
+  reeve vm why web-1 --host node-2
   reeve vm shutdown web-1
 
 `reeve COMMAND --help` shows the examples of a command.";
@@ -87,6 +94,9 @@ Examples:
   reeve replay --hosts cluster.hosts.csv --vms cluster.vms.csv --cost pack --cost spread
   reeve replay --hosts gpus.hosts.csv --vms gpus.vms.csv --ignore-times --demand 1.3 --seeds 1..10
   reeve replay --hosts gpus.hosts.csv --vms gpus.vms.csv --cost unfragmented -o json
+  reeve replay --hosts cluster.hosts.csv --vms cluster.vms.csv --cost mine.conf --cost pack --svg hosts.svg
+
+A file of cost functions is a configuration with a section cost-functions, or only what would stand in it.
 
 No coordinator is needed. A VM whose device_class is empty takes any class, A|B one of these; device_permille below
 1000 is a share of one device; without depart_s it stays.";

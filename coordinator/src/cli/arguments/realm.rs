@@ -27,13 +27,6 @@ pub(in crate::cli) enum ProfileCommand {
 }
 
 #[derive(Debug, Subcommand)]
-pub(in crate::cli) enum CostCommand {
-    /// Lists the cost functions with their terms.
-    #[command(after_help = "Examples:\n  reeve cost list\n  reeve cost list -o json")]
-    List,
-}
-
-#[derive(Debug, Subcommand)]
 pub(in crate::cli) enum VolumeCommand {
     /// Lists the volumes in a realm's pools, as one of its hosts sees them.
     #[command(

@@ -42,6 +42,9 @@ pub(in crate::cli) struct ReplayArguments {
     /// Several seeds, each replayed by itself; the last one included.
     #[arg(long, value_name = "FIRST..LAST", requires = "ignore_times", value_parser = seeds)]
     pub(in crate::cli) seeds: Option<RangeInclusive<u64>>,
+    /// Write the picture to a file as well, as an SVG image.
+    #[arg(long, value_name = "FILE")]
+    pub(in crate::cli) svg: Option<PathBuf>,
 }
 
 impl ReplayArguments {

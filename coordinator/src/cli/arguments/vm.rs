@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use reeve_common::ids::ConfigurationName;
+use reeve_common::ids::{ConfigurationName, HostName};
 
 use super::duration;
 use crate::cli::selector::VmSelector;
@@ -43,6 +43,18 @@ pub(in crate::cli) enum VmCommand {
         /// The VM.
         #[arg(value_name = "VM")]
         vm: VmSelector,
+    },
+    /// Says why a VM is not on a host, or is: when it was placed, and now.
+    #[command(
+        after_help = "Examples:\n  reeve vm why web-1 --host node-2\n  reeve vm why web-1 --host node-2 -o json\n\nNow is told as if the VM were nowhere: what it holds itself is left out of the account."
+    )]
+    Why {
+        /// The VM.
+        #[arg(value_name = "VM")]
+        vm: VmSelector,
+        /// The host.
+        #[arg(long, value_name = "HOST")]
+        host: HostName,
     },
     /// Asks guests to shut down, and waits until their VMs are gone.
     #[command(

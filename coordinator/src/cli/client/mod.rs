@@ -8,7 +8,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use hyper::Method;
-use reeve_common::ids::{ConfigurationName, DriveName, HostName, ImageName, RealmName, SetupName, VmId};
+use reeve_common::ids::{
+    ConfigurationName, CostFunctionName, DriveName, HostName, ImageName, RealmName, SetupName, VmId,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -17,9 +19,10 @@ use super::exit::Exit;
 use super::failure::Failure;
 use super::selector::VmSelector;
 use crate::api::types::{
-    Configuration, CostFunction, Drive, Explanation, Host, HostState, Image, JoinToken, JoinTokenRequest,
-    NewConfiguration, NewDrive, NewHost, NewImage, NewSetup, PoolKind, Profile, Realm, Setup,
-    ShutdownRequest, StartRequest, StateChange, Status, Vm, VmDetail, VmLog, Volumes,
+    Comparison, Configuration, CostEvaluation, CostFunction, Drive, Explanation, Host, HostState, Image,
+    JoinToken, JoinTokenRequest, NewConfiguration, NewDrive, NewHost, NewImage, NewSetup, PoolKind, Profile,
+    Realm, Setup, ShutdownRequest, Simulation, SimulationRequest, StartRequest, StateChange, Status, Vm,
+    VmDetail, VmLog, Volumes,
 };
 
 /// A way to ask one coordinator. Cheap to clone; each question has a connection of its own.
@@ -152,11 +155,28 @@ impl Client {
         self.remove(&format!("/v1/setups/{name}")).await
     }
 
-    pub async fn simulate(&self, name: &SetupName, owner: Option<(&str, &str)>) -> Answer<Explanation> {
-        let question = owner.map_or_else(String::new, |(owner, team)| {
-            format!("?owner={}&team={}", percent_encoded(owner), percent_encoded(team))
-        });
+    pub async fn simulate_one(&self, name: &SetupName, user: Option<(&str, &str)>) -> Answer<Explanation> {
+        let question = user.map_or_else(String::new, |user| format!("?{}", user_question(user)));
         self.get(&format!("/v1/setups/{name}/simulation{question}")).await
+    }
+
+    pub async fn simulate(&self, name: &SetupName, request: &SimulationRequest) -> Answer<Simulation> {
+        self.post(&format!("/v1/setups/{name}/simulation"), request).await
+    }
+
+    pub async fn evaluate_cost(
+        &self,
+        name: &CostFunctionName,
+        host: &HostName,
+        setup: &SetupName,
+        user: Option<(&str, &str)>,
+    ) -> Answer<CostEvaluation> {
+        let user = user.map_or_else(String::new, |user| format!("&{}", user_question(user)));
+        self.get(&format!("/v1/cost-functions/{name}/evaluation?host={host}&setup={setup}{user}")).await
+    }
+
+    pub async fn compare(&self, vm: &VmSelector, host: &HostName) -> Answer<Comparison> {
+        self.get(&format!("/v1/vms/{vm}/comparison?host={host}")).await
     }
 
     pub async fn configurations(&self) -> Answer<Vec<Configuration>> {
@@ -223,6 +243,10 @@ impl Client {
     pub async fn vm_log(&self, vm: &VmSelector) -> Answer<VmLog> {
         self.get(&format!("/v1/vms/{vm}/log")).await
     }
+}
+
+fn user_question((owner, team): (&str, &str)) -> String {
+    format!("owner={}&team={}", percent_encoded(owner), percent_encoded(team))
 }
 
 /// Free text as it can stand in a query.

@@ -1,32 +1,31 @@
 //! Owns how a placement decision is shown: a line that sums it up, a table of hosts, a table of terms.
 
-use std::cmp::Ordering;
-
 use crate::api::types::{Explanation, HostVerdict};
-use crate::cli::amounts::{cost, cost_increase};
 use crate::cli::screen::{Screen, number, table, words, yes_or_no};
-
-/// How many hosts that cannot take the VM are told in a summary: the reasons repeat.
-const REASONS_SHOWN_MAX: usize = 5;
+use crate::decision_words::{DecisionWords, HostWords, RefusalWords, cost, cost_increase};
 
 /// The answer to `setup simulate`.
 pub(in crate::cli) fn simulation(screen: &Screen, explanation: &Explanation, with_terms: bool) -> String {
     let chosen =
         |explanation: &Explanation| explanation.chosen.as_ref().map_or_else(String::new, ToString::to_string);
-    screen.one(explanation, chosen, |explanation| {
-        let mut text = hosts(screen, explanation);
-        if with_terms {
-            text.push('\n');
-            text.push_str(&terms(screen, explanation));
-        }
-        text.push('\n');
-        text.push_str(&summary(explanation));
-        text.push('\n');
-        text
-    })
+    screen.one(explanation, chosen, |explanation| decision(screen, explanation, with_terms))
 }
 
-fn hosts(screen: &Screen, explanation: &Explanation) -> String {
+/// A decision host by host, and what it comes to.
+pub(super) fn decision(screen: &Screen, explanation: &Explanation, with_terms: bool) -> String {
+    let mut text = hosts(screen, explanation);
+    if with_terms {
+        text.push('\n');
+        text.push_str(&terms(screen, explanation));
+    }
+    text.push('\n');
+    text.push_str(&summary(explanation));
+    text.push('\n');
+    text
+}
+
+/// A row for each host.
+pub(super) fn hosts(screen: &Screen, explanation: &Explanation) -> String {
     let columns = [
         words(" "),
         words("HOST"),
@@ -50,7 +49,8 @@ fn hosts(screen: &Screen, explanation: &Explanation) -> String {
     table(screen.header.then_some(&columns), &columns, rows)
 }
 
-fn terms(screen: &Screen, explanation: &Explanation) -> String {
+/// A row for each term of each host.
+pub(super) fn terms(screen: &Screen, explanation: &Explanation) -> String {
     let columns = [words("HOST"), words("TERM"), number("BEFORE"), number("AFTER"), words("EXPRESSION")];
     let rows = explanation.hosts.iter().flat_map(|host| {
         host.terms.iter().enumerate().map(|(index, term)| {
@@ -68,56 +68,42 @@ fn terms(screen: &Screen, explanation: &Explanation) -> String {
 
 /// One line: the host, what it costs there, and who came second. Where no host fits: the reasons.
 pub(in crate::cli) fn summary(explanation: &Explanation) -> String {
-    match &explanation.chosen {
-        Some(host) => format!("{host}: {}", why(explanation)),
-        None => why(explanation),
-    }
+    decision_words(explanation).summary()
 }
 
 /// The same where the host has been named already.
 pub(in crate::cli) fn why(explanation: &Explanation) -> String {
-    let Some(chosen) = explanation.hosts.iter().find(|host| host.chosen) else {
-        return nowhere(explanation);
-    };
-    let score = |host: &HostVerdict| {
-        if explanation.by == "total" {
-            format!("total cost {}", cost(host.after))
-        } else {
-            format!("cost {}", cost_increase(host.increase))
-        }
-    };
-    let runner_up = runner_up(explanation).map_or_else(
-        || "no other host fits".to_owned(),
-        |second| format!("runner-up {}, {}", second.host, score(second)),
-    );
-    format!("{} ({runner_up})", score(chosen))
+    decision_words(explanation).why()
 }
 
-fn runner_up(explanation: &Explanation) -> Option<&HostVerdict> {
-    let score = |host: &HostVerdict| if explanation.by == "total" { host.after } else { host.increase };
-    explanation.hosts.iter().filter(|host| host.feasible && !host.chosen).min_by(|one, other| {
-        match (score(one), score(other)) {
-            (Some(one), Some(other)) => one.total_cmp(&other),
-            (Some(_), None) => Ordering::Less,
-            (None, Some(_)) => Ordering::Greater,
-            (None, None) => Ordering::Equal,
-        }
-        // Ties go to the lowest id.
-        .then(one.id.cmp(&other.id))
-    })
+/// What is to be told of a decision.
+pub(super) fn decision_words(explanation: &Explanation) -> DecisionWords<'_> {
+    DecisionWords {
+        by_total: explanation.by == "total",
+        at_once: explanation.at_once,
+        considered: explanation.considered.max(explanation.hosts.len()),
+        hosts: explanation.hosts.iter().map(host_words).collect(),
+        refusals: explanation
+            .refusals
+            .iter()
+            .map(|refusals| RefusalWords {
+                hosts: refusals.hosts,
+                example: refusals.example.as_str(),
+                reason: &refusals.reason,
+            })
+            .collect(),
+    }
 }
 
-fn nowhere(explanation: &Explanation) -> String {
-    if explanation.hosts.is_empty() {
-        return "no host can take it: there are no hosts".to_owned();
+/// What is to be told of one host.
+pub(super) fn host_words(host: &HostVerdict) -> HostWords<'_> {
+    HostWords {
+        name: host.host.as_str(),
+        id: host.id.0,
+        chosen: host.chosen,
+        reason: host.reason.as_deref(),
+        before: host.before,
+        after: host.after,
+        increase: host.increase,
     }
-    let mut text = format!("none of {} hosts can take it", explanation.hosts.len());
-    for host in explanation.hosts.iter().take(REASONS_SHOWN_MAX) {
-        let reason = host.reason.as_deref().unwrap_or("for no reason given");
-        text.push_str(&format!("\n  {}: {reason}", host.host));
-    }
-    if let Some(more) = explanation.hosts.len().checked_sub(REASONS_SHOWN_MAX).filter(|more| *more > 0) {
-        text.push_str(&format!("\n  and {more} more"));
-    }
-    text
 }

@@ -2,10 +2,12 @@
 //! moment in, text out.
 
 pub(super) mod catalogue;
+pub(super) mod cost;
 pub(super) mod explanation;
 pub(super) mod host;
 pub(super) mod realm;
 pub(super) mod replay;
+pub(super) mod simulation;
 pub(super) mod status;
 pub(super) mod vm;
 

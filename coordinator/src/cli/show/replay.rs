@@ -2,19 +2,72 @@
 
 use crate::cli::amounts;
 use crate::cli::arguments::Format;
+use crate::cli::plot::{self, Axis, Chart, Line};
 use crate::cli::screen::{Column, Screen, json, number, table, words};
-use crate::replay::{CostReport, Order, Refusals, Report, Resource, Spread};
+use crate::cli::terminal::Terminal;
+use crate::replay::{CostReport, Order, Point, Refusals, Report, Resource, Spread};
 
-pub(in crate::cli) fn report(screen: &Screen, report: &Report) -> String {
+pub(in crate::cli) fn report(screen: &Screen, terminal: &Terminal, report: &Report) -> String {
     if screen.format == Format::Json {
         return json(report);
     }
     if screen.quiet {
-        return report.cost_functions.iter().map(|cost| format!("{}\n", cost.name)).collect();
+        return report.cost_functions.iter().map(|cost| title(report, cost) + "\n").collect();
     }
     let mut text = if screen.header { head(report) + "\n" } else { String::new() };
     text += &figures(screen, report);
-    text
+    text + "\n" + &plot::terminal(&chart(report), terminal.columns, terminal.characters)
+}
+
+/// The course of every cost function: hosts in use over the time; or what was allocated over what was asked for.
+pub(in crate::cli) fn chart(report: &Report) -> Chart {
+    let lines = |value: &dyn Fn(&Point) -> f64| {
+        let line = |cost: &CostReport| Line {
+            name: title(report, cost),
+            main: report.cost_functions.len() == 1,
+            points: mean_course(cost, value),
+        };
+        report.cost_functions.iter().map(line).collect()
+    };
+    match report.order {
+        Order::Times => Chart {
+            title: "Hosts in use".to_owned(),
+            x: Axis::new("days of the trace"),
+            y: Axis::new("hosts"),
+            lines: lines(&|point| float(point.hosts_in_use as u64)),
+            notes: Vec::new(),
+        },
+        Order::Drawn { of, demand_percent } => Chart {
+            title: format!("{of} allocated, of all there are"),
+            x: Axis::new(format!("{of} asked for, %")).within(0.0, demand_percent),
+            y: Axis::new("%"),
+            lines: lines(&|point| point.allocated_percent.of(of).unwrap_or(0.0)),
+            notes: Vec::new(),
+        },
+    }
+}
+
+/// The mean of a value over all runs, from point to point. All runs have points at the same places.
+fn mean_course(cost: &CostReport, value: &dyn Fn(&Point) -> f64) -> Vec<(f64, f64)> {
+    let Some(first) = cost.runs.first() else { return Vec::new() };
+    let places = first.outcome.course.iter().enumerate();
+    let point = |(index, at): (usize, &Point)| {
+        let values = cost.runs.iter().filter_map(|run| run.outcome.course.get(index)).map(value);
+        let x = if first.seed.is_some() { at.at } else { at.at / SECONDS_OF_A_DAY };
+        Spread::of(values).map(|spread| (x, spread.mean))
+    };
+    places.filter_map(point).collect()
+}
+
+const SECONDS_OF_A_DAY: f64 = 86_400.0;
+
+/// A cost function's name, with its file where two have the same.
+fn title(report: &Report, cost: &CostReport) -> String {
+    let alike = report.cost_functions.iter().filter(|other| other.name == cost.name).count();
+    match &cost.file {
+        Some(file) if alike > 1 => format!("{file}:{}", cost.name),
+        _ => cost.name.to_string(),
+    }
 }
 
 /// What was replayed, in a few lines.
@@ -50,7 +103,7 @@ fn figures(screen: &Screen, report: &Report) -> String {
     };
     let mut rows = Vec::new();
     if screen.header {
-        rows.push(line(" ", &|cost| cost.name.to_string()));
+        rows.push(line(" ", &|cost| title(report, cost)));
     }
     rows.push(line("hosts ever used", &|cost| count(&cost.over_runs.hosts_ever_used)));
     rows.push(line("hosts in use at the peak", &|cost| count(&cost.over_runs.hosts_in_use_peak)));
@@ -73,6 +126,12 @@ fn figures(screen: &Screen, report: &Report) -> String {
     for resource in Resource::ALL.into_iter().filter(|resource| *report.trace.capacity.of(*resource) > 0) {
         rows.push(line(&format!("{resource} allocated {time}"), &|cost| {
             let spread = cost.over_runs.allocated_peak_percent.of(resource);
+            spread.as_ref().map_or_else(String::new, percent)
+        }));
+    }
+    for resource in Resource::ALL.into_iter().filter(|resource| *report.trace.capacity.of(*resource) > 0) {
+        rows.push(line(&format!("{resource} stranded in the end"), &|cost| {
+            let spread = cost.over_runs.stranded_end_percent.of(resource);
             spread.as_ref().map_or_else(String::new, percent)
         }));
     }

@@ -4,10 +4,10 @@ use reeve_common::clock::Timestamp;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::{catalogue, explanation, host, realm, status, vm};
+use super::{catalogue, cost, explanation, host, realm, simulation, status, vm};
 use crate::api::types::{
-    Configuration, CostFunction, Drive, Explanation, Host, Image, JoinToken, Profile, Realm, Setup, Status,
-    Vm, VmDetail, VmLog, Volumes,
+    Comparison, Configuration, CostEvaluation, CostFunction, Drive, Explanation, Host, Image, JoinToken,
+    Profile, Realm, Setup, Simulation, Status, Vm, VmDetail, VmLog, Volumes,
 };
 use crate::cli::arguments::Format;
 use crate::cli::screen::Screen;
@@ -56,7 +56,13 @@ fn a_host() -> Value {
         "inventory": {
             "hostname": "node-1.example", "architecture": "x86_64", "cpu-model": "AMD EPYC 9354", "logical-cpus": 64,
             "memory-mib": 512_000, "kernel": "6.1.0", "hypervisor": "libvirt 9.0.0, QEMU 7.2.19", "kvm-usable": true,
-            "agent-version": "0.1.0"
+            "agent-version": "0.1.0", "processor-models": ["EPYC", "qemu64"], "processor-features": ["aes", "avx2", "sse4.1"],
+            "numa-nodes": [
+                {"node": 0, "logical-cpus": 32, "memory-mib": 256_000, "huge-pages": {"1024": 64}},
+                {"node": 1, "logical-cpus": 32, "memory-mib": 256_000, "huge-pages": {}}
+            ],
+            "huge-pages": {"1024": 64}, "pci-devices": {"10de:20b0": 4}, "mediated-devices": {"nvidia-222": 2},
+            "devices": {"nvidia-a100": 4, "nvidia-t4": 2}
         },
         "sample": {
             "at": "2026-03-01T11:59:58.000Z", "cpu-permille": 125, "memory-used-mib": 20_480, "load-permille": 3210,
@@ -111,7 +117,7 @@ fn a_failed_vm() -> Value {
 
 fn an_explanation() -> Value {
     json!({
-        "chosen": "node-2", "by": "increase",
+        "chosen": "node-2", "by": "increase", "considered": 3, "feasible": 2,
         "hosts": [
             {"host": "node-1", "id": 1, "feasible": true, "reason": null, "chosen": false, "cost-function": "balanced",
              "before": 1.25, "after": 1.75, "increase": 0.5,
@@ -124,13 +130,17 @@ fn an_explanation() -> Value {
             {"host": "node-3", "id": 3, "feasible": false, "reason": "memory: 2 GiB asked, 512 MiB free of 8 GiB",
              "chosen": false, "cost-function": "balanced", "before": 3.0, "after": null, "increase": null,
              "terms": [{"term": "cpu", "expression": "2 * power(cores.load, 2)", "before": 3.0, "after": null}]}
-        ]
+        ],
+        "refusals": [{"hosts": 1, "example": "node-3", "reason": "memory: 2 GiB asked, 512 MiB free of 8 GiB"}]
     })
 }
 
 fn nowhere() -> Value {
     let mut value = an_explanation();
     value["chosen"] = Value::Null;
+    value["feasible"] = 0.into();
+    value["refusals"] = json!([{"hosts": 3, "example": "node-1",
+        "reason": "connection: the host's agent is not connected"}]);
     for host in value["hosts"].as_array_mut().unwrap() {
         host["feasible"] = false.into();
         host["chosen"] = false.into();
@@ -222,6 +232,91 @@ fn explanations() {
 }
 
 #[test]
+fn simulations() {
+    let stopped_by = json!({
+        "chosen": null, "by": "increase", "considered": 40, "feasible": 0, "hosts": [],
+        "refusals": [
+            {"hosts": 38, "example": "node-1", "reason": "memory: 2 GiB asked, 512 MiB free of 8 GiB"},
+            {"hosts": 2, "example": "node-7", "reason": "draining: the host is being emptied"}]
+    });
+    let some: Simulation = read(json!({
+        "asked": 40, "fit": 32, "cost-increase": 3.25, "decision": null, "stopped-by": stopped_by,
+        "hosts": [{"host": "node-2", "new": false, "vms": 12}, {"host": "new-r750-1", "new": true, "vms": 20}]
+    }));
+    insta::assert_snapshot!("simulate_count", simulation::simulation(&SCREEN, &some, false));
+    insta::assert_snapshot!("simulate_count_json", simulation::simulation(&JSON, &some, false));
+    assert_eq!(simulation::simulation(&QUIET, &some, false), "node-2\nnew-r750-1\n");
+    let none = Simulation { fit: 0, hosts: Vec::new(), cost_increase: Some(0.0), ..some.clone() };
+    insta::assert_snapshot!("simulate_count_none", simulation::simulation(&SCREEN, &none, false));
+    let all = Simulation { asked: 32, stopped_by: None, ..some };
+    insta::assert_snapshot!("simulate_count_all", simulation::simulation(&SCREEN, &all, false));
+    let one = Simulation { asked: 1, fit: 1, decision: Some(read(an_explanation())), ..all };
+    assert_eq!(
+        simulation::simulation(&SCREEN, &one, true),
+        explanation::simulation(&SCREEN, &read(an_explanation()), true)
+    );
+}
+
+fn a_comparison(host: &str, placed_on: &str, asked: usize, chosen: usize) -> Comparison {
+    let hosts = &an_explanation()["hosts"];
+    let judgement =
+        |at: &str| json!({"at": at, "by": "increase", "host": hosts[asked], "chosen": hosts[chosen]});
+    read(json!({
+        "vm": "0f8fad5b-d9cb-469f-a165-70867728950e", "name": "web-1-0f8fad5b", "host": host, "placed-on": placed_on,
+        "then": judgement("2026-03-01T11:58:00.000Z"), "now": judgement("2026-03-01T12:00:00.000Z")
+    }))
+}
+
+#[test]
+fn comparisons() {
+    insta::assert_snapshot!(
+        "vm_why_elsewhere",
+        simulation::comparison(&SCREEN, &a_comparison("node-1", "node-2", 0, 1))
+    );
+    insta::assert_snapshot!(
+        "vm_why_there",
+        simulation::comparison(&SCREEN, &a_comparison("node-2", "node-2", 1, 1))
+    );
+    let mut waiting = a_comparison("node-3", "node-2", 2, 1);
+    waiting.placed_on = None;
+    waiting.then = waiting.then.map(|then| crate::api::types::Judgement { host: None, chosen: None, ..then });
+    insta::assert_snapshot!("vm_why_nowhere", simulation::comparison(&SCREEN, &waiting));
+    insta::assert_snapshot!("vm_why_json", simulation::comparison(&JSON, &waiting));
+    // The host asked about costs less, as much, or is judged by its total.
+    let told = |change: &dyn Fn(&mut Comparison)| {
+        let mut comparison = a_comparison("node-1", "node-2", 0, 1);
+        change(&mut comparison);
+        simulation::comparison(&SCREEN, &comparison)
+    };
+    let at_once = told(&|changed| changed.now.host.as_mut().unwrap().increase = Some(0.0625));
+    assert!(at_once.contains("several VMs placed at once"), "{at_once}");
+    let tie = told(&|changed| changed.now.host.as_mut().unwrap().increase = Some(0.125));
+    assert!(tie.contains("costs as much and has the lower id"), "{tie}");
+    let total = told(&|changed| changed.now.by = "total".to_owned());
+    assert!(
+        total.contains("can take it (total cost 1.7500), but node-2 would be chosen: total cost 0.6250"),
+        "{total}"
+    );
+}
+
+#[test]
+fn a_cost_function_at_work() {
+    let evaluation: CostEvaluation = read(json!({
+        "cost-function": "balanced", "host": "node-1", "setup": "small", "by": "increase",
+        "attributes": [
+            {"attribute": "cores.load", "before": 0.25, "after": 0.312_512_3},
+            {"attribute": "measured.cpu.load", "before": null, "after": null},
+            {"attribute": "memory.used", "before": 8192.0, "after": 10_240.0}],
+        "terms": [
+            {"term": "cpu", "expression": "2 * power(cores.load, 2)", "before": 0.125, "after": 0.1953},
+            {"term": "heat", "expression": "measured.cpu.load", "before": 0.0, "after": null}],
+        "before": 0.125, "after": null, "increase": null
+    }));
+    insta::assert_snapshot!("cost_explain", simulation::evaluation(&SCREEN, &evaluation));
+    insta::assert_snapshot!("cost_explain_json", simulation::evaluation(&JSON, &evaluation));
+}
+
+#[test]
 fn realms() {
     let primary: Realm = read(json!({
         "name": "primary", "title": "Primary Libvirt Realm", "disabled": false, "driver": "libvirt",
@@ -254,8 +349,8 @@ fn profiles_and_cost_functions() {
             {"name": "memory", "expression": "4 * exponential(memory.load, 8)"}]},
         {"name": "spread", "by": "total", "terms": [{"name": "vms", "expression": "0.01 * power(vms, 2)"}]}
     ]));
-    insta::assert_snapshot!("cost_list", realm::cost_functions(&SCREEN, &functions));
-    assert_eq!(realm::cost_functions(&QUIET, &functions), "balanced\nspread\n");
+    insta::assert_snapshot!("cost_list", cost::cost_functions(&SCREEN, &functions));
+    assert_eq!(cost::cost_functions(&QUIET, &functions), "balanced\nspread\n");
 }
 
 #[test]

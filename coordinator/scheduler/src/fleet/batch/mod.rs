@@ -5,8 +5,8 @@
 //!   largest first                 ─┴▶ the better ─▶ improvement ─▶ the best of the three
 //! ```
 //!
-//! A plan is better that places more; of two that place as many, the one that makes the fleet's cost rise less. The plan
-//! that places one by one is always among them, so no plan is worse. Everything is placed on trial, by the rule that
+//! Which plan is better says a [`BatchGoal`]; of two as good, the one that makes the fleet's cost rise less. The plan that
+//! places one by one is always among them, so no plan is worse. Everything is placed on trial, by the rule that
 //! places VMs in earnest, and given back.
 //!
 //! Must not: know what a host's numbers are; it asks the fleet.
@@ -21,6 +21,17 @@ use super::Fleet;
 use super::realm::Realm;
 use super::trial::Trial;
 use crate::request::Request;
+
+/// What is wanted of a plan before its cost is looked at.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum BatchGoal {
+    /// As many VMs as possible have a place.
+    #[default]
+    MostPlaced,
+    /// Nobody is left out for the sake of those who stand behind: of two plans the one is better that places the first VM
+    /// in which they differ.
+    FirstComeFirst,
+}
 
 /// Where many VMs go.
 #[derive(Debug, Clone, PartialEq)]
@@ -46,10 +57,6 @@ pub struct BatchCost {
 }
 
 impl BatchCost {
-    fn is_better_than(self, other: Self) -> bool {
-        self.placed > other.placed || (self.placed == other.placed && self.rise < other.rise)
-    }
-
     fn add(&mut self, rise: f64) {
         self.placed += 1;
         self.rise += rise;
@@ -79,8 +86,14 @@ impl Draft {
     }
 
     /// This one, unless `other` is better.
-    fn or_better(self, other: Self) -> Self {
-        if other.cost.is_better_than(self.cost) { other } else { self }
+    fn or_better(self, other: Self, goal: BatchGoal) -> Self {
+        let is_placed = |draft: &Self| draft.hosts.iter().map(Option::is_some).collect::<Vec<bool>>();
+        let order = match goal {
+            BatchGoal::MostPlaced => other.cost.placed.cmp(&self.cost.placed),
+            // True is greater than false, and the first difference counts.
+            BatchGoal::FirstComeFirst => is_placed(&other).cmp(&is_placed(&self)),
+        };
+        if order.is_gt() || (order.is_eq() && other.cost.rise < self.cost.rise) { other } else { self }
     }
 }
 
@@ -92,17 +105,18 @@ impl Fleet {
     /// Places many VMs at once, never worse than one by one in the order given. Nothing is reserved; whoever follows the plan
     /// reserves in [`BatchPlan::order`]. A VM that has its place already keeps it, and is no part of the cost.
     #[must_use]
-    pub fn plan_batch(&mut self, wanted: &[(VmId, Request)]) -> BatchPlan {
+    pub fn plan_batch(&mut self, wanted: &[(VmId, Request)], goal: BatchGoal) -> BatchPlan {
         let given: Vec<usize> = (0..wanted.len()).collect();
         let one_by_one = self.place_in_order(wanted, &given);
         let baseline = one_by_one.cost;
         let largest = self.largest_first(wanted);
         let largest_first =
             if largest == given { one_by_one.clone() } else { self.place_in_order(wanted, &largest) };
-        let better = one_by_one.or_better(largest_first);
+        let better = one_by_one.or_better(largest_first, goal);
         let improved = improvement::improve(self, wanted, &largest, &better);
         let improved = self.carry_out(wanted, &improved);
-        let best = improved.map_or_else(|| better.clone(), |improved| better.clone().or_better(improved));
+        let best =
+            improved.map_or_else(|| better.clone(), |improved| better.clone().or_better(improved, goal));
         let hosts = wanted.iter().zip(best.hosts).map(|((vm, _), host)| host.or_else(|| self.host_of(*vm)));
         BatchPlan { hosts: hosts.collect(), order: best.order, cost: best.cost, one_by_one: baseline }
     }
