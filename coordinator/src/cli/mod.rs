@@ -14,6 +14,7 @@ mod action;
 mod amounts;
 mod arguments;
 pub mod client;
+mod cost_chart;
 mod definition;
 mod exit;
 mod failure;

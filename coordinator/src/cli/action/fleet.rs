@@ -1,10 +1,10 @@
-//! Owns the commands about the coordinator, realms, profiles, cost functions, volumes and hosts.
+//! Owns the commands about the coordinator, realms, profiles, volumes and hosts.
 
 use reeve_common::units::format_duration;
 
 use super::Run;
 use crate::api::types::{JoinTokenRequest, NewHost, PoolKind};
-use crate::cli::arguments::{CostCommand, HostCommand, ProfileCommand, RealmCommand, VolumeCommand};
+use crate::cli::arguments::{HostCommand, ProfileCommand, RealmCommand, VolumeCommand};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::show;
@@ -27,14 +27,6 @@ impl Run<'_> {
         let ProfileCommand::List = command;
         let profiles = self.client.profiles().await?;
         self.print(&show::realm::profiles(&self.screen, &profiles))
-    }
-
-    pub(super) async fn cost(&mut self, command: CostCommand) -> Result<Exit, Failure> {
-        if let CostCommand::Explain { name, arguments } = command {
-            return self.explain_cost(&name, &arguments).await;
-        }
-        let functions = self.client.cost_functions().await?;
-        self.print(&show::realm::cost_functions(&self.screen, &functions))
     }
 
     pub(super) async fn volume(&mut self, command: VolumeCommand) -> Result<Exit, Failure> {

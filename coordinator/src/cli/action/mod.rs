@@ -1,6 +1,7 @@
 //! Owns carrying out each command: asks the coordinator, shows its answer, and says how it ended.
 
 mod catalogue;
+mod cost;
 mod fleet;
 mod replay;
 mod simulation;

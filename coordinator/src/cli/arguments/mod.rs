@@ -3,6 +3,7 @@
 //! Must not: do anything.
 
 mod catalogue;
+mod cost;
 mod cost_explain;
 mod host;
 mod realm;
@@ -19,9 +20,10 @@ use reeve_common::units::parse_duration;
 pub(super) use self::catalogue::{
     ConfigurationCommand, CreateFrom, DriveCommand, ImageCommand, SetupCommand,
 };
+pub(super) use self::cost::{CostCommand, PlotArguments};
 pub(super) use self::cost_explain::CostExplainArguments;
 pub(super) use self::host::HostCommand;
-pub(super) use self::realm::{CostCommand, ProfileCommand, RealmCommand, VolumeCommand};
+pub(super) use self::realm::{ProfileCommand, RealmCommand, VolumeCommand};
 pub(super) use self::replay::ReplayArguments;
 pub(super) use self::simulation::SimulateArguments;
 pub(super) use self::vm::{VmCommand, Waiting};

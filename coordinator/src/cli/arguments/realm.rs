@@ -1,9 +1,8 @@
 //! Owns the commands about what the configuration declares, and about pools' volumes.
 
 use clap::Subcommand;
-use reeve_common::ids::{CostFunctionName, RealmName};
+use reeve_common::ids::RealmName;
 
-use super::cost_explain::CostExplainArguments;
 use crate::api::types::PoolKind;
 
 #[derive(Debug, Subcommand)]
@@ -25,22 +24,6 @@ pub(in crate::cli) enum ProfileCommand {
     /// Lists the hardware profiles, what VMs may be promised on each, and the hosts that have them.
     #[command(after_help = "Examples:\n  reeve profile list\n  reeve profile list -o json")]
     List,
-}
-
-#[derive(Debug, Subcommand)]
-pub(in crate::cli) enum CostCommand {
-    /// Lists the cost functions with their terms.
-    #[command(after_help = "Examples:\n  reeve cost list\n  reeve cost list -o json")]
-    List,
-    /// Works out a cost function for a host as it stands and a VM of a setup: what goes into it, and what comes out.
-    #[command(after_help = super::cost_explain::EXAMPLES)]
-    Explain {
-        /// The cost function, declared or preset.
-        #[arg(value_name = "COST-FUNCTION")]
-        name: CostFunctionName,
-        #[command(flatten)]
-        arguments: CostExplainArguments,
-    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -83,7 +83,8 @@ impl Scale {
 
     /// An axis over these values that ends at ticks, and begins at 0 when that is near.
     fn rounded(low: f64, high: f64, ticks: u8) -> Self {
-        let near_zero = |near: f64, far: f64| near > 0.0 && near < far * ZERO_SHARE;
+        let is_level = high - low <= high.abs().max(low.abs()) * SPAN_SHARE_MIN;
+        let near_zero = |near: f64, far: f64| near > 0.0 && (is_level || near < far * ZERO_SHARE);
         let low = if near_zero(low, high) { 0.0 } else { low };
         let high = if near_zero(-high, -low) { 0.0 } else { high };
         let Self { from, to, step } = Self::exact(low, high, ticks);
@@ -204,6 +205,7 @@ mod tests {
         assert!(Scale::rounded(2.0, 10.0, 5).from == 0.0);
         assert!(Scale::rounded(90.0, 100.0, 5).from == 90.0);
         assert!(Scale::rounded(-10.0, -2.0, 5).to == 0.0);
+        assert!(Scale::rounded(5.0, 5.0, 5).from == 0.0);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! moment in, text out.
 
 pub(super) mod catalogue;
+pub(super) mod cost;
 pub(super) mod explanation;
 pub(super) mod host;
 pub(super) mod realm;

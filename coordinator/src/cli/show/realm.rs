@@ -1,8 +1,8 @@
-//! Owns how realms, hardware profiles, cost functions and volumes are shown.
+//! Owns how realms, hardware profiles and volumes are shown.
 
 use serde::Serialize;
 
-use crate::api::types::{Amounts, CostFunction, Profile, Realm, Volume, Volumes};
+use crate::api::types::{Amounts, Profile, Realm, Volume, Volumes};
 use crate::cli::amounts;
 use crate::cli::arguments::Format;
 use crate::cli::screen::{Screen, Sheet, json, number, words, yes_or_no};
@@ -114,29 +114,6 @@ fn devices(whole: &Amounts) -> String {
 fn huge_pages(whole: &Amounts) -> String {
     let sizes = whole.huge_pages.iter().map(|(size, count)| amounts::huge_pages(count, *size));
     sizes.collect::<Vec<_>>().join(", ")
-}
-
-pub(in crate::cli) fn cost_functions(screen: &Screen, functions: &[CostFunction]) -> String {
-    let columns = [words("NAME"), words("BY"), words("TERM"), words("EXPRESSION")];
-    if screen.format == Format::Json || screen.quiet {
-        return screen.list(functions, |function| function.name.to_string(), &columns, |_| Vec::new());
-    }
-    // One line for each term; the function's name stands on the first.
-    let lines: Vec<Vec<String>> = functions
-        .iter()
-        .flat_map(|function| {
-            function.terms.iter().enumerate().map(|(index, term)| {
-                let once = |text: String| if index == 0 { text } else { " ".to_owned() };
-                vec![
-                    once(function.name.to_string()),
-                    once(function.by.clone()),
-                    term.name.clone(),
-                    term.expression.clone(),
-                ]
-            })
-        })
-        .collect();
-    screen.list(&lines, |_| String::new(), &columns, Clone::clone)
 }
 
 /// A volume beside the pool it is in, so that a list over several pools stays one table.

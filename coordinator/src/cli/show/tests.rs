@@ -4,7 +4,7 @@ use reeve_common::clock::Timestamp;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::{catalogue, explanation, host, realm, simulation, status, vm};
+use super::{catalogue, cost, explanation, host, realm, simulation, status, vm};
 use crate::api::types::{
     Comparison, Configuration, CostEvaluation, CostFunction, Drive, Explanation, Host, Image, JoinToken,
     Profile, Realm, Setup, Simulation, Status, Vm, VmDetail, VmLog, Volumes,
@@ -56,7 +56,13 @@ fn a_host() -> Value {
         "inventory": {
             "hostname": "node-1.example", "architecture": "x86_64", "cpu-model": "AMD EPYC 9354", "logical-cpus": 64,
             "memory-mib": 512_000, "kernel": "6.1.0", "hypervisor": "libvirt 9.0.0, QEMU 7.2.19", "kvm-usable": true,
-            "agent-version": "0.1.0"
+            "agent-version": "0.1.0", "processor-models": ["EPYC", "qemu64"], "processor-features": ["aes", "avx2", "sse4.1"],
+            "numa-nodes": [
+                {"node": 0, "logical-cpus": 32, "memory-mib": 256_000, "huge-pages": {"1024": 64}},
+                {"node": 1, "logical-cpus": 32, "memory-mib": 256_000, "huge-pages": {}}
+            ],
+            "huge-pages": {"1024": 64}, "pci-devices": {"10de:20b0": 4}, "mediated-devices": {"nvidia-222": 2},
+            "devices": {"nvidia-a100": 4, "nvidia-t4": 2}
         },
         "sample": {
             "at": "2026-03-01T11:59:58.000Z", "cpu-permille": 125, "memory-used-mib": 20_480, "load-permille": 3210,
@@ -343,8 +349,8 @@ fn profiles_and_cost_functions() {
             {"name": "memory", "expression": "4 * exponential(memory.load, 8)"}]},
         {"name": "spread", "by": "total", "terms": [{"name": "vms", "expression": "0.01 * power(vms, 2)"}]}
     ]));
-    insta::assert_snapshot!("cost_list", realm::cost_functions(&SCREEN, &functions));
-    assert_eq!(realm::cost_functions(&QUIET, &functions), "balanced\nspread\n");
+    insta::assert_snapshot!("cost_list", cost::cost_functions(&SCREEN, &functions));
+    assert_eq!(cost::cost_functions(&QUIET, &functions), "balanced\nspread\n");
 }
 
 #[test]
