@@ -2,12 +2,14 @@
 //!
 //! Must not: measure anything that changes by the second; that is `sampler`'s.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use reeve_common::inventory::HostInventory;
+use reeve_common::hardware_profile::HugePageSize;
+use reeve_common::inventory::{HostInventory, NumaNodeInventory};
 use reeve_common::text::{TEXT_LENGTH_MAX, printable};
 use reeve_common::units::Bytes;
 use reeve_common::vm::VirtType;
@@ -17,8 +19,9 @@ use crate::hypervisor::HypervisorFacts;
 use crate::vm::driver::{CallKind, Driver};
 
 /// How long the hypervisor is waited for: it answers at once, or within three seconds while it finds out whether KVM
-/// works. One that hangs must not keep the host from saying hello.
-const FACTS_PATIENCE: Duration = Duration::from_secs(5);
+/// works; a libvirt that has just been installed looks at its QEMUs first, for some seconds. One that hangs must not keep
+/// the host from saying hello.
+const FACTS_PATIENCE: Duration = Duration::from_secs(15);
 
 /// Says what the host is.
 pub trait InventorySource: Send + Sync + 'static {
@@ -72,8 +75,22 @@ fn combine(machine: HostInventory, facts: Option<&HypervisorFacts>) -> HostInven
         memory: if facts.memory.0 > 0 { facts.memory } else { machine.memory },
         hypervisor: printable(&facts.version, TEXT_LENGTH_MAX),
         kvm_usable: facts.automatic_virt_type == VirtType::Kvm,
+        processor: facts.processor.clone(),
+        huge_pages: huge_pages(&facts.numa_nodes),
+        numa_nodes: facts.numa_nodes.clone(),
+        pci_devices: facts.pci_devices.clone(),
+        mediated_devices: facts.mediated_devices.clone(),
         ..machine
     }
+}
+
+/// All huge pages of all nodes.
+fn huge_pages(nodes: &[NumaNodeInventory]) -> BTreeMap<HugePageSize, u64> {
+    nodes.iter().flat_map(|node| &node.huge_pages).fold(BTreeMap::new(), |mut all, (size, count)| {
+        let sum = all.entry(*size).or_insert(0_u64);
+        *sum = sum.saturating_add(*count);
+        all
+    })
 }
 
 fn look_at_machine() -> HostInventory {
@@ -110,6 +127,7 @@ fn look_at_machine() -> HostInventory {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use reeve_common::inventory::Processor;
     use reeve_common::units::Mebibytes;
 
     #[test]
@@ -121,16 +139,26 @@ mod tests {
 
     #[test]
     fn the_hypervisor_may_be_limited_to_a_part_of_the_machine() {
+        let node = |pages| NumaNodeInventory {
+            huge_pages: [(HugePageSize(1024), pages)].into(),
+            ..NumaNodeInventory::default()
+        };
         let machine = HostInventory { logical_cpus: 64, memory: Mebibytes(1000), ..HostInventory::default() };
         let facts = HypervisorFacts {
             version: "libvirt 9.0.0".to_owned(),
             logical_cpus: 48,
             memory: Mebibytes(0),
             automatic_virt_type: VirtType::Kvm,
+            processor: Processor::default(),
+            numa_nodes: vec![node(2), node(3)],
+            pci_devices: [("10de:20b0".parse().unwrap(), 2)].into(),
+            mediated_devices: BTreeMap::new(),
         };
         let combined = combine(machine.clone(), Some(&facts));
         assert_eq!((combined.logical_cpus, combined.memory), (48, Mebibytes(1000)));
         assert!(combined.kvm_usable && combined.hypervisor == "libvirt 9.0.0");
+        assert_eq!(combined.huge_pages, [(HugePageSize(1024), 5)].into());
+        assert_eq!((combined.numa_nodes.len(), combined.pci_devices.len()), (2, 1));
         assert_eq!(combine(machine.clone(), None), machine);
     }
 }

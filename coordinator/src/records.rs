@@ -112,7 +112,7 @@ mod tests {
     use reeve_common::clock::Timestamp;
     use reeve_common::device::DeviceAmount;
     use reeve_common::ids::{HostName, ProfileName, RealmName};
-    use reeve_scheduler::HostState;
+    use reeve_scheduler::{Assignment, HostState};
 
     use super::*;
     use crate::model::fixture;
@@ -178,7 +178,14 @@ mod tests {
                 .unwrap();
         assert_eq!((vm.spec.clone(), vm.host), (fixture::vm().spec, Some(HostId(4))));
         assert_eq!(vm.request.devices.len(), 1);
-        assert!(vm.request.pools.is_empty() && vm.request.affinity.is_empty());
+        assert!(
+            vm.request.pools.is_empty()
+                && vm.request.affinity.is_empty()
+                && vm.assignment == Assignment::default()
+        );
+        let mut complete = vm.clone();
+        complete.complete();
+        assert_eq!(complete.request.pools.len(), 2, "the pools of its disk and of its image");
         assert!(vm.encode().unwrap().starts_with(r#"{"version":2,"#), "written anew in the form of now");
     }
 

@@ -48,6 +48,7 @@ on_every_hypervisor!(
     domains::the_console_is_kept_and_goes_with_the_domain,
     domains::statistics_are_of_our_running_domains,
     domains::events_arrive,
+    domains::the_host_is_described,
     storage::a_system_disk_is_a_child_of_its_image,
     storage::an_image_that_is_not_what_it_claims_is_refused,
     storage::volumes_come_and_go,

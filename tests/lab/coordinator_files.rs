@@ -64,6 +64,7 @@ cost-functions {{
   lab {{{cost_terms}  }}
 }}
 
+# Every host of the lab is the whole machine, which may have two processors: more is promised by overcommitment.
 hardware-profiles {{
   small {{
     cores = 2, memory = 1 GiB
@@ -71,14 +72,15 @@ hardware-profiles {{
     cost-function = lab
   }}
   medium {{
-    cores = 4, memory = 2 GiB
+    cores = 2, memory = 2 GiB
     reserve {{ memory = 128 MiB }}
+    overcommit {{ cores = 2.0 }}
     cost-function = lab
   }}
   large {{
-    cores = 8, memory = 4 GiB
-    reserve {{ cores = 1, memory = 256 MiB }}
-    overcommit {{ cores = 2.0 }}
+    cores = 2, memory = 4 GiB
+    reserve {{ memory = 256 MiB }}
+    overcommit {{ cores = 7.0 }}
     cost-function = lab
   }}
 }}

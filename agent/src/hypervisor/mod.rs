@@ -9,12 +9,14 @@ pub mod libvirt;
 pub mod simulated;
 mod xml;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use reeve_common::clock::Timestamp;
-use reeve_common::ids::{Epoch, Generation, PoolName, VmId, VmName, VolumeName};
+use reeve_common::ids::{Epoch, Generation, MediatedType, PoolName, VmId, VmName, VolumeName};
+use reeve_common::inventory::{NumaNodeInventory, PciId, Processor};
 use reeve_common::storage::{NewVolume, PoolReport, Volume};
 use reeve_common::units::Mebibytes;
 use reeve_common::utilization::VmSample;
@@ -31,6 +33,14 @@ pub struct HypervisorFacts {
     pub memory: Mebibytes,
     /// What `VirtType::Auto` means here: KVM only where a guest really makes progress under it.
     pub automatic_virt_type: VirtType,
+    /// What guests can have of its processors.
+    pub processor: Processor,
+    /// Its NUMA nodes by number; empty where it does not say.
+    pub numa_nodes: Vec<NumaNodeInventory>,
+    /// Its PCI devices that could be given to guests; empty where it does not say.
+    pub pci_devices: BTreeMap<PciId, u32>,
+    /// Its mediated devices by type, those that are made and those that could be.
+    pub mediated_devices: BTreeMap<MediatedType, u32>,
 }
 
 /// What is written into a domain's definition for ourselves: the ledger (`<reeve:vm>` in the domain's metadata). The

@@ -4,7 +4,7 @@ use reeve_common::clock::Timestamp;
 use reeve_common::ids::{Generation, VmId, VmName, VolumeName};
 use reeve_common::units::Millicores;
 use reeve_common::vm::{CpuModel, DriveAttachment, NetworkInterface, SystemDisk, VmSpec, limits};
-use reeve_scheduler::{CpuDemand, Request};
+use reeve_scheduler::{Assignment, CpuDemand, Request};
 
 use super::configuration::Configuration;
 use super::drive::Drive;
@@ -194,6 +194,7 @@ pub fn admit(id: VmId, parts: Parts<'_>, now: Timestamp) -> Result<Vm, Admission
         state: VmState::Requested,
         reason: None,
         host: None,
+        assignment: Assignment::default(),
         wish: Wish::Run,
         generation: Generation(1),
         end: None,

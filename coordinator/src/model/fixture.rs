@@ -10,7 +10,7 @@ use reeve_common::ids::{
 use reeve_common::storage::DiskFormat;
 use reeve_common::units::{Mebibytes, Millicores};
 use reeve_common::vm::{CpuModel, Machine, SystemDisk, VirtType, VmSpec};
-use reeve_scheduler::Request;
+use reeve_scheduler::{Assignment, Request};
 use uuid::Uuid;
 
 use super::configuration::Configuration;
@@ -110,6 +110,7 @@ pub(crate) fn vm() -> Vm {
         state: VmState::Requested,
         reason: None,
         host: None,
+        assignment: Assignment::default(),
         wish: Wish::Run,
         generation: Generation(1),
         end: None,

@@ -6,6 +6,7 @@
 
 pub mod admission;
 pub mod configuration;
+pub mod discovery;
 pub mod drive;
 pub mod explanation;
 #[cfg(test)]

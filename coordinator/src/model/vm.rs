@@ -5,7 +5,7 @@ use std::time::Duration;
 use reeve_common::clock::Timestamp;
 use reeve_common::ids::{ConfigurationName, Generation, HostId, RealmName, SetupName, VmId, VmName};
 use reeve_common::vm::{DesiredVm, StopReason, VmSpec};
-use reeve_scheduler::Request;
+use reeve_scheduler::{Assignment, Request};
 use serde::{Deserialize, Serialize};
 
 use super::vm_state::VmState;
@@ -44,6 +44,9 @@ pub struct Vm {
     pub reason: Option<String>,
     /// Its host, once placed.
     pub host: Option<HostId>,
+    /// Which of its host's devices and NUMA nodes it has.
+    #[serde(default)]
+    pub assignment: Assignment,
     /// What is wished for it.
     pub wish: Wish,
     /// The version of the wish.
@@ -92,6 +95,15 @@ impl Vm {
         match &self.wish {
             Wish::Run => DesiredVm::Running(Box::new(self.spec.clone())),
             Wish::Stop { grace } => DesiredVm::Stopped { grace: *grace },
+        }
+    }
+
+    /// Completes a record that was written before pools were asked for: the pools of its disks.
+    pub fn complete(&mut self) {
+        if self.request.pools.is_empty() {
+            let disk = &self.spec.system_disk;
+            self.request.pools = [disk.pool.clone(), disk.image_pool.clone()].into();
+            self.request.pools.extend(self.spec.drives.iter().map(|drive| drive.pool.clone()));
         }
     }
 

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reeve_common::clock::Timestamp;
-use reeve_common::hardware_profile::Capacity;
-use reeve_common::ids::{HostId, VmId};
+use reeve_common::discovered::Shortfall;
+use reeve_common::hardware_profile::{Capacity, HardwareProfile};
+use reeve_common::ids::{HostId, PoolName, VmId};
 use reeve_common::inventory::HostInventory;
 use reeve_common::storage::PoolState;
 use reeve_common::units::{Mebibytes, Millicores};
@@ -16,6 +17,7 @@ use reeve_scheduler::{ForeignUse, HostDescription, HostState, Measured};
 use super::Service;
 use super::core::{Heard, HostEntry, LastReport};
 use crate::config::CoordinatorConfig;
+use crate::model::discovery;
 
 /// The host as the scheduler is to see it. A host whose profile is not configured any more keeps its VMs and gets no
 /// new ones.
@@ -39,31 +41,49 @@ pub(super) fn describe(entry: &HostEntry, config: &CoordinatorConfig) -> Option<
         state: if disabled { HostState::Disabled } else { host.state },
         connected: matches!(entry.heard, Heard::Connected { .. }),
         draining: false,
-        capacity: profile
-            .map_or_else(Capacity::default, reeve_common::hardware_profile::HardwareProfile::capacity),
+        capacity: profile.map_or_else(Capacity::default, |profile| capacity(entry, profile, config).0),
         foreign: entry.report.as_ref().map_or_else(no_foreign_use, foreign_use),
         storage_problem: problem,
-        pool_problems: BTreeMap::new(),
-        cpu: None,
+        pool_problems: entry.report.as_ref().map(pool_problems).unwrap_or_default(),
+        cpu: entry.inventory.as_ref().and_then(discovery::cpu_abilities),
         labels: host.labels.clone(),
         cost_function: Arc::clone(cost_function),
     })
 }
 
-/// Why nothing can be started there although its agent is connected: it has not said what it has, does not reach its
-/// libvirt, or lacks a pool.
+/// What VMs may be promised on a host of this profile, and of what it has less than its profile says. As long as its
+/// agent has never connected, the profile is believed.
+pub(super) fn capacity(
+    entry: &HostEntry,
+    profile: &HardwareProfile,
+    config: &CoordinatorConfig,
+) -> (Capacity, Vec<Shortfall>) {
+    let found = entry.inventory.as_ref();
+    let found = found.map(|found| discovery::discovered(found, profile, &config.device_classes));
+    profile.capacity_on(&found.unwrap_or_default())
+}
+
+/// Why nothing can be started there although its agent is connected: it has not said what it has, or does not reach its
+/// libvirt.
 fn storage_problem(entry: &HostEntry) -> Option<String> {
-    let Some(report) = &entry.report else {
-        return Some("its agent has not reported what it has yet".to_owned());
-    };
-    if !report.hypervisor_reachable {
-        return Some("libvirt does not answer the host's agent".to_owned());
+    match &entry.report {
+        None => Some("its agent has not reported what it has yet".to_owned()),
+        Some(report) if !report.hypervisor_reachable => {
+            Some("libvirt does not answer the host's agent".to_owned())
+        }
+        Some(_) => None,
     }
-    report.pools.iter().find_map(|pool| match pool.state {
+}
+
+/// Why a pool cannot be used, for each that cannot: it matters to VMs with disks in it, and to no others.
+fn pool_problems(report: &LastReport) -> BTreeMap<PoolName, String> {
+    let problem = |state: &PoolState| match state {
         PoolState::Active { .. } => None,
-        PoolState::Inactive => Some(format!("storage pool {} is not started", pool.name)),
-        PoolState::Missing => Some(format!("storage pool {} is not defined", pool.name)),
-    })
+        PoolState::Inactive => Some("it is not started"),
+        PoolState::Missing => Some("it is not defined"),
+    };
+    let pools = report.pools.iter();
+    pools.filter_map(|pool| Some((pool.name.clone(), problem(&pool.state)?.to_owned()))).collect()
 }
 
 const fn no_foreign_use() -> ForeignUse {

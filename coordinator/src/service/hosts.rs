@@ -114,7 +114,7 @@ impl Service {
         let mut core = self.core();
         let on_it: Vec<_> = core.holding().filter(|vm| vm.host == Some(id) && vm.holds_capacity()).collect();
         for vm in on_it {
-            core.fleet.restore(vm.id, id, &vm.request);
+            core.fleet.restore_with(vm.id, id, &vm.request, &vm.assignment);
         }
     }
 

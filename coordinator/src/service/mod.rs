@@ -188,7 +188,7 @@ impl Service {
         let holding: Vec<Arc<Vm>> = core.holding().filter(|vm| vm.holds_capacity()).collect();
         for vm in holding {
             if let Some(host) = vm.host {
-                core.fleet.restore(vm.id, host, &vm.request);
+                core.fleet.restore_with(vm.id, host, &vm.request, &vm.assignment);
             }
         }
     }
@@ -218,7 +218,8 @@ async fn load(store: &dyn Store, core: &mut Core) -> Result<(), OpenError> {
     for kept in records_of::<Drive>(store, records::DRIVES).await? {
         core.drives.insert(kept.value.name.clone(), kept);
     }
-    for Kept { version, value } in records_of::<Vm>(store, records::VMS).await? {
+    for Kept { version, mut value } in records_of::<Vm>(store, records::VMS).await? {
+        Arc::make_mut(&mut value).complete();
         core.vms.insert(value.id, VmEntry::new(VmVersion { version, vm: value }, true));
     }
     let past = records_of::<Vm>(store, records::PAST_VMS).await?;

@@ -176,6 +176,7 @@ pub(super) fn choose(
     }
     let mut placed = vm.clone();
     placed.host = Some(host);
+    placed.assignment = core.fleet.assignment(vm.id);
     placed.enter(VmState::Placed, None, now);
     let at_once = planned.map(|planned| planned.at_once);
     Some((placed, PlacementDecision { at: now, at_once, digest }))

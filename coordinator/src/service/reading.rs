@@ -7,13 +7,14 @@ use reeve_common::clock::Timestamp;
 use reeve_common::ids::{Epoch, HostId, HostName, RealmName, VmId};
 use reeve_common::protocol::{CommandBody, ReplyBody};
 use reeve_common::text::printable;
-use reeve_common::units::{Mebibytes, Millicores};
 use reeve_scheduler::CostFunction;
 
 use super::core::{Core, Heard, HostEntry, VmVersion};
+use super::description::capacity;
 use super::views::{HostView, ProfileView, RealmView, VmDetail, VmLog, VmView};
 use super::{Service, ServiceError};
 use crate::config::{CoordinatorConfig, Realm};
+use crate::model::discovery;
 use crate::model::explanation::PlacementDecision;
 use crate::model::host::Connection;
 use crate::model::vm_state::VmState;
@@ -303,6 +304,11 @@ fn host_view(core: &Core, entry: &HostEntry, config: &CoordinatorConfig, now: Ti
         connection: connection(entry, config, now),
         usage: core.fleet.usage(host.id),
         inventory: entry.inventory.clone(),
+        devices_found: entry
+            .inventory
+            .as_ref()
+            .map(|inventory| discovery::devices_by_class(inventory, &config.device_classes))
+            .unwrap_or_default(),
         sample: entry.sample.as_deref().cloned(),
         vms: core
             .living()
@@ -326,25 +332,12 @@ fn warnings(entry: &HostEntry, config: &CoordinatorConfig) -> Vec<String> {
     if let Some(why) = &entry.refused {
         warnings.push(format!("its agent was turned away: {why}"));
     }
-    match (config.hardware_profiles.get(&host.profile), &entry.inventory) {
-        (None, _) => {
-            warnings.push(format!("its hardware profile {} is not in the configuration", host.profile))
+    match config.hardware_profiles.get(&host.profile) {
+        None => warnings.push(format!("its hardware profile {} is not in the configuration", host.profile)),
+        Some(profile) => {
+            let (_, shortfalls) = capacity(entry, profile, config);
+            warnings.extend(shortfalls.iter().map(ToString::to_string));
         }
-        (Some(profile), Some(inventory)) => {
-            if profile.cores > Millicores::from_cores(inventory.logical_cpus) {
-                warnings.push(format!(
-                    "its profile promises {} cores, and it has {}",
-                    profile.cores, inventory.logical_cpus
-                ));
-            }
-            if inventory.memory != Mebibytes(0) && profile.memory > inventory.memory {
-                warnings.push(format!(
-                    "its profile promises {}, and it has {}",
-                    profile.memory, inventory.memory
-                ));
-            }
-        }
-        _ => {}
     }
     if entry.report.as_ref().is_some_and(|report| !report.hypervisor_reachable) {
         warnings.push(

@@ -1,10 +1,11 @@
 //! Owns what the service shows: records joined with what is only known in memory (connections, samples, usage).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use reeve_common::clock::Timestamp;
 use reeve_common::hardware_profile::{Capacity, HardwareProfile};
-use reeve_common::ids::{HostId, HostName, VmId};
+use reeve_common::ids::{DeviceClass, HostId, HostName, VmId};
 use reeve_common::inventory::HostInventory;
 use reeve_common::storage::PoolReport;
 use reeve_common::utilization::HostSample;
@@ -52,6 +53,8 @@ pub struct HostView {
     pub usage: Option<HostUsage>,
     /// What it is, as its agent last said.
     pub inventory: Option<HostInventory>,
+    /// How many devices of each declared class were found.
+    pub devices_found: BTreeMap<DeviceClass, u32>,
     /// How busy it is, as its agent last said.
     pub sample: Option<HostSample>,
     /// Our VMs on it.

@@ -7,6 +7,7 @@ use reeve_agent::hypervisor::{
 };
 use reeve_common::clock::{Clock as _, SystemClock, Timestamp};
 use reeve_common::ids::{Epoch, Generation, VmId};
+use reeve_common::inventory::limits;
 use reeve_common::storage::DiskFormat;
 use reeve_common::units::Mebibytes;
 use reeve_common::vm::{StopReason, VmSpec};
@@ -297,4 +298,19 @@ pub(crate) fn events_arrive(subject: &dyn Subject) {
     hear(&events, |event| *event == HypervisorEvent::Pools);
     subject.set_pool_active("asleep", false);
     hear(&events, |event| *event == HypervisorEvent::Pools);
+}
+
+pub(crate) fn the_host_is_described(subject: &dyn Subject) {
+    let facts = subject.hypervisor().facts().unwrap();
+    assert!(facts.logical_cpus > 0 && facts.memory.0 > 0 && !facts.version.is_empty());
+    assert!(facts.processor.models.iter().any(|model| model.as_str() == "qemu64"), "{:?}", facts.processor);
+    assert!(!facts.processor.features.is_empty());
+    // The nodes are the host: numbered, each with something, and not more than all of it.
+    let numbers: Vec<u32> = facts.numa_nodes.iter().map(|node| node.node).collect();
+    assert!(!numbers.is_empty() && numbers.is_sorted(), "{numbers:?}");
+    assert_eq!(facts.numa_nodes.iter().map(|node| node.logical_cpus).sum::<u32>(), facts.logical_cpus);
+    assert_eq!(facts.numa_nodes.iter().map(|node| node.memory.0).sum::<u64>(), facts.memory.0);
+    assert!(
+        facts.pci_devices.len() <= limits::PCI_IDS_MAX && facts.pci_devices.values().all(|count| *count > 0)
+    );
 }

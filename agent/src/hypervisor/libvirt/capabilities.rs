@@ -3,16 +3,22 @@
 //! The verdict is reached once per process in a thread of its own (see `kvm_probe.rs`), as soon as libvirt and a pool
 //! of files are there. Until then nobody claims that KVM works.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
+use reeve_common::ids::MediatedType;
+use reeve_common::inventory::{PciId, Processor};
 use reeve_common::units::Bytes;
 use reeve_common::vm::VirtType;
 use virt::connect::Connect;
+use virt::sys;
 
 use super::super::{HypervisorFacts, HypervisorResult};
 use super::connection::Connection;
-use super::failure::Failure;
+use super::domain_xml::ARCHITECTURE;
+use super::failure::{self, Failure};
+use super::host_xml::{self, HostDevice, HostModel};
 use super::kvm_probe::{self, Beginning, Probe};
 use super::lanes::{CallKind, Lane};
 
@@ -44,6 +50,8 @@ impl std::str::FromStr for KvmTrust {
     }
 }
 
+/// Devices that are asked about, one short call each: virtual functions of network cards make hundreds.
+const DEVICES_LOOKED_AT_MAX: usize = 4096;
 /// How long one call of the probe may take.
 const PROBE_CALL: CallKind =
     CallKind { doing: "probing KVM", lane: Lane::Quick, limit: Duration::from_secs(30) };
@@ -178,9 +186,10 @@ fn wait_for_end(connection: &Connection, probe: &Arc<Probe>) -> HypervisorResult
     Ok(false)
 }
 
-/// What libvirt says of its host; the accelerator is filled in by the caller.
-pub(super) fn facts(connect: &Connect) -> Result<HypervisorFacts, Failure> {
+/// What libvirt says of its host, whose guests run under this accelerator unless their setup says otherwise.
+pub(super) fn facts(connect: &Connect, automatic_virt_type: VirtType) -> Result<HypervisorFacts, Failure> {
     let node = connect.node_info()?;
+    let (pci_devices, mediated_devices) = devices(connect);
     Ok(HypervisorFacts {
         version: format!(
             "libvirt {}, QEMU {}",
@@ -189,8 +198,42 @@ pub(super) fn facts(connect: &Connect) -> Result<HypervisorFacts, Failure> {
         ),
         logical_cpus: node.cpus,
         memory: Bytes(node.memory.saturating_mul(1024)).mebibytes(),
-        automatic_virt_type: VirtType::Qemu,
+        automatic_virt_type,
+        processor: processor(connect, automatic_virt_type)?,
+        numa_nodes: host_xml::numa_nodes(&connect.capabilities()?),
+        pci_devices,
+        mediated_devices,
     })
+}
+
+/// What guests can have of the processor. libvirt names the nearest model, and is asked what that one has.
+fn processor(connect: &Connect, virt_type: VirtType) -> Result<Processor, Failure> {
+    let domain_type = if virt_type == VirtType::Kvm { "kvm" } else { "qemu" };
+    let capabilities =
+        connect.domain_capabilities(None, Some(ARCHITECTURE), Some("q35"), Some(domain_type), 0)?;
+    let features = match HostModel::read(&capabilities) {
+        None => BTreeSet::new(),
+        Some(model) => {
+            let question = model.question(ARCHITECTURE);
+            let answer = connect.baseline_cpu(&[&question], sys::VIR_CONNECT_BASELINE_CPU_EXPAND_FEATURES)?;
+            model.features(&answer)
+        }
+    };
+    Ok(Processor { models: host_xml::usable_models(&capabilities), features })
+}
+
+/// Nothing where libvirt has no driver for node devices; a device that goes away meanwhile is left out.
+fn devices(connect: &Connect) -> (BTreeMap<PciId, u32>, BTreeMap<MediatedType, u32>) {
+    let kinds = sys::VIR_CONNECT_LIST_NODE_DEVICES_CAP_PCI_DEV | sys::VIR_CONNECT_LIST_NODE_DEVICES_CAP_MDEV;
+    let listed = connect.list_all_node_devices(kinds).unwrap_or_else(|error| {
+        log::debug!("libvirt lists no devices of this host: {}", failure::words(&error));
+        Vec::new()
+    });
+    if listed.len() > DEVICES_LOOKED_AT_MAX {
+        log::warn!("of {} devices of this host only {DEVICES_LOOKED_AT_MAX} are looked at", listed.len());
+    }
+    let documents = listed.iter().take(DEVICES_LOOKED_AT_MAX).filter_map(|device| device.xml_desc(0).ok());
+    host_xml::count_devices(documents.filter_map(|document| HostDevice::read(&document)))
 }
 
 /// libvirt packs versions as `major * 1,000,000 + minor * 1,000 + release`.

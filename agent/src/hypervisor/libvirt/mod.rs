@@ -9,7 +9,7 @@
 //!                    │                        │
 //!   domains.rs  storage.rs  console.rs        └─ events ─▶ ffi.rs ─▶ events.rs ─▶ the agent
 //!   guest_agent.rs  statistics.rs  capabilities.rs             (event_loop.rs)
-//!   pure: domain_xml.rs  volume_xml.rs  image_header.rs
+//!   pure: domain_xml.rs  host_xml.rs  volume_xml.rs  image_header.rs
 //! ```
 
 mod capabilities;
@@ -23,6 +23,7 @@ mod failure;
 #[allow(unsafe_code)] // what `virt` lacks has to be called as C; each block says why it is sound
 mod ffi;
 mod guest_agent;
+mod host_xml;
 mod image_header;
 mod kvm_probe;
 mod lanes;
@@ -184,10 +185,11 @@ impl Hypervisor for LibvirtHypervisor {
     }
 
     fn facts(&self) -> HypervisorResult<HypervisorFacts> {
-        let facts = self.connection.call(quick("asking for the host's description"), capabilities::facts)?;
-        let usable = self.kvm.is_usable_within(VERDICT_PATIENCE_FACTS);
+        // While libvirt is away there is nothing to wait for: the call will say so.
+        let usable = self.connection.is_up() && self.kvm.is_usable_within(VERDICT_PATIENCE_FACTS);
         let automatic_virt_type = if usable { VirtType::Kvm } else { VirtType::Qemu };
-        Ok(HypervisorFacts { automatic_virt_type, ..facts })
+        let kind = quick("asking for the host's description");
+        self.connection.call(kind, move |connect| capabilities::facts(connect, automatic_virt_type))
     }
 
     fn domains(&self) -> HypervisorResult<Domains> {

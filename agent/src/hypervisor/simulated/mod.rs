@@ -186,6 +186,10 @@ impl Hypervisor for SimulatedHypervisor {
                 logical_cpus: self.settings.logical_cpus,
                 memory: self.settings.memory,
                 automatic_virt_type: VirtType::Qemu,
+                processor: self.settings.processor.clone(),
+                numa_nodes: self.settings.nodes(),
+                pci_devices: self.settings.pci_devices.clone(),
+                mediated_devices: self.settings.mediated_devices.clone(),
             })
         })
     }

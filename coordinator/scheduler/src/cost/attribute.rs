@@ -15,6 +15,7 @@
 //! | `vm.cores`, `vm.memory`, `vm.devices` | what the VM asks for |
 //! | `vm.devices.CLASS` | what of it would be of this class there, if several would do |
 //! | `same.owner`, `same.team`, `same.label.KEY` | VMs on the host that share it with this one, this one included |
+//! | `host.label.KEY`, `vm.label.KEY`, `vm.owner`, `vm.team` | texts, to be compared with each other or with `'…'`; see `text.rs` |
 //! | `measured.cpu.load`, `measured.memory.load` | share in use, as measured |
 //! | `measured.cpu.pressure`, `measured.memory.pressure`, `measured.disk.pressure` | share of time some task waited |
 //! | `measured.network.rate`, `measured.disk.rate` | MiB per second |
@@ -26,6 +27,7 @@
 
 use super::lexer::MEASURES;
 use super::suggestion::did_you_mean;
+use super::text::{TEXT_NAMES, TEXT_TESTS_MAX, Text, TextTest, part};
 
 /// A column of numbers on a thing there is an amount of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -88,7 +90,8 @@ pub(crate) enum Reading {
     VmsLoad,
 }
 
-/// Something a term can ask for. Classes and label keys are the function's own, by their number in its lists.
+/// Something a term can ask for. Classes, label keys and comparisons of texts are the function's own, by their number in
+/// its lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Attribute {
     /// `cores.…`
@@ -123,6 +126,8 @@ pub(crate) enum Attribute {
     SameLabel(usize),
     /// `measured.…`
     Measured(Reading),
+    /// Whether two texts are the same.
+    TextTest(usize),
     /// `x`, in a curve that is drawn by itself; no host has it.
     Argument,
 }
@@ -143,24 +148,37 @@ impl Attribute {
             | Self::SameTeam
             | Self::SameLabel(_)
             | Self::Argument => true,
-            Self::VmCores | Self::VmMemory | Self::VmDevices | Self::VmDevicesOf(_) | Self::Measured(_) => {
-                false
-            }
+            Self::VmCores
+            | Self::VmMemory
+            | Self::VmDevices
+            | Self::VmDevicesOf(_)
+            | Self::Measured(_)
+            | Self::TextTest(_) => false,
         }
     }
 
-    /// Whether its value is the same for every VM, on the host as it is.
-    pub(crate) const fn is_of_host(self) -> bool {
-        !matches!(
-            self,
+    /// Whether its value is the same for every VM, on the host as it is. `things` is what the function it belongs to names.
+    pub(crate) fn is_of_host(self, things: &NamedThings) -> bool {
+        match self {
+            Self::TextTest(number) => things.text_tests.get(number).is_some_and(TextTest::is_of_host),
             Self::VmCores
-                | Self::VmMemory
-                | Self::VmDevices
-                | Self::VmDevicesOf(_)
-                | Self::SameOwner
-                | Self::SameTeam
-                | Self::SameLabel(_)
-        )
+            | Self::VmMemory
+            | Self::VmDevices
+            | Self::VmDevicesOf(_)
+            | Self::SameOwner
+            | Self::SameTeam
+            | Self::SameLabel(_) => false,
+            Self::Cores(_)
+            | Self::Memory(_)
+            | Self::Devices(_)
+            | Self::DevicesOf(..)
+            | Self::DevicesWhole
+            | Self::DevicesOfWhole(_)
+            | Self::Stranded(_)
+            | Self::Vms
+            | Self::Measured(_)
+            | Self::Argument => true,
+        }
     }
 
     /// How it is written. `things` is what the function it belongs to names.
@@ -178,6 +196,7 @@ impl Attribute {
                 format!("same.label.{}", part(things.label_keys.get(number).map_or("", String::as_str)))
             }
             Self::Argument => ARGUMENT.to_owned(),
+            Self::TextTest(number) => things.text_tests.get(number).map_or_else(String::new, TextTest::name),
             Self::DevicesOfWhole(number) => format!("devices.{}.{WHOLE}", part(class(number))),
             // These stand in the list.
             Self::Cores(_)
@@ -197,7 +216,7 @@ impl Attribute {
 
     /// Whether it is true or false rather than a number.
     pub(crate) const fn is_truth(self) -> bool {
-        matches!(self, Self::Measured(Reading::Known))
+        matches!(self, Self::Measured(Reading::Known) | Self::TextTest(_))
     }
 }
 
@@ -270,13 +289,30 @@ pub(super) struct UnknownName {
     pub(super) help: String,
 }
 
-/// The device classes and label keys that a function names, each once, in the order they are met.
+/// The device classes, label keys and comparisons of texts that a function names, each once, in the order they are met.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct NamedThings {
     /// `devices.CLASS.…`, `vm.devices.CLASS`
     pub(crate) device_classes: Vec<String>,
     /// `same.label.KEY`
     pub(crate) label_keys: Vec<String>,
+    /// `… == …` and `… != …` of texts
+    pub(crate) text_tests: Vec<TextTest>,
+}
+
+impl NamedThings {
+    /// The input that says how a comparison of texts comes out; none when there are [`TEXT_TESTS_MAX`] others.
+    pub(super) fn text_test(&mut self, test: TextTest) -> Option<Input> {
+        let known = self.text_tests.iter().position(|known| *known == test);
+        if known.is_none() && self.text_tests.len() == TEXT_TESTS_MAX {
+            return None;
+        }
+        let number = known.unwrap_or_else(|| {
+            self.text_tests.push(test);
+            self.text_tests.len() - 1
+        });
+        Some(Input { attribute: Attribute::TextTest(number), when: When::Before })
+    }
 }
 
 fn number_in(list: &mut Vec<String>, name: &str) -> usize {
@@ -295,9 +331,11 @@ pub(super) fn resolve(parts: &[String], things: &mut NamedThings) -> Result<Inpu
         let when = if attribute.is_changed_by_placement() { When::After } else { When::Before };
         return Ok(Input { attribute, when });
     }
-    let attribute = attribute(rest, things)?;
-    if attribute.is_changed_by_placement() {
-        return Ok(Input { attribute, when: When::Before });
+    if Text::named(rest).is_none() {
+        let attribute = attribute(rest, things)?;
+        if attribute.is_changed_by_placement() {
+            return Ok(Input { attribute, when: When::Before });
+        }
     }
     let name = rest.join(".");
     Err(UnknownName {
@@ -330,13 +368,6 @@ fn attribute(parts: &[&str], things: &mut NamedThings) -> Result<Attribute, Unkn
     }
 }
 
-/// A part of a name as it must be written: in quotes where it would be read as something else.
-fn part(text: &str) -> String {
-    let is_plain = |character: char| character.is_ascii_alphanumeric() || character == '_';
-    let starts_well = text.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_');
-    if starts_well && text.chars().all(is_plain) { text.to_owned() } else { format!("'{text}'") }
-}
-
 /// How many devices are wholly free; other things there is an amount of are not counted one by one.
 const WHOLE: &str = "whole";
 
@@ -348,13 +379,14 @@ fn measure(word: &str) -> Option<Measure> {
 fn unknown(parts: &[&str]) -> UnknownName {
     let name = parts.join(".");
     let message = format!("`{name}` is no attribute of a host or a VM");
+    let known = || NAMES.iter().map(|(known, _)| *known).chain(TEXT_NAMES);
     let beneath = |prefix: &str| -> Vec<&str> {
         let whole = format!("{prefix}.");
-        NAMES.iter().filter(|(known, _)| known.starts_with(&whole)).map(|(known, _)| *known).collect()
+        known().filter(|known| known.starts_with(&whole)).collect()
     };
     let group = beneath(&name);
     let help = if group.is_empty() {
-        did_you_mean(&name, NAMES.iter().map(|(known, _)| *known)).or_else(|| {
+        did_you_mean(&name, known()).or_else(|| {
             let group = beneath(parts.first()?);
             (!group.is_empty()).then(|| format!("write one of {}", group.join(", ")))
         })
@@ -362,7 +394,7 @@ fn unknown(parts: &[&str]) -> UnknownName {
         Some(format!("write one of {}", group.join(", ")))
     };
     let help = help.unwrap_or_else(|| {
-        "attributes begin with cores, memory, devices, stranded, vms, vm, same, measured or before; a class with a hyphen may need quotes: `devices.'nvidia-a100'.free`"
+        "attributes begin with cores, memory, devices, stranded, vms, vm, host, same, measured or before; a class or a key with a hyphen may need quotes: `devices.'nvidia-a100'.free`; a text is put in quotes: `'r1'`"
             .to_owned()
     });
     UnknownName { message, help }
@@ -396,6 +428,9 @@ mod tests {
             ("zzz", "attributes begin with"),
             ("before.cores.total", "write `cores.total`"),
             ("before", "attributes begin with"),
+            ("vm.ownr", "did you mean `vm.owner`?"),
+            ("host.rack", "write one of host.label.KEY"),
+            ("before.vm.team", "write `vm.team`"),
         ] {
             let help = find(name).unwrap_err().help;
             assert!(help.contains(advice), "{name}: {help}");

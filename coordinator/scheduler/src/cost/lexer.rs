@@ -4,7 +4,10 @@
 //!
 //! A name is made of letters, digits and `_`, and its parts are joined by dots. A device class may hold hyphens as
 //! well (`devices.nvidia-a100.free`); what is ambiguous or stranger than that is put in quotes
-//! (`devices.'10de:20b0'.free`). Memory is counted in MiB, shares as fractions: `8 GiB` is 8192, `30 %` is 0.3.
+//! (`devices.'10de:20b0'.free`). Quotes that do not follow a dot hold a text: `'r1'`. Memory is counted in MiB, shares as
+//! fractions: `8 GiB` is 8192, `30 %` is 0.3.
+
+use reeve_common::text::{TEXT_LENGTH_MAX, is_printable};
 
 use super::mistake::{Mistake, Span};
 use super::suggestion::did_you_mean;
@@ -23,6 +26,8 @@ pub(super) enum TokenKind {
     Number(f64),
     /// The parts of a dotted name.
     Name(Vec<String>),
+    /// A text, its quotes taken off.
+    Text(String),
     /// An operator, bracket or keyword, as written.
     Symbol(Symbol),
     /// The end of the text.
@@ -177,6 +182,7 @@ impl<'a> Lexer<'a> {
             None => TokenKind::End,
             Some(first) if first.is_ascii_digit() => TokenKind::Number(self.number()?),
             Some(first) if is_name_start(first) => self.name()?,
+            Some(quote @ ('\'' | '"')) => self.text(quote)?,
             Some(first) => self.sign(first)?,
         };
         Ok(Token { kind, span: self.span_from(start) })
@@ -284,6 +290,23 @@ impl<'a> Lexer<'a> {
         Ok(TokenKind::Name(parts))
     }
 
+    fn text(&mut self, quote: char) -> Result<TokenKind, Mistake> {
+        let start = self.position;
+        let text = self.quoted(quote)?;
+        let span = self.span_from(start);
+        if text.len() > TEXT_LENGTH_MAX {
+            // No label is longer, so none could be the same.
+            return Err(Mistake::new(span, format!("a text has at most {TEXT_LENGTH_MAX} bytes")));
+        }
+        if !text.chars().all(is_printable) {
+            return Err(Mistake::new(
+                span,
+                "a text holds characters that can be seen, and this one does not",
+            ));
+        }
+        Ok(TokenKind::Text(text))
+    }
+
     fn quoted(&mut self, quote: char) -> Result<String, Mistake> {
         let start = self.position;
         self.position += quote.len_utf8();
@@ -362,6 +385,17 @@ mod tests {
         let quoted = TokenKind::Name(vec!["devices".into(), "7g.40gb".into(), "free".into()]);
         assert_eq!(kinds("devices.'7g.40gb'.free"), [quoted.clone(), TokenKind::End]);
         assert_eq!(kinds("devices.\"7g.40gb\".free"), [quoted, TokenKind::End]);
+    }
+
+    #[test]
+    fn quotes_without_a_dot_hold_a_text() {
+        let text = |text: &str| TokenKind::Text(text.to_owned());
+        assert_eq!(kinds("'r1' \"it's\" ''"), [text("r1"), text("it's"), text(""), TokenKind::End]);
+        assert_eq!(kinds("a.'b'"), [name("a.b"), TokenKind::End]);
+        assert!(tokens("'r1").unwrap_err().message.contains("closing ' is missing"));
+        assert!(tokens("'\u{1b}[2J'").unwrap_err().message.contains("can be seen"));
+        assert!(tokens(&format!("'{}'", "a".repeat(TEXT_LENGTH_MAX))).is_ok());
+        assert!(tokens(&format!("'{}'", "a".repeat(TEXT_LENGTH_MAX + 1))).is_err());
     }
 
     #[test]

@@ -9,15 +9,18 @@ use super::operation::{Operation, Points};
 use super::parser::{Node, NodeKind};
 use super::program::{Builder, Cell};
 use super::suggestion::did_you_mean;
+use super::text::{TEXT_TESTS_MAX, Text, TextTest};
 
 /// A sigmoid is 2 % from its ends at this distance from its middle, times its steepness.
 const SIGMOID_REACH: f64 = 4.0;
 
-/// Number or condition.
+/// What a part of a term is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Type {
     Number,
     Condition,
+    /// With its number among the term's texts. It has no cell of its own.
+    Text(usize),
 }
 
 /// A part of the term that has been worked out.
@@ -56,15 +59,15 @@ pub(super) fn lower(
     builder: &mut Builder,
     things: &mut NamedThings,
 ) -> Result<Lowered, Mistake> {
-    let mut lowering = Lowering { moment, builder, things, operands: Vec::new() };
+    let mut lowering = Lowering { moment, builder, things, operands: Vec::new(), texts: Vec::new() };
     for node in nodes {
         let operand = lowering.node(node)?;
         lowering.operands.push(operand);
     }
     let whole = lowering.pop(Span { start: 0, end: 0 })?;
-    if whole.kind == Type::Condition {
-        let help = "write `… ? 1 : 0` to make a number of it";
-        return Err(Mistake::new(whole.span, "a term is a number, and this is a condition").with_help(help));
+    if whole.kind != Type::Number {
+        let message = format!("a term is a number, and this is {}", describe(whole.kind));
+        return Err(Mistake::new(whole.span, message).with_help(way_to_number(whole.kind)));
     }
     match lowering.builder.constant_value(whole.cell).filter(|value| !value.is_finite()) {
         Some(_) => {
@@ -79,6 +82,8 @@ struct Lowering<'a> {
     builder: &'a mut Builder,
     things: &'a mut NamedThings,
     operands: Vec<Operand>,
+    /// The texts that were met.
+    texts: Vec<Text>,
 }
 
 impl Lowering<'_> {
@@ -94,6 +99,7 @@ impl Lowering<'_> {
                 let cell = self.builder.constant(*value);
                 Ok(Operand { cell, kind: Type::Number, span, changes: false })
             }
+            NodeKind::Text(text) => Ok(self.text(Text::Literal(text.clone()), span)),
             NodeKind::Name(parts) => self.name(parts, span),
             NodeKind::Negate => {
                 let operand = self.pop(span)?;
@@ -139,6 +145,10 @@ impl Lowering<'_> {
             let cell = self.builder.input(input);
             return Ok(Operand { cell, kind: Type::Number, span, changes: true });
         }
+        let parts_of_name: Vec<&str> = parts.iter().map(String::as_str).collect();
+        if let Some(text) = Text::named(&parts_of_name) {
+            return Ok(self.text(text, span));
+        }
         let mut input = resolve(parts, self.things)
             .map_err(|unknown| Mistake::new(span, unknown.message).with_help(unknown.help))?;
         let changes = input.when == When::After;
@@ -147,6 +157,43 @@ impl Lowering<'_> {
         }
         let kind = if input.attribute.is_truth() { Type::Condition } else { Type::Number };
         Ok(Operand { cell: self.builder.input(input), kind, span, changes })
+    }
+
+    fn text(&mut self, text: Text, span: Span) -> Operand {
+        self.texts.push(text);
+        // Never read. A number that is not one would make the function unequal to itself.
+        let cell = self.builder.constant(0.0);
+        Operand { cell, kind: Type::Text(self.texts.len() - 1), span, changes: false }
+    }
+
+    /// `left == right` of texts: what it comes to, or an input that says so.
+    fn same_text(
+        &mut self,
+        left: &Operand,
+        right: &Operand,
+        sign: &str,
+        span: Span,
+    ) -> Result<Operand, Mistake> {
+        let text = |operand: &Operand| {
+            let Type::Text(number) = operand.kind else {
+                let message =
+                    format!("{sign} compares a text with a text, and this is {}", describe(operand.kind));
+                return Err(Mistake::new(operand.span, message).with_help("write a text in quotes: `'7'`"));
+            };
+            self.texts.get(number).cloned().ok_or_else(|| Mistake::new(operand.span, "a text is missing"))
+        };
+        let test = TextTest::new(text(left)?, text(right)?);
+        let cell = match test.constant() {
+            Some(outcome) => self.builder.constant(f64::from(u8::from(outcome))),
+            None => {
+                let input = self.things.text_test(test).ok_or_else(|| {
+                    let message = format!("a function has at most {TEXT_TESTS_MAX} comparisons of texts");
+                    Mistake::new(span, message).with_help("leave out some of them")
+                })?;
+                self.builder.input(input)
+            }
+        };
+        Ok(Operand { cell, kind: Type::Condition, span, changes: false })
     }
 
     fn binary(
@@ -172,6 +219,14 @@ impl Lowering<'_> {
             Symbol::Or => (Operation::Or, false, Type::Condition),
             _ => return Err(Mistake::new(span, format!("{sign} joins nothing"))),
         };
+        let is_text = |operand: &Operand| matches!(operand.kind, Type::Text(_));
+        if matches!(symbol, Symbol::Equal | Symbol::NotEqual) && (is_text(&left) || is_text(&right)) {
+            let same = self.same_text(&left, &right, &sign, span)?;
+            return Ok(match symbol {
+                Symbol::Equal => same,
+                _ => self.step(Operation::Not, &[same], Type::Condition, span),
+            });
+        }
         let check = if matches!(symbol, Symbol::And | Symbol::Or) { condition } else { number };
         check(&left, &sign)?;
         check(&right, &sign)?;
@@ -193,6 +248,10 @@ impl Lowering<'_> {
         span: Span,
     ) -> Result<Operand, Mistake> {
         condition(&question, "`?`")?;
+        if let Some(text) = [yes, no].iter().find(|side| matches!(side.kind, Type::Text(_))) {
+            let message = "`? :` chooses between numbers or conditions, and this is a text";
+            return Err(Mistake::new(text.span, message).with_help(COMPARE));
+        }
         if yes.kind != no.kind {
             let message =
                 format!("one side of `:` is {}, the other {}", describe(yes.kind), describe(no.kind));
@@ -354,6 +413,18 @@ fn describe(kind: Type) -> &'static str {
     match kind {
         Type::Number => "a number",
         Type::Condition => "a condition",
+        Type::Text(_) => "a text",
+    }
+}
+
+/// What is done with a text.
+const COMPARE: &str = "texts are compared by `==` and `!=`, as in `host.label.rack == 'r1'`";
+
+/// What to write where a number is wanted and something of this kind stands.
+fn way_to_number(kind: Type) -> &'static str {
+    match kind {
+        Type::Number | Type::Condition => "write `… ? 1 : 0` to make a number of it",
+        Type::Text(_) => COMPARE,
     }
 }
 
@@ -361,14 +432,18 @@ fn number(operand: &Operand, who: &str) -> Result<(), Mistake> {
     if operand.kind == Type::Number {
         return Ok(());
     }
-    let help = "write `… ? 1 : 0` to make a number of it";
-    Err(Mistake::new(operand.span, format!("{who} takes numbers, and this is a condition")).with_help(help))
+    let message = format!("{who} takes numbers, and this is {}", describe(operand.kind));
+    Err(Mistake::new(operand.span, message).with_help(way_to_number(operand.kind)))
 }
 
 fn condition(operand: &Operand, who: &str) -> Result<(), Mistake> {
     if operand.kind == Type::Condition {
         return Ok(());
     }
-    let help = "compare it with something, as in `vms > 0`";
-    Err(Mistake::new(operand.span, format!("{who} takes conditions, and this is a number")).with_help(help))
+    let help = match operand.kind {
+        Type::Text(_) => COMPARE,
+        Type::Number | Type::Condition => "compare it with something, as in `vms > 0`",
+    };
+    let message = format!("{who} takes conditions, and this is {}", describe(operand.kind));
+    Err(Mistake::new(operand.span, message).with_help(help))
 }

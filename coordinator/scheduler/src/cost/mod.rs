@@ -25,6 +25,7 @@ mod preset;
 mod program;
 mod reference;
 mod suggestion;
+mod text;
 
 use reeve_common::ids::CostFunctionName;
 use reeve_common::text::{is_printable, printable};
@@ -39,6 +40,7 @@ pub(crate) use program::{Program, Workspace};
 pub use reference::{
     AttributeReference, CurveReference, ParameterReference, attribute_named, attributes, curves,
 };
+pub(crate) use text::{Text, TextTest};
 
 use lowering::{Moment, lower};
 use mistake::{Mistake, Span};
@@ -158,7 +160,7 @@ impl CostFunction {
         self.terms.iter().map(|term| term.is_charge)
     }
 
-    /// The device classes and label keys that its inputs number.
+    /// The device classes, label keys and comparisons of texts that its inputs number.
     pub(crate) fn things(&self) -> &NamedThings {
         &self.things
     }

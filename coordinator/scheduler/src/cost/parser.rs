@@ -13,7 +13,7 @@
 //!   sum         = product { ("+" | "-") product }
 //!   product     = sign { ("*" | "/") sign }
 //!   sign        = "-" sign | primary
-//!   primary     = number | name | name "(" [ term { "," term } ] ")" | "(" term ")"
+//!   primary     = number | text | name | name "(" [ term { "," term } ] ")" | "(" term ")"
 //! ```
 
 use super::lexer::{Symbol, Token, TokenKind, tokens};
@@ -27,6 +27,8 @@ pub(super) const DEPTH_MAX: usize = 64;
 pub(super) enum NodeKind {
     /// A number.
     Number(f64),
+    /// A text in quotes.
+    Text(String),
     /// An attribute's name.
     Name(Vec<String>),
     /// `-x`
@@ -114,6 +116,7 @@ impl Parser {
             TokenKind::End => "the end".to_owned(),
             TokenKind::Number(_) => "a number".to_owned(),
             TokenKind::Name(parts) => format!("`{}`", parts.join(".")),
+            TokenKind::Text(_) => "a text".to_owned(),
             TokenKind::Symbol(symbol) => format!("`{}`", symbol.as_str()),
         };
         Mistake::new(self.span(), format!("{wanted} is expected here, not {found}"))
@@ -213,6 +216,10 @@ impl Parser {
                 self.position += 1;
                 Ok(self.push(NodeKind::Number(value), start))
             }
+            TokenKind::Text(text) => {
+                self.position += 1;
+                Ok(self.push(NodeKind::Text(text), start))
+            }
             TokenKind::Name(parts) => {
                 self.position += 1;
                 if self.take(Symbol::Open) {
@@ -259,6 +266,7 @@ mod tests {
         let word = |node: Node| match node.kind {
             NodeKind::Number(value) => value.to_string(),
             NodeKind::Name(parts) => parts.join("."),
+            NodeKind::Text(text) => format!("'{text}'"),
             NodeKind::Negate => "neg".to_owned(),
             NodeKind::Not => "not".to_owned(),
             NodeKind::Binary(symbol) => symbol.as_str().to_owned(),
@@ -275,6 +283,7 @@ mod tests {
         assert_eq!(read("-a * b"), "a neg b *");
         assert_eq!(read("not a < 1 and b > 2 or c == 3"), "a 1 < not b 2 > and c 3 == or");
         assert_eq!(read("a ? 1 : b ? 2 : 3"), "a 1 b 2 3 ?: ?:");
+        assert_eq!(read("a == 'b' and \"c d\" != e"), "a 'b' == 'c d' e != and");
         assert_eq!(read("ramp(vms, 1 + 2, 60) * (1 + 2)"), "vms 1 2 + 60 ramp/3 1 2 + *");
     }
 

@@ -8,7 +8,9 @@ use serde::Serialize;
 
 use super::attribute::{Attribute, Input, Measure, NAMES, NamedThings, Reading, StrandedPart, resolve};
 use super::curve::{Curve, POINTS_MAX};
-use super::lexer::MEASURES;
+use super::lexer::{MEASURES, Symbol};
+use super::parser::{Node, NodeKind, parse};
+use super::text::{Text, TextTest};
 
 /// A curve.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -53,6 +55,8 @@ pub struct AttributeReference {
     pub changes: bool,
     /// It is true or false rather than a number.
     pub condition: bool,
+    /// It is a text, which can only be compared with another; a picture takes it to be missing.
+    pub text: bool,
     /// From where to where it usually goes: what a picture of it shows.
     pub usual: (f64, f64),
     /// What a picture of something else takes it to be when nobody says.
@@ -131,7 +135,7 @@ const fn words_of(curve: Curve) -> (&'static str, &'static str, &'static str) {
 const CLASS: &str = "CLASS";
 const KEY: &str = "KEY";
 
-/// Every attribute.
+/// Every attribute, texts last.
 #[must_use]
 pub fn attributes() -> Vec<AttributeReference> {
     let whole = NAMES.into_iter().map(|(name, attribute)| (name.to_owned(), attribute));
@@ -149,29 +153,66 @@ pub fn attributes() -> Vec<AttributeReference> {
             all.insert(place, (name, attribute));
         }
     }
-    all.into_iter().map(|(name, attribute)| described(name, attribute)).collect()
+    let texts = [Text::HostLabel(KEY.to_owned()), Text::VmLabel(KEY.to_owned()), Text::VmOwner, Text::VmTeam];
+    let numbers = all.into_iter().map(|(name, attribute)| described(name, attribute));
+    numbers.chain(texts.iter().map(described_text)).collect()
 }
 
-/// The attribute that a term calls `name`, without `before.`; none when there is none of this name.
+/// The attribute that a term calls `name`, without `before.`, or a comparison of texts as a function's inputs call it; none
+/// when there is none of this name.
 #[must_use]
 pub fn attribute_named(name: &str) -> Option<AttributeReference> {
-    // A class in quotes may hold dots.
-    let mut parts: Vec<String> = Vec::new();
-    for (index, part) in name.split('\'').enumerate() {
-        if index % 2 == 1 {
-            parts.push(part.to_owned());
-        } else {
-            parts.extend(part.split('.').filter(|part| !part.is_empty()).map(str::to_owned));
+    let nodes: Vec<NodeKind> = parse(name).ok()?.into_iter().map(|Node { kind, .. }| kind).collect();
+    match nodes.as_slice() {
+        [NodeKind::Name(parts)] => text_of(parts).map(|text| described_text(&text)).or_else(|| {
+            let input = resolve(parts, &mut NamedThings::default()).ok()?;
+            Some(described(name.to_owned(), input.attribute))
+        }),
+        [left, right, NodeKind::Binary(Symbol::Equal)] => {
+            let text = |node: &NodeKind| match node {
+                NodeKind::Text(text) => Some(Text::Literal(text.clone())),
+                NodeKind::Name(parts) => text_of(parts),
+                _ => None,
+            };
+            let test = TextTest::new(text(left)?, text(right)?);
+            let assumed = f64::from(u8::from(test.of_nothing()));
+            Some(AttributeReference { assumed, ..described(name.to_owned(), Attribute::TextTest(0)) })
         }
+        _ => None,
     }
-    let input = resolve(&parts, &mut NamedThings::default()).ok()?;
-    Some(described(name.to_owned(), input.attribute))
+}
+
+fn text_of(parts: &[String]) -> Option<Text> {
+    Text::named(&parts.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+fn described_text(text: &Text) -> AttributeReference {
+    let meaning = match text {
+        Text::Literal(_) => "itself",
+        Text::HostLabel(_) => {
+            "the host's label KEY; to be compared by == and != with another text, as are the next"
+        }
+        Text::VmLabel(_) => "the VM's label KEY",
+        Text::VmOwner => "the VM's owner",
+        Text::VmTeam => "the team of the VM's owner",
+    };
+    let Words { unit, usual, assumed, .. } = of("text", 1.0, 0.0, meaning);
+    AttributeReference {
+        name: text.name(),
+        unit,
+        meaning,
+        changes: false,
+        condition: false,
+        text: true,
+        usual,
+        assumed,
+    }
 }
 
 fn described(name: String, attribute: Attribute) -> AttributeReference {
     let Words { unit, usual, assumed, meaning } = words(attribute);
     let (changes, condition) = (attribute.is_changed_by_placement(), attribute.is_truth());
-    AttributeReference { name, unit, meaning, changes, condition, usual, assumed }
+    AttributeReference { name, unit, meaning, changes, condition, text: false, usual, assumed }
 }
 
 struct Words {
@@ -269,6 +310,7 @@ const fn words(attribute: Attribute) -> Words {
             of("VMs", COMPANIONS, 1.0, "VMs on the host whose label KEY has this VM's value, it included")
         }
         Attribute::Measured(reading) => measured(reading),
+        Attribute::TextTest(_) => of("condition", 1.0, 0.0, "the two texts are the same"),
         Attribute::Argument => of("", 1.0, 0.0, "what a curve by itself is drawn over"),
     }
 }
@@ -293,6 +335,7 @@ mod tests {
 
     use reeve_common::ids::CostFunctionName;
 
+    use super::super::text::TEXT_NAMES;
     use super::super::{ChoiceRule, CostError, CostFunction, When};
     use super::*;
 
@@ -302,8 +345,7 @@ mod tests {
     }
 
     /// The names of an enum's variants as they stand in the source.
-    fn variants_in_source(of: &str) -> BTreeSet<String> {
-        let source = include_str!("attribute.rs");
+    fn variants_in_source(source: &str, of: &str) -> BTreeSet<String> {
         let start = source.find(&format!("enum {of} {{")).unwrap();
         let body = &source[start..start + source[start..].find("\n}").unwrap()];
         let lines = body.lines().skip(1).map(str::trim).filter(|line| !line.starts_with("//"));
@@ -312,14 +354,22 @@ mod tests {
 
     #[test]
     fn every_attribute_is_in_the_reference() {
-        let mut listed: BTreeSet<String> = BTreeSet::from(["Argument".to_owned()]);
+        let mut listed: BTreeSet<String> = BTreeSet::from(["Argument", "TextTest"].map(str::to_owned));
+        let mut texts = BTreeSet::from(["Literal".to_owned()]);
+        let variant = |debug: String| debug.chars().take_while(|letter| letter.is_alphanumeric()).collect();
         for attribute in attributes() {
             let parts: Vec<String> = attribute.name.split('.').map(str::to_owned).collect();
+            if let Some(text) = text_of(&parts) {
+                texts.insert(variant(format!("{text:?}")));
+                assert!(attribute.text && TEXT_NAMES.contains(&attribute.name.as_str()));
+                continue;
+            }
             let input = resolve(&parts, &mut NamedThings::default()).unwrap();
-            let debug = format!("{:?}", input.attribute);
-            listed.insert(debug.chars().take_while(|letter| letter.is_alphanumeric()).collect());
+            listed.insert(variant(format!("{:?}", input.attribute)));
         }
-        assert_eq!(listed, variants_in_source("Attribute"));
+        assert_eq!(listed, variants_in_source(include_str!("attribute.rs"), "Attribute"));
+        assert_eq!(texts, variants_in_source(include_str!("text.rs"), "Text"));
+        assert_eq!(texts.len(), TEXT_NAMES.len() + 1);
     }
 
     #[test]
@@ -329,21 +379,48 @@ mod tests {
         assert_eq!(names.len(), all.len(), "a name is listed twice");
         for attribute in all {
             let name = attribute.name.replace(CLASS, "a100").replace(KEY, "app");
-            let number = if attribute.condition { format!("({name} ? 1 : 0)") } else { name.clone() };
+            let name = if attribute.text { format!("{name} == 'a b'") } else { name };
+            let number = if attribute.condition || attribute.text {
+                format!("({name} ? 1 : 0)")
+            } else {
+                name.clone()
+            };
             let function = compile(&number).unwrap_or_else(|errors| panic!("{}", errors[0]));
             assert_eq!(function.inputs(When::After), std::slice::from_ref(&name));
             assert_eq!(
-                compile(&format!("before.{number}")).is_ok() && !attribute.condition,
+                compile(&format!("before.{number}")).is_ok() && !attribute.condition && !attribute.text,
                 attribute.changes,
                 "{name}"
             );
             let known = attribute_named(&name).unwrap();
-            assert_eq!((known.unit, known.meaning), (attribute.unit, attribute.meaning));
+            if attribute.text {
+                assert!(known.condition && known.assumed == 0.0 && !attribute.condition);
+            } else {
+                assert_eq!((known.unit, known.meaning), (attribute.unit, attribute.meaning));
+            }
             let (from, to) = attribute.usual;
             assert!(from < to && (from..=to).contains(&attribute.assumed) && !attribute.meaning.is_empty());
         }
         assert_eq!(attribute_named("devices.'10de:20b0'.free").unwrap().unit, "devices");
         assert_eq!(attribute_named("heat"), None);
+    }
+
+    #[test]
+    fn a_picture_takes_texts_to_be_missing() {
+        for (text, assumed) in [
+            ("host.label.rack == 'r1'", 0.0),
+            ("host.label.'a.b' == \"it's\"", 0.0),
+            ("host.label.rack == vm.label.rack", 1.0),
+            ("vm.owner == ''", 1.0),
+        ] {
+            let function = compile(&format!("{text} ? 1 : 0")).unwrap();
+            assert_eq!(function.inputs(When::After), [text]);
+            let known = attribute_named(text).unwrap();
+            assert!(known.condition && known.assumed == assumed && known.name == text, "{text}");
+            assert!(function.evaluate(When::After, &[1.0]).total == 1.0);
+        }
+        assert_eq!(attribute_named("vm.owner").unwrap().unit, "text");
+        assert_eq!(attribute_named("vm.owner == vms"), None);
     }
 
     #[test]

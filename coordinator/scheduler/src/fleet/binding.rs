@@ -5,7 +5,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::cost::{Attribute, CostFunction, Input, Measure, Program, StrandedPart, When, Workspace};
+use crate::cost::{
+    Attribute, CostFunction, Input, Measure, Program, StrandedPart, TextTest, When, Workspace,
+};
 
 /// An amount in `W` lanes, as floats: what there is, what is used, and what the VM would add.
 #[derive(Debug, Clone, Copy)]
@@ -49,6 +51,8 @@ pub(super) trait Lanes<const W: usize> {
     fn same(&self, shared: Shared<'_>) -> [f64; W];
     /// A measured number.
     fn measured(&self, reading: crate::cost::Reading) -> [f64; W];
+    /// Whether two texts are the same: 1 or 0.
+    fn is_same_text(&self, test: &TextTest) -> [f64; W];
 }
 
 /// A cost function and where its inputs are in the columns of one realm.
@@ -75,7 +79,8 @@ impl BoundFunction {
         let classes = function.things().device_classes.iter().map(String::as_str).map(class_number).collect();
         let inputs = || function.after().inputs().iter().chain(function.before().inputs());
         let is_measured = inputs().any(|input| matches!(input.attribute, Attribute::Measured(_)));
-        let is_before_of_host = function.before().inputs().iter().all(|input| input.attribute.is_of_host());
+        let is_of_host = |input: &Input| input.attribute.is_of_host(function.things());
+        let is_before_of_host = function.before().inputs().iter().all(is_of_host);
         Self { classes, is_before_of_host, is_measured, function }
     }
 
@@ -158,6 +163,10 @@ impl BoundFunction {
                 shared(Shared::Label(key.map_or("", String::as_str)))
             }
             Attribute::Measured(reading) => lanes.measured(reading),
+            Attribute::TextTest(number) => {
+                let test = self.function.things().text_tests.get(number);
+                test.map_or([f64::NAN; W], |test| lanes.is_same_text(test))
+            }
             Attribute::Argument => [f64::NAN; W],
         }
     }

@@ -87,7 +87,7 @@ impl Ground<'_> {
         if demands.is_about_pools_only && !self.particulars.has_pool_problems(slot) {
             return true;
         }
-        let Some(host) = self.hosts.get(slot).and_then(Option::as_ref) else { return false };
+        let Some(host) = self.host(slot) else { return false };
         let tenants = self.tenants.get(slot);
         let standing = Standing {
             host,

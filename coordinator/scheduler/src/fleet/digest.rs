@@ -129,16 +129,15 @@ impl Fleet {
         let inquiry = Inquiry::new(request, &self.book, None);
         // A host that the scan left out though it has room is vetoed by its cost.
         let veto = Reason::Cost { part: CostPart::Sum, value: f64::NAN };
-        for (slot, score) in scores.into_iter().enumerate() {
-            let Some(host) = realm.host(slot).map(|host| host.id) else { continue };
-            found.considered += 1;
-            if let Some(quota) = &quota {
-                found.refused(quota, host, told.refused);
-            } else if score == INFEASIBLE {
-                let reason = realm.check(slot, &inquiry, &self.book).err();
-                found.refused(reason.as_ref().unwrap_or(&veto), host, told.refused);
-            } else {
+        for (slot, (score, host)) in scores.into_iter().zip(realm.ids()).enumerate() {
+            // Descriptions lie far apart in memory: they are looked at only where there is a reason to be found.
+            if score != INFEASIBLE && quota.is_none() {
+                found.considered += 1;
                 found.feasible(score, host, told.feasible.max(1));
+            } else if realm.host(slot).is_some() {
+                found.considered += 1;
+                let reason = quota.clone().or_else(|| realm.check(slot, &inquiry, &self.book).err());
+                found.refused(reason.as_ref().unwrap_or(&veto), host, told.refused);
             }
         }
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::binding::BoundFunction;
-use crate::cost::{Attribute, CostFunction, Workspace};
+use crate::cost::{Attribute, CostFunction, Text, Workspace};
 use crate::device_choice::HostDevices;
 
 /// Cost functions by number. A number is never given to another function, so nothing kept by number goes stale.
@@ -22,15 +22,27 @@ struct Entry {
 /// Which of a VM's belongings the cost functions ask about; those are part of a request's class.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct SharedUse {
-    /// `same.owner` is used.
+    /// `same.owner` or `vm.owner` is used.
     pub(super) owner: bool,
-    /// `same.team` is used.
+    /// `same.team` or `vm.team` is used.
     pub(super) team: bool,
-    /// The keys used in `same.label.KEY`.
+    /// The keys used in `same.label.KEY` and `vm.label.KEY`.
     pub(super) label_keys: BTreeSet<String>,
 }
 
 impl SharedUse {
+    /// A comparison has `text` on one side.
+    fn add(&mut self, text: &Text) {
+        match text {
+            Text::VmOwner => self.owner = true,
+            Text::VmTeam => self.team = true,
+            Text::VmLabel(key) => {
+                self.label_keys.insert(key.clone());
+            }
+            Text::Literal(_) | Text::HostLabel(_) => {}
+        }
+    }
+
     /// Whether nothing of the kind is used.
     pub(super) fn is_nothing(&self) -> bool {
         !self.owner && !self.team && self.label_keys.is_empty()
@@ -89,6 +101,10 @@ impl FunctionTable {
                     }
                     _ => {}
                 }
+            }
+            for test in &function.things().text_tests {
+                uses.add(&test.left);
+                uses.add(&test.right);
             }
         }
         uses

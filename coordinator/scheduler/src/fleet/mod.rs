@@ -36,6 +36,7 @@ mod realm;
 mod scoring;
 mod simulation;
 mod strands;
+mod texts;
 mod tournament;
 mod trial;
 mod what_if;

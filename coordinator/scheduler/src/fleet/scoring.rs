@@ -8,7 +8,6 @@
 //! Both go through the same lanes, so a score does not depend on how it came about.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 
 use super::asked::{Asked, float};
 use super::binding::{Amounts, BoundFunction, Lanes, Shared};
@@ -20,9 +19,10 @@ use super::holding::{Book, Tenants};
 use super::interning::Number;
 use super::particulars::Particulars;
 use super::strands::Taken;
+use super::texts;
 use super::tournament::INFEASIBLE;
 use crate::constraint::Amount;
-use crate::cost::{ChoiceRule, Reading, StrandedPart, When, Workspace};
+use crate::cost::{ChoiceRule, Reading, StrandedPart, TextTest, When, Workspace};
 use crate::device_choice::HostDevices;
 use crate::host::HostDescription;
 use crate::reason::{CostPart, Reason};
@@ -45,17 +45,18 @@ pub(super) fn compared(rule: ChoiceRule, before: f64, after: f64) -> f64 {
 pub(super) struct Belonging<'a> {
     owner: Option<Number>,
     team: Option<Number>,
-    labels: Option<&'a BTreeMap<String, String>>,
+    /// Its labels, and owner and team as texts.
+    request: Option<&'a Request>,
 }
 
 impl<'a> Belonging<'a> {
     /// Nobody's.
-    const NOBODY: Self = Self { owner: None, team: None, labels: None };
+    const NOBODY: Self = Self { owner: None, team: None, request: None };
 
     /// Looks `request` up.
     pub(super) fn of(request: &'a Request, book: &Book) -> Self {
         let find = |word: &String| if word.is_empty() { None } else { book.words.find(word) };
-        Self { owner: find(&request.owner), team: find(&request.team), labels: Some(&request.labels) }
+        Self { owner: find(&request.owner), team: find(&request.team), request: Some(request) }
     }
 
     /// How many of `tenants` share it.
@@ -71,7 +72,9 @@ impl<'a> Belonging<'a> {
                 tenants.holdings().filter(|holding| holding.team == team).count()
             }
             Shared::Label(key) => {
-                let Some(value) = self.labels.and_then(|labels| labels.get(key)) else { return 0.0 };
+                let Some(value) = self.request.and_then(|request| request.labels.get(key)) else {
+                    return 0.0;
+                };
                 let has_it = |labels: Number| {
                     book.labels.get(labels).and_then(|labels| labels.get(key)) == Some(value)
                 };
@@ -95,7 +98,7 @@ pub(super) struct Ground<'a> {
     pub(super) book: &'a Book,
     /// Whether any cost function asks whose a VM is.
     pub(super) asks_whose_it_is: bool,
-    /// What is known of the hosts; only demanding requests look at it.
+    /// What is known of the hosts; only demanding requests and comparisons of texts look at it.
     pub(super) hosts: &'a [Option<HostDescription>],
     /// Likewise.
     pub(super) particulars: &'a Particulars,
@@ -180,6 +183,16 @@ impl Lanes<LANES> for RowLanes<'_> {
     fn measured(&self, reading: Reading) -> [f64; LANES] {
         [self.ground.columns.measured(self.slot, reading); LANES]
     }
+
+    fn is_same_text(&self, test: &TextTest) -> [f64; LANES] {
+        let answer = |request| texts::is_same(test, self.ground.host(self.slot), request);
+        match self.belongings {
+            Some(all) if !test.is_of_host() => {
+                all.each_ref().map(|belonging| answer(belonging.and_then(|belonging| belonging.request)))
+            }
+            _ => [answer(None); LANES],
+        }
+    }
 }
 
 /// One request, any hosts.
@@ -251,12 +264,21 @@ impl<const W: usize> Lanes<W> for PickLanes<'_, W> {
     fn measured(&self, reading: Reading) -> [f64; W] {
         self.slots.map(|slot| self.ground.columns.measured(slot, reading))
     }
+
+    fn is_same_text(&self, test: &TextTest) -> [f64; W] {
+        self.slots.map(|slot| texts::is_same(test, self.ground.host(slot), self.belonging.request))
+    }
 }
 
 impl<'a> Ground<'a> {
     /// Whose the VM is, if anybody asks.
     fn belonging<'r>(&self, request: &'r Request) -> Belonging<'r> {
         if self.asks_whose_it_is { Belonging::of(request, self.book) } else { Belonging::NOBODY }
+    }
+
+    /// What is known of the host in a slot.
+    pub(super) fn host(&self, slot: usize) -> Option<&'a HostDescription> {
+        self.hosts.get(slot).and_then(Option::as_ref)
     }
 
     fn bound(&self, slot: usize) -> Option<(usize, &'a BoundFunction)> {

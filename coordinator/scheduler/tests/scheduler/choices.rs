@@ -65,6 +65,48 @@ fn whose_a_vm_is_counts_where_it_is_asked() {
     }
 }
 
+/// Requests that differ in nothing but a text have their own scores where a cost function compares it, and where it compares
+/// it with a label of the host, hosts have theirs, also when the label changes.
+#[test]
+fn texts_count_where_they_are_compared() {
+    for (term, differ) in [
+        (
+            "host.label.who == vm.owner ? 0 : 1",
+            (|request, name| request.owner = name) as fn(&mut Request, String),
+        ),
+        ("vm.team != host.label.who ? 1 : 0", |request, name| request.team = name),
+        ("(host.label.who == vm.label.app ? 0 : 1) * (cores.load + 1)", |request, name| {
+            request.labels.insert("app".to_owned(), name);
+        }),
+        (
+            "host.label.who == 'ann' and vm.owner == 'ann' or host.label.who != 'ann' and vm.owner != 'ann' ? 0 : 1",
+            |request, name| request.owner = name,
+        ),
+    ] {
+        let cost = crate::fixture::function(&[("mine", term)]);
+        let labelled = |id, who: &str| {
+            let mut host = plain_host(id, 8, 8, &cost);
+            host.labels.insert("who".to_owned(), who.to_owned());
+            host
+        };
+        let mut fleet = Fleet::new();
+        fleet.upsert_host(labelled(1, "ann"));
+        fleet.upsert_host(labelled(2, "bob"));
+        let [mut ann, mut bob] = [crate::fixture::request(1, 1), crate::fixture::request(1, 1)];
+        differ(&mut ann, "ann".to_owned());
+        differ(&mut bob, "bob".to_owned());
+        for (of_ann, of_bob) in [(1, 2), (2, 1)] {
+            for _ in 0..3 {
+                let chosen = (fleet.decide(&ann), fleet.decide(&bob));
+                assert_eq!(chosen, (Some(HostId(of_ann)), Some(HostId(of_bob))), "{term}");
+            }
+            assert_eq!(fleet.explain(&bob).chosen, Some(HostId(of_bob)));
+            fleet.upsert_host(labelled(1, "bob"));
+            fleet.upsert_host(labelled(2, "ann"));
+        }
+    }
+}
+
 /// More classes than are kept, more changes than are remembered: still the same choices.
 #[test]
 fn decisions_hold_when_classes_and_changes_overflow() {

@@ -144,6 +144,29 @@ fn affinity_looks_at_whom_the_host_and_the_realm_have() {
     expect(&mut fleet, &asking(together, Companions::Vm(vm(1)), "bob"), Some(&reason));
 }
 
+/// Requests that differ in nothing but whose they are do not share scores when their rules ask whose.
+#[test]
+fn each_owner_and_each_team_keeps_apart_from_its_own() {
+    for (companions, differ) in [
+        (Companions::Owner, (|request, name| request.owner = name) as fn(&mut Request, String)),
+        (Companions::Team, |request, name| request.team = name),
+    ] {
+        let rule = AffinityRule { kind: Affinity::Apart, companions };
+        let wanted = Request { affinity: vec![rule], ..request(1, 1) };
+        let [mut ann, mut bob] = [wanted.clone(), wanted];
+        differ(&mut ann, "ann".to_owned());
+        differ(&mut bob, "bob".to_owned());
+        let mut fleet = fleet_of(|_| {});
+        fleet.upsert_host(host(2, 16, 64, &preset("balanced")));
+        fleet.reserve(vm(1), HostId(1), &ann).unwrap();
+        fleet.reserve(vm(2), HostId(2), &bob).unwrap();
+        for round in 0..3 {
+            let chosen = (fleet.decide(&ann), fleet.decide(&bob));
+            assert_eq!(chosen, (Some(HostId(2)), Some(HostId(1))), "round {round}");
+        }
+    }
+}
+
 #[test]
 fn a_vm_is_not_its_own_companion() {
     let mut fleet = fleet_of(|_| {});

@@ -45,6 +45,8 @@ impl Equipment {
         host.cpu = self.cpu.map(abilities);
         if self.zone > 0 {
             host.labels.insert("zone".to_owned(), format!("zone{}", self.zone));
+            host.labels.insert("app".to_owned(), format!("app-{}", self.zone));
+            host.labels.insert("who".to_owned(), format!("owner-{}", self.zone));
         }
         host.pool_problems = pools(self.pools).into_iter().map(|pool| (pool, "not active".into())).collect();
     }

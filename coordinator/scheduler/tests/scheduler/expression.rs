@@ -23,7 +23,23 @@ pub(crate) enum Condition {
     And(Box<Self>, Box<Self>),
     Or(Box<Self>, Box<Self>),
     Known,
+    Texts(&'static str, &'static str, &'static str),
 }
+
+/// The texts that are compared; hosts and requests have some in common.
+const TEXTS: [&str; 11] = [
+    "host.label.zone",
+    "host.label.app",
+    "host.label.who",
+    "vm.label.app",
+    "vm.label.none",
+    "vm.owner",
+    "vm.team",
+    "'zone1'",
+    "'app-2'",
+    "'owner-1'",
+    "''",
+];
 
 /// The attributes used, and whether placement changes them.
 const ATTRIBUTES: [(&str, bool); 35] = [
@@ -101,7 +117,10 @@ const CURVES: [(&str, &[f64]); 11] = [
 fn condition(inner: impl Strategy<Value = Expression> + Clone + 'static) -> impl Strategy<Value = Condition> {
     let signs = proptest::sample::select(vec!["<", "<=", ">", ">=", "==", "!="]);
     let compare = (signs, inner.clone(), inner).prop_map(|(sign, a, b)| Condition::Compare(sign, a, b));
-    let leaf = prop_oneof![8 => compare, 1 => Just(Condition::Known)];
+    let text = || proptest::sample::select(TEXTS.to_vec());
+    let texts = (proptest::sample::select(vec!["==", "!="]), text(), text())
+        .prop_map(|(sign, left, right)| Condition::Texts(sign, left, right));
+    let leaf = prop_oneof![8 => compare, 1 => Just(Condition::Known), 3 => texts];
     leaf.prop_recursive(2, 4, 2, |inner| {
         prop_oneof![
             inner.clone().prop_map(|a| Condition::Not(Box::new(a))),
@@ -211,6 +230,7 @@ impl Condition {
             Self::And(a, b) => format!("({} and {})", a.text(), b.text()),
             Self::Or(a, b) => format!("({} or {})", a.text(), b.text()),
             Self::Known => "measured.known".to_owned(),
+            Self::Texts(sign, left, right) => format!("({left} {sign} {right})"),
         }
     }
 
@@ -219,7 +239,7 @@ impl Condition {
             Self::Compare(_, a, b) => [a.names(), b.names()].concat(),
             Self::Not(a) => a.names(),
             Self::And(a, b) | Self::Or(a, b) => [a.names(), b.names()].concat(),
-            Self::Known => Vec::new(),
+            Self::Known | Self::Texts(..) => Vec::new(),
         }
     }
 
@@ -247,6 +267,9 @@ impl Condition {
                 (a, b) => Some(a? || b?),
             },
             Self::Known => Some(scene.host.measured.is_some()),
+            Self::Texts(sign, left, right) => {
+                Some((scene.text(left) == scene.text(right)) == (*sign == "=="))
+            }
         }
     }
 }

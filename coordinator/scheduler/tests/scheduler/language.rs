@@ -1,7 +1,7 @@
 //! The language: what terms are worth, and what is said of mistakes.
 
 use proptest::prelude::*;
-use reeve_scheduler::{ChoiceRule, Fleet, Measured, Request};
+use reeve_scheduler::{ChoiceRule, Fleet, Measured, Request, When};
 
 use crate::fixture::{compile, devices, function, host, request, vm, whole};
 
@@ -11,6 +11,9 @@ fn scene(expression: &str) -> (Fleet, Request) {
     let mut fleet = Fleet::new();
     let mut described = host(1, 10, 16, &function(&[("term", expression)]));
     described.capacity.devices = devices("nvidia-a100", 4);
+    for (key, value) in [("rack", "r1"), ("app", "web"), ("who", "ann"), ("it.s", "it's")] {
+        described.labels.insert(key.to_owned(), value.to_owned());
+    }
     fleet.upsert_host(described);
     let mut there = request(4, 8);
     there.devices = whole("nvidia-a100", 1);
@@ -74,6 +77,97 @@ fn what_placement_does_not_change_is_a_charge() {
     // With a state in it the same weight counts on both sides.
     check("vm.cores * cores.load", 0.8, 1.2);
     check("cores.load - before.cores.load", 0.0, 0.2);
+}
+
+#[test]
+fn texts_are_compared() {
+    for (condition, holds) in [
+        ("host.label.rack == 'r1'", true),
+        ("'r1' == host.label.rack", true),
+        ("host.label.rack == \"r1\"", true),
+        ("host.label.rack == 'r2'", false),
+        ("host.label.rack != 'r2'", true),
+        ("host.label.rack == 'R1'", false),
+        ("host.label.'it.s' == \"it's\"", true),
+        ("host.label.app == vm.label.app", true),
+        ("host.label.who == vm.owner", true),
+        ("vm.owner == 'ann' and vm.team == 'red'", true),
+        ("vm.team != 'red'", false),
+        ("vm.label.\"app\" == 'web'", true),
+        // What is missing equals what is missing, and the empty text, and no other.
+        ("host.label.none == vm.label.none", true),
+        ("host.label.none == vm.label.other", true),
+        ("host.label.none == ''", true),
+        ("host.label.none != 'r1'", true),
+        ("host.label.rack == ''", false),
+        ("host.label.none == host.label.rack", false),
+        ("vm.owner == ''", false),
+        // Known without a host.
+        ("'a' == 'a'", true),
+        ("'a' == 'b'", false),
+        ("'a' != 'b'", true),
+        ("vm.label.none == vm.label.none", true),
+    ] {
+        let value = f64::from(u8::from(holds));
+        check(&format!("vms * 0 + ({condition} ? 1 : 0)"), value, value);
+    }
+    // Placing a VM changes no text: a term of nothing else is a charge.
+    check("host.label.rack == 'r1' ? 5 : 0", 0.0, 5.0);
+    check("host.label.rack == 'r1' ? cores.load : 0", 0.4, 0.6);
+}
+
+#[test]
+fn comparisons_of_texts_are_made_once_and_constants_not_at_all() {
+    let compiled = |text: &str| compile(&[("term", text)], ChoiceRule::Increase).unwrap();
+    let term = "(vm.owner == 'a' ? 1 : 0) + ('a' == vm.owner ? 1 : 0) + (vm.owner != 'a' ? 1 : 0)";
+    assert_eq!(compiled(term).inputs(When::After), ["vm.owner == 'a'"]);
+    assert_eq!(compiled("'a' == 'a' and vm.team == vm.team ? 1 : 0").inputs(When::After), [""; 0]);
+    assert_eq!(compiled(term), compiled(term));
+    assert_ne!(compiled("vm.owner == 'a' ? 1 : 0"), compiled("vm.owner == 'b' ? 1 : 0"));
+}
+
+#[test]
+fn comparisons_of_texts_are_bounded() {
+    let test = |number: usize| format!("(host.label.rack == 'r{number}' ? 1 : 0)");
+    let term = |numbers: std::ops::Range<usize>| numbers.map(test).collect::<Vec<_>>().join(" + ");
+    assert!(compile(&[("all", &term(0..256)), ("again", &term(0..256))], ChoiceRule::Increase).is_ok());
+    let terms = [("all", &*term(0..256)), ("more", &*term(200..260))];
+    let errors = compile(&terms, ChoiceRule::Increase).unwrap_err();
+    assert_eq!(errors.len(), 1);
+    assert!(errors[0].message.contains("at most 256 comparisons of texts"), "{}", errors[0]);
+}
+
+#[test]
+fn mistakes_with_texts_show_the_place_and_the_way_out() {
+    let mut shown = String::new();
+    for text in [
+        "host.label.rack",
+        "'r1'",
+        "vm.owner < 'r1'",
+        "vm.owner + 1",
+        "-vm.owner",
+        "power(vm.team, 2)",
+        "vm.owner and vms > 0",
+        "not 'r1' ? 1 : 0",
+        "vm.owner ? 1 : 0",
+        "vms > 1 ? 'r1' : 2",
+        "vms > 1 ? 'r1' : 'r2'",
+        "host.label.rack == 7 ? 1 : 0",
+        "vms == 'r1' ? 1 : 0",
+        "measured.known == vm.team ? 1 : 0",
+        "host.label.rack == r1 ? 1 : 0",
+        "host.label.rack == 'r1 ? 1 : 0",
+        "vm.owner == 'a' == 'b' ? 1 : 0",
+        "host.label == 'r1' ? 1 : 0",
+        "before.vm.owner == 'r1' ? 1 : 0",
+        "vm.ownr == 'r1' ? 1 : 0",
+        "vms 'r1'",
+        "vm.owner == 'a\u{7}b' ? 1 : 0",
+    ] {
+        let errors = compile(&[("term", text)], ChoiceRule::Increase).unwrap_err();
+        shown += &format!("{}\n────\n", errors[0].render().trim_end());
+    }
+    insta::assert_snapshot!(shown);
 }
 
 #[test]
@@ -184,7 +278,7 @@ fn each_term_has_its_own_mistake() {
     let errors = compile(&terms, ChoiceRule::Increase).unwrap_err();
     let found: Vec<_> = errors.iter().map(ToString::to_string).collect();
     insta::assert_snapshot!(found.join("\n"), @r"
-    cost function tested, term bad, column 1: `vm` is no attribute of a host or a VM; write one of vm.cores, vm.memory, vm.devices
+    cost function tested, term bad, column 1: `vm` is no attribute of a host or a VM; write one of vm.cores, vm.memory, vm.devices, vm.owner, vm.team, vm.label.KEY
     cost function tested, term good, column 1: a term of this name is there already
     cost function tested, term worse, column 1: a number, an attribute, a curve or `(` is expected here, not `)`
     cost function tested, term a b, column 1: a term's name has 1 to 63 bytes: letters, digits, '.', '_' and '-'
@@ -249,6 +343,9 @@ fn token() -> impl Strategy<Value = &'static str> {
         "measured.cpu.load",
         "vm.devices",
         "same.owner",
+        "vm.owner",
+        "host.label.rack",
+        "'r1'",
         "1",
         "0",
         "0.5",

@@ -121,6 +121,22 @@ impl Scene<'_> {
     }
 }
 
+impl Scene<'_> {
+    /// A text; none where it is missing.
+    pub(crate) fn text(&self, written: &str) -> Option<String> {
+        let parts: Vec<&str> = written.split('.').collect();
+        let Request { owner, team, labels, .. } = self.request;
+        let text = match parts.as_slice() {
+            ["host", _, key] => self.host.description.labels.get(*key).cloned(),
+            ["vm", _, key] => labels.get(*key).cloned(),
+            ["vm", "owner"] => Some(owner.clone()),
+            ["vm", "team"] => Some(team.clone()),
+            _ => Some(written.trim_matches('\'').to_owned()),
+        };
+        text.filter(|text| !text.is_empty())
+    }
+}
+
 impl Naive {
     fn on(&self, host: HostId) -> impl Iterator<Item = &Request> {
         self.vms.values().filter(move |(place, _)| *place == host).map(|(_, request)| request)

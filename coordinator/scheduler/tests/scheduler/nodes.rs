@@ -133,6 +133,9 @@ fn nodes_are_kept_while_the_host_is_away_and_when_it_changes() {
     assert_eq!((nodes(&fleet, 1), nodes(&fleet, 3)), (vec![0], vec![]));
     fleet.upsert_host(described());
     assert_eq!((nodes(&fleet, 1), nodes(&fleet, 2), nodes(&fleet, 3)), (vec![0], vec![1], vec![0, 1]));
+    // What came with the host is counted like what was placed there: 8 - 1 - 1 cores are left on each.
+    let reason = "numa: 1 nodes with 7 cores and 1 GiB each asked, 0 of 2 have that free";
+    expect(&mut fleet, &on(1, 7, 1), Some(reason));
     let mut single = described();
     single.capacity.numa_nodes.truncate(1);
     fleet.upsert_host(single);

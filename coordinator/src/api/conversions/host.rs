@@ -1,14 +1,17 @@
 //! Owns how hosts become documents, and documents hosts.
 
-use reeve_common::inventory::HostInventory;
+use std::collections::BTreeMap;
+
+use reeve_common::ids::DeviceClass;
+use reeve_common::inventory::{HostInventory, NumaNodeInventory};
 use reeve_common::storage::{PoolReport, PoolState as ReportedPool};
 use reeve_common::units::Mebibytes;
 use reeve_common::utilization::HostSample;
 
-use super::{amounts_of, promised_of};
+use super::{amounts_of, pages_of, promised_of};
 use crate::api::types::{
-    Amounts, ConnectionState, ForeignDomain, Host, HostState, Inventory, JoinToken, Moment, NewHost, Pool,
-    PoolState, Sample,
+    Amounts, ConnectionState, ForeignDomain, Host, HostState, Inventory, JoinToken, Moment, NewHost,
+    NumaNode, Pool, PoolState, Sample,
 };
 use crate::model::host::{self, Connection};
 use crate::service::{HostView, JoinToken as MadeToken};
@@ -71,7 +74,7 @@ pub(in crate::api) fn host_of(view: &HostView) -> Host {
             memory_mib: usage.foreign.memory.0,
             ..Amounts::default()
         }),
-        inventory: view.inventory.as_ref().map(inventory_of),
+        inventory: view.inventory.as_ref().map(|inventory| inventory_of(inventory, &view.devices_found)),
         sample: view.sample.as_ref().map(sample_of),
         vms: view.vms.clone(),
         foreign_domains: view.foreign.iter().map(foreign_of).collect(),
@@ -81,7 +84,7 @@ pub(in crate::api) fn host_of(view: &HostView) -> Host {
     }
 }
 
-fn inventory_of(inventory: &HostInventory) -> Inventory {
+fn inventory_of(inventory: &HostInventory, devices: &BTreeMap<DeviceClass, u32>) -> Inventory {
     Inventory {
         hostname: inventory.hostname.clone(),
         architecture: inventory.architecture.clone(),
@@ -92,6 +95,22 @@ fn inventory_of(inventory: &HostInventory) -> Inventory {
         hypervisor: inventory.hypervisor.clone(),
         kvm_usable: inventory.kvm_usable,
         agent_version: inventory.agent_version.clone(),
+        processor_models: inventory.processor.models.clone(),
+        processor_features: inventory.processor.features.clone(),
+        numa_nodes: inventory.numa_nodes.iter().map(numa_node_of).collect(),
+        huge_pages: pages_of(&inventory.huge_pages),
+        pci_devices: inventory.pci_devices.clone(),
+        mediated_devices: inventory.mediated_devices.clone(),
+        devices: devices.clone(),
+    }
+}
+
+fn numa_node_of(node: &NumaNodeInventory) -> NumaNode {
+    NumaNode {
+        node: node.node,
+        logical_cpus: node.logical_cpus,
+        memory_mib: node.memory.0,
+        huge_pages: pages_of(&node.huge_pages),
     }
 }
 

@@ -3,7 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use clap::ValueEnum;
-use reeve_common::ids::{DeviceClass, HostId, HostName, PoolName, ProfileName, RealmName, VmId};
+use reeve_common::ids::{
+    DeviceClass, HostId, HostName, MediatedType, PoolName, ProcessorFeature, ProcessorModel, ProfileName,
+    RealmName, VmId,
+};
+use reeve_common::inventory::PciId;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -164,6 +168,39 @@ pub struct Inventory {
     pub kvm_usable: bool,
     /// The agent's version.
     pub agent_version: String,
+    /// The named processor models that guests can have.
+    #[schema(value_type = Vec<String>)]
+    pub processor_models: BTreeSet<ProcessorModel>,
+    /// The processor features that guests can have.
+    #[schema(value_type = Vec<String>)]
+    pub processor_features: BTreeSet<ProcessorFeature>,
+    /// Its NUMA nodes; empty where the hypervisor does not say.
+    pub numa_nodes: Vec<NumaNode>,
+    /// Huge pages, by their size in MiB.
+    pub huge_pages: BTreeMap<u32, u64>,
+    /// PCI devices by vendor and product, such as `10de:20b0`.
+    #[schema(value_type = BTreeMap<String, u32>)]
+    pub pci_devices: BTreeMap<PciId, u32>,
+    /// Mediated devices by type, those that are made and those that could be.
+    #[schema(value_type = BTreeMap<String, u32>)]
+    pub mediated_devices: BTreeMap<MediatedType, u32>,
+    /// Devices by the classes that the configuration declares.
+    #[schema(value_type = BTreeMap<String, u32>)]
+    pub devices: Devices,
+}
+
+/// A NUMA node of a host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct NumaNode {
+    /// The kernel's number for it.
+    pub node: u32,
+    /// Logical processors.
+    pub logical_cpus: u32,
+    /// Memory, huge pages included.
+    pub memory_mib: u64,
+    /// Huge pages, by their size in MiB.
+    pub huge_pages: BTreeMap<u32, u64>,
 }
 
 /// How busy a host is.

@@ -21,7 +21,7 @@ pub use catalogue::{
 pub use explanation::{Decision, Explanation, HostVerdict, Refusals, TermCost};
 pub use host::{
     Amounts, ConnectionState, ForeignDomain, Host, HostState, Inventory, JoinToken, JoinTokenRequest,
-    NewHost, Pool, PoolState, Sample, StateChange,
+    NewHost, NumaNode, Pool, PoolState, Sample, StateChange,
 };
 pub use moment::Moment;
 pub use problem::{Problem, ProblemKind, ProblemReport};

@@ -1,6 +1,6 @@
 //! Owns how hosts are shown.
 
-use crate::api::types::{Amounts, ConnectionState, Host, Inventory, JoinToken, Pool, Sample};
+use crate::api::types::{Amounts, ConnectionState, Host, Inventory, JoinToken, NumaNode, Pool, Sample};
 use crate::cli::amounts;
 use crate::cli::moments::{relative, relative_and_absolute};
 use crate::cli::screen::{Screen, Sheet, number, some_text, table, words, yes_or_no};
@@ -134,6 +134,26 @@ fn inventory(sheet: Sheet, inventory: &Inventory) -> Sheet {
         .line("Hypervisor", &*inventory.hypervisor)
         .line("KVM usable", yes_or_no(inventory.kvm_usable))
         .line("Agent", &*inventory.agent_version)
+        .several("Found NUMA nodes", inventory.numa_nodes.iter().map(numa_node))
+        .several("Found devices", inventory.devices.iter().map(|(class, count)| format!("{count} {class}")))
+        .optional(
+            "Guests' processors",
+            Some(inventory).filter(|inventory| !inventory.processor_models.is_empty()).map(|inventory| {
+                format!(
+                    "{} models, {} features (-o json lists them)",
+                    inventory.processor_models.len(),
+                    inventory.processor_features.len()
+                )
+            }),
+        )
+}
+
+/// `node 0: 32 processors, 250 GiB, of it 16 pages of 1 GiB`.
+fn numa_node(node: &NumaNode) -> String {
+    let pages = node.huge_pages.iter().map(|(size, count)| amounts::huge_pages(count, *size));
+    let pages: String = pages.map(|pages| format!(", of it {pages}")).collect();
+    let memory = amounts::memory(node.memory_mib);
+    format!("node {}: {} processors, {memory}{pages}", node.node, node.logical_cpus)
 }
 
 fn measured(sheet: Sheet, sample: &Sample, screen: &Screen) -> Sheet {

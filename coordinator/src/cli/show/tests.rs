@@ -56,7 +56,13 @@ fn a_host() -> Value {
         "inventory": {
             "hostname": "node-1.example", "architecture": "x86_64", "cpu-model": "AMD EPYC 9354", "logical-cpus": 64,
             "memory-mib": 512_000, "kernel": "6.1.0", "hypervisor": "libvirt 9.0.0, QEMU 7.2.19", "kvm-usable": true,
-            "agent-version": "0.1.0"
+            "agent-version": "0.1.0", "processor-models": ["EPYC", "qemu64"], "processor-features": ["aes", "avx2", "sse4.1"],
+            "numa-nodes": [
+                {"node": 0, "logical-cpus": 32, "memory-mib": 256_000, "huge-pages": {"1024": 64}},
+                {"node": 1, "logical-cpus": 32, "memory-mib": 256_000, "huge-pages": {}}
+            ],
+            "huge-pages": {"1024": 64}, "pci-devices": {"10de:20b0": 4}, "mediated-devices": {"nvidia-222": 2},
+            "devices": {"nvidia-a100": 4, "nvidia-t4": 2}
         },
         "sample": {
             "at": "2026-03-01T11:59:58.000Z", "cpu-permille": 125, "memory-used-mib": 20_480, "load-permille": 3210,
