@@ -379,6 +379,19 @@ mod tests {
     }
 
     #[test]
+    fn texts_are_missing_until_a_comparison_is_held() {
+        let subject = Subject::expression("cores.load + (host.label.rack == 'r1' ? 10 : 0)").unwrap();
+        let total = |with: &[(&str, &str)]| {
+            let chart = chart(std::slice::from_ref(&subject), &over("cores.load", with)).unwrap();
+            value_at(chart.lines.last().unwrap(), 0.5)
+        };
+        assert!((total(&[]) - 0.5).abs() < 1e-12);
+        assert!((total(&[("host.label.rack == 'r1'", "true")]) - 10.5).abs() < 1e-12);
+        let refused = chart(&[subject], &over("host.label.rack == 'r1'", &[])).unwrap_err();
+        assert!(matches!(refused, ChartError::Condition(_)), "{refused}");
+    }
+
+    #[test]
     fn several_are_compared_by_their_sums_and_x_stands_for_what_is_drawn_over() {
         let subjects = [mine(), Subject::expression("power(x, 2)").unwrap()];
         let chart = chart(&subjects, &over("memory.load", &[])).unwrap();
