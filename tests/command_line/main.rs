@@ -7,6 +7,8 @@
 mod api_alone;
 mod catalogue;
 mod coordinator;
+mod cost_functions;
+mod guide;
 mod refusals;
 mod replaying;
 mod scripted;
