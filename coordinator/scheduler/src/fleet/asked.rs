@@ -1,6 +1,6 @@
 //! Owns a request as the numbers that one realm's columns are compared with.
 
-use super::columns::Columns;
+use super::columns::{Columns, Vital};
 use super::device_table::DeviceTable;
 use super::holding::AMOUNT_MAX;
 use super::strands::Taken;
@@ -31,10 +31,15 @@ impl Asked {
 
     /// Whether the host in `slot` has room. The same questions as [`crate::constraint::check`] asks, without words.
     pub(super) fn fits(&self, columns: &Columns, slot: usize) -> bool {
-        columns.is_open(slot)
-            && columns.cores(slot).fits(self.cores)
-            && columns.memory(slot).fits(self.memory)
+        self.has_room(columns.vital(slot))
             && (self.devices.is_empty() || columns.host_devices[slot].can_serve(&self.devices))
+    }
+
+    /// Whether a host has room as far as devices have no say.
+    #[inline]
+    pub(super) fn has_room(&self, vital: &Vital) -> bool {
+        // Without a branch: which hosts have room is nothing that a processor could guess.
+        vital.is_open() & vital.cores.fits(self.cores) & vital.memory.fits(self.memory)
     }
 
     /// What the VM would take.
@@ -58,8 +63,16 @@ impl Asked {
     }
 }
 
-/// An amount as a float: exact, since no amount that is counted is larger than 2^40 and sums stay below 2^53.
-#[allow(clippy::cast_precision_loss)] // see above: exact
+/// An amount that is asked for as a float: exact, since no amount that is counted is larger than 2^40 and sums stay below
+/// 2^53.
 pub(super) fn float(amount: u64) -> f64 {
-    amount.min(AMOUNT_MAX << 12) as f64
+    float_of_sum(amount.min(AMOUNT_MAX << 12))
+}
+
+/// A sum of amounts that are counted as a float; it is far below 2^63. Processors turn only signed numbers into floats with
+/// one instruction.
+#[allow(clippy::cast_precision_loss, clippy::cast_possible_wrap)] // see above: exact
+#[inline]
+pub(super) const fn float_of_sum(sum: u64) -> f64 {
+    sum as i64 as f64
 }

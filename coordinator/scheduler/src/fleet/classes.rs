@@ -20,7 +20,7 @@ use super::change_log::ChangeLog;
 use super::demands::{DemandKey, Demands};
 use super::function_table::{SharedUse, Workspaces};
 use super::particulars::Particulars;
-use super::scoring::{Belonging, Ground, LANES, Questions};
+use super::scoring::{Belonging, Ground, LANES, PICKED, Questions};
 use super::tournament::{INFEASIBLE, Scores, Tournament, bytes_per_host};
 use crate::request::Request;
 
@@ -126,6 +126,7 @@ pub(super) struct ClassCache {
     hasher: BuildHasherDefault<DefaultHasher>,
     clock: u64,
     workspaces: Workspaces<LANES>,
+    scan_workspaces: Workspaces<PICKED>,
     /// For each slot the number of the round in which it was last met; spares scoring a host twice in one round.
     met: Vec<u64>,
     round: u64,
@@ -185,7 +186,7 @@ impl ClassCache {
         }
         let mut best: Option<(f64, usize)> = None;
         let demands = key.is_demanding().then(|| ground.demands(request));
-        ground.scan(request, asked, demands.as_ref(), &mut self.workspaces, |slot, score| {
+        ground.scan(request, asked, demands.as_ref(), &mut self.scan_workspaces, |slot, score| {
             if best.is_none_or(|(lowest, first)| score < lowest || (score == lowest && slot < first)) {
                 best = Some((score, slot));
             }
@@ -260,12 +261,12 @@ impl ClassCache {
         self.catch_up(number, ground, log);
         let class = Class { key: key.clone(), request: request.clone(), last_used: self.clock };
         self.groups[number].set(lane, class, asked);
-        let Self { tournament, workspaces, .. } = self;
+        let Self { tournament, scan_workspaces, .. } = self;
         for slot in 0..ground.columns.len() {
             tournament.put_lane(slot, number, lane, INFEASIBLE);
         }
         let demands = key.is_demanding().then(|| ground.demands(request));
-        ground.scan(request, asked, demands.as_ref(), workspaces, |slot, score| {
+        ground.scan(request, asked, demands.as_ref(), scan_workspaces, |slot, score| {
             tournament.put_lane(slot, number, lane, score);
         });
         tournament.rebuild(number);

@@ -30,13 +30,17 @@ pub(super) struct Row {
 /// read together and hosts change here and there.
 #[derive(Debug, Clone, Copy)]
 #[repr(align(64))]
-struct Vital {
-    cores: Amount,
-    memory: Amount,
-    /// Of all classes together, in thousandths.
-    devices: Amount,
-    before: f64,
-    vms: u32,
+pub(super) struct Vital {
+    /// Millicores.
+    pub(super) cores: Amount,
+    /// MiB.
+    pub(super) memory: Amount,
+    /// Devices of all classes together, in thousandths.
+    pub(super) devices: Amount,
+    /// The cost as it is, for functions whose cost before a VM does not depend on the VM.
+    pub(super) before: f64,
+    /// How many VMs are counted.
+    pub(super) vms: u32,
     /// Twice the number of the cost function, and one more if the host may be chosen.
     function_and_open: u32,
 }
@@ -48,6 +52,18 @@ impl Vital {
         let none = Amount { total: 0, used: 0 };
         Self { cores: none, memory: none, devices: none, before: f64::NAN, vms: 0, function_and_open: 0 }
     };
+
+    /// Whether the host may be chosen at all.
+    #[inline]
+    pub(super) const fn is_open(&self) -> bool {
+        self.function_and_open & 1 == 1
+    }
+
+    /// The number of the cost function.
+    #[inline]
+    pub(super) const fn function(&self) -> usize {
+        (self.function_and_open >> 1) as usize
+    }
 
     fn set_function(&mut self, function: usize, is_open: bool) {
         // A number that is too large is that of no function.
@@ -74,28 +90,33 @@ impl Columns {
         self.ids.len()
     }
 
+    /// The vital numbers of a host.
+    #[inline]
+    pub(super) fn vital(&self, slot: usize) -> &Vital {
+        &self.vital[slot]
+    }
+
+    /// Those of all hosts, by slot.
+    pub(super) fn vitals(&self) -> impl Iterator<Item = (usize, &Vital)> {
+        self.vital.iter().enumerate()
+    }
+
     /// Whether the host may be chosen at all.
     #[inline]
     pub(super) fn is_open(&self, slot: usize) -> bool {
-        self.vital[slot].function_and_open & 1 == 1
+        self.vital[slot].is_open()
     }
 
     /// The number of the cost function.
     #[inline]
     pub(super) fn function(&self, slot: usize) -> usize {
-        (self.vital[slot].function_and_open >> 1) as usize
+        self.vital[slot].function()
     }
 
     /// Gives a host another cost function.
     pub(super) fn set_function(&mut self, slot: usize, function: usize) {
         let is_open = self.is_open(slot);
         self.vital[slot].set_function(function, is_open);
-    }
-
-    /// How many VMs are counted.
-    #[inline]
-    pub(super) fn vms(&self, slot: usize) -> u64 {
-        u64::from(self.vital[slot].vms)
     }
 
     /// Millicores.
@@ -110,19 +131,7 @@ impl Columns {
         self.vital[slot].memory
     }
 
-    /// Devices of all classes together, in thousandths.
-    #[inline]
-    pub(super) fn devices(&self, slot: usize) -> Amount {
-        self.vital[slot].devices
-    }
-
-    /// The cost as it is, for functions whose cost before a VM does not depend on the VM.
-    #[inline]
-    pub(super) fn before(&self, slot: usize) -> f64 {
-        self.vital[slot].before
-    }
-
-    /// Notes it.
+    /// Notes the cost as it is.
     pub(super) fn set_before(&mut self, slot: usize, before: f64) {
         self.vital[slot].before = before;
     }

@@ -9,10 +9,10 @@
 
 use std::cell::RefCell;
 
-use super::asked::{Asked, float};
+use super::asked::{Asked, float, float_of_sum};
 use super::asks::Asks;
 use super::binding::{Amounts, BoundFunction, Lanes, Shared};
-use super::columns::Columns;
+use super::columns::{Columns, Vital};
 use super::demands::{Demands, GroupDemands};
 use super::function_table::{FunctionTable, Workspaces};
 use super::holding::{Book, Tenants};
@@ -29,8 +29,18 @@ use crate::reason::{CostPart, Reason};
 use crate::request::Request;
 use crate::stranded::Catalogue;
 
-/// How many hosts or classes are scored at once. A row of sixteen floats is two cache lines.
+/// How many classes are scored at once on a host. A row of sixteen floats is two cache lines.
 pub(super) const LANES: usize = 16;
+/// How many hosts are scored at once for a request: more, since then each step of a cost function is looked up more seldom,
+/// and few enough for all of its numbers to stay in a processor's first cache.
+pub(super) const PICKED: usize = 16;
+
+/// Hosts of one cost function that will be scored together.
+struct Waiting {
+    function: usize,
+    slots: [usize; PICKED],
+    count: usize,
+}
 
 /// The number that is compared; not finite means "never here".
 pub(super) fn compared(rule: ChoiceRule, before: f64, after: f64) -> f64 {
@@ -129,25 +139,35 @@ struct RowLanes<'a> {
     devices: RefCell<HostDevices>,
 }
 
+/// A number of each; arrays' own `map` is a call for each of them.
+#[inline(always)]
+fn each<T: Copy, const W: usize>(from: &[T; W], number: impl Fn(T) -> f64) -> [f64; W] {
+    let mut out = [0.0; W];
+    for lane in 0..W {
+        out[lane] = number(from[lane]);
+    }
+    out
+}
+
 #[inline(always)] // see `measure`
 fn row_amounts(amount: Amount, asked: [f64; LANES]) -> Amounts<LANES> {
-    Amounts { total: [float(amount.total); LANES], used: [float(amount.used); LANES], asked }
+    Amounts { total: [float_of_sum(amount.total); LANES], used: [float_of_sum(amount.used); LANES], asked }
 }
 
 impl Lanes<LANES> for RowLanes<'_> {
     #[inline(always)]
     fn cores(&self) -> Amounts<LANES> {
-        row_amounts(self.ground.columns.cores(self.slot), self.asks.cores_asked)
+        row_amounts(self.ground.columns.vital(self.slot).cores, self.asks.cores_asked)
     }
 
     #[inline(always)]
     fn memory(&self) -> Amounts<LANES> {
-        row_amounts(self.ground.columns.memory(self.slot), self.asks.memory_asked)
+        row_amounts(self.ground.columns.vital(self.slot).memory, self.asks.memory_asked)
     }
 
     #[inline(always)]
     fn devices(&self) -> Amounts<LANES> {
-        row_amounts(self.ground.columns.devices(self.slot), self.asks.devices_asked)
+        row_amounts(self.ground.columns.vital(self.slot).devices, self.asks.devices_asked)
     }
 
     fn devices_of(&self, class: usize) -> Amounts<LANES> {
@@ -184,7 +204,7 @@ impl Lanes<LANES> for RowLanes<'_> {
 
     #[inline(always)]
     fn vms(&self) -> [f64; LANES] {
-        [float(self.ground.columns.vms(self.slot)); LANES]
+        [f64::from(self.ground.columns.vital(self.slot).vms); LANES]
     }
 
     fn same(&self, shared: Shared<'_>) -> [f64; LANES] {
@@ -212,6 +232,7 @@ impl Lanes<LANES> for RowLanes<'_> {
 struct PickLanes<'a, const W: usize> {
     ground: Ground<'a>,
     slots: [usize; W],
+    vital: [&'a Vital; W],
     asked: &'a Asked,
     belonging: Belonging<'a>,
     /// Room to work in.
@@ -220,11 +241,10 @@ struct PickLanes<'a, const W: usize> {
 
 impl<const W: usize> PickLanes<'_, W> {
     #[inline(always)]
-    fn amounts(&self, get: impl Fn(usize) -> Amount, asked: f64) -> Amounts<W> {
-        let amounts = self.slots.map(get);
+    fn amounts(&self, get: impl Fn(&Vital) -> Amount, asked: f64) -> Amounts<W> {
         Amounts {
-            total: amounts.map(|amount| float(amount.total)),
-            used: amounts.map(|amount| float(amount.used)),
+            total: each(&self.vital, |vital| float_of_sum(get(vital).total)),
+            used: each(&self.vital, |vital| float_of_sum(get(vital).used)),
             asked: [asked; W],
         }
     }
@@ -233,24 +253,28 @@ impl<const W: usize> PickLanes<'_, W> {
 impl<const W: usize> Lanes<W> for PickLanes<'_, W> {
     #[inline(always)]
     fn cores(&self) -> Amounts<W> {
-        self.amounts(|slot| self.ground.columns.cores(slot), self.asked.cores_float())
+        self.amounts(|vital| vital.cores, self.asked.cores_float())
     }
 
     #[inline(always)]
     fn memory(&self) -> Amounts<W> {
-        self.amounts(|slot| self.ground.columns.memory(slot), self.asked.memory_float())
+        self.amounts(|vital| vital.memory, self.asked.memory_float())
     }
 
     #[inline(always)]
     fn devices(&self) -> Amounts<W> {
-        self.amounts(|slot| self.ground.columns.devices(slot), self.asked.devices_float())
+        self.amounts(|vital| vital.devices, self.asked.devices_float())
     }
 
     fn devices_of(&self, class: usize) -> Amounts<W> {
         let Columns { host_devices, .. } = self.ground.columns;
         let asked = |slot: usize| float(host_devices[slot].asked_of(class, &self.asked.devices));
-        let amounts = self.amounts(|slot| self.ground.columns.devices_of(class, slot), 0.0);
-        Amounts { asked: self.slots.map(asked), ..amounts }
+        let amounts = self.slots.map(|slot| self.ground.columns.devices_of(class, slot));
+        Amounts {
+            total: amounts.map(|amount| float(amount.total)),
+            used: amounts.map(|amount| float(amount.used)),
+            asked: self.slots.map(asked),
+        }
     }
 
     fn devices_whole(&self, class: Option<usize>, when: When) -> [f64; W] {
@@ -271,7 +295,7 @@ impl<const W: usize> Lanes<W> for PickLanes<'_, W> {
 
     #[inline(always)]
     fn vms(&self) -> [f64; W] {
-        self.slots.map(|slot| float(self.ground.columns.vms(slot)))
+        each(&self.vital, |vital| f64::from(vital.vms))
     }
 
     fn same(&self, shared: Shared<'_>) -> [f64; W] {
@@ -322,7 +346,7 @@ impl<'a> Ground<'a> {
         let lanes = RowLanes { ground: *self, slot, asks, fits, belongings: belongings.as_ref(), devices };
         let (after, before) = workspaces.get(number, bound);
         let after = bound.after(&lanes, after);
-        let uniform = [self.columns.before(slot); LANES];
+        let uniform = [self.columns.vital(slot).before; LANES];
         let before = if bound.is_before_of_host { &uniform } else { bound.before(&lanes, before) };
         let rule = bound.function.rule();
         for lane in 0..LANES {
@@ -339,61 +363,90 @@ impl<'a> Ground<'a> {
         request: &Request,
         asked: &Asked,
         demands: Option<&Demands<'_>>,
-        workspaces: &mut Workspaces<LANES>,
+        workspaces: &mut Workspaces<PICKED>,
         mut found: impl FnMut(usize, f64),
     ) {
         let belonging = self.belonging(request);
         // Hosts wait, by cost function, until there are enough to be scored at once.
-        let mut waiting: Vec<(usize, Vec<usize>)> = Vec::new();
-        for slot in 0..self.columns.len() {
-            if !asked.fits(self.columns, slot) || demands.is_some_and(|demands| !self.meets(slot, demands)) {
-                continue;
+        let mut waiting: Vec<Waiting> = Vec::new();
+        let is_plain = asked.devices.is_empty() && demands.is_none();
+        let mut place = 0;
+        for (slot, vital) in self.columns.vitals() {
+            // Most hosts have the same function as the one before.
+            let number = vital.function();
+            if waiting.get(place).is_none_or(|list| list.function != number) {
+                place = waiting.iter().position(|list| list.function == number).unwrap_or(waiting.len());
             }
-            let number = self.columns.function(slot);
-            let place = waiting.iter().position(|(known, _)| *known == number).unwrap_or_else(|| {
-                waiting.push((number, Vec::with_capacity(LANES)));
-                waiting.len() - 1
-            });
-            let slots = &mut waiting[place].1;
-            slots.push(slot);
-            if slots.len() == LANES {
-                self.pick(slots, asked, belonging, workspaces, &mut found);
-                slots.clear();
+            if place == waiting.len() {
+                waiting.push(Waiting { function: number, slots: [0; PICKED], count: 0 });
+            }
+            let mut fits = asked.has_room(vital);
+            if !is_plain {
+                fits =
+                    asked.fits(self.columns, slot) && demands.is_none_or(|demands| self.meets(slot, demands));
+            }
+            let list = &mut waiting[place];
+            // Without a branch, see there.
+            list.slots[list.count % PICKED] = slot;
+            list.count += usize::from(fits);
+            if list.count == PICKED {
+                self.pick(list, asked, belonging, workspaces, &mut found);
+                list.count = 0;
             }
         }
-        for (_, slots) in &waiting {
-            self.pick(slots, asked, belonging, workspaces, &mut found);
+        for list in &waiting {
+            self.pick(list, asked, belonging, workspaces, &mut found);
         }
     }
 
-    /// Scores up to `LANES` hosts of one cost function.
+    /// Scores the hosts that wait.
     fn pick(
         &self,
-        slots: &[usize],
+        list: &Waiting,
         asked: &Asked,
         belonging: Belonging<'_>,
-        workspaces: &mut Workspaces<LANES>,
+        workspaces: &mut Workspaces<PICKED>,
         found: &mut impl FnMut(usize, f64),
     ) {
-        let Some(first) = slots.first().copied() else { return };
-        let Some((number, bound)) = self.bound(first) else { return };
-        let mut all = [first; LANES];
-        all[..slots.len()].copy_from_slice(slots);
+        let Waiting { function: number, mut slots, count } = *list;
+        let Some(bound) = self.functions.get(number).filter(|_| count > 0) else { return };
+        // Lanes that are left over do what the first does.
+        let first = slots[0];
+        slots[count..].fill(first);
+        let mut vital = [self.columns.vital(first); PICKED];
+        for (vital, slot) in vital.iter_mut().zip(&slots[..count]) {
+            *vital = self.columns.vital(*slot);
+        }
         let devices = RefCell::new(std::mem::take(&mut workspaces.devices));
-        let lanes = PickLanes { ground: *self, slots: all, asked, belonging, devices };
+        let lanes = PickLanes { ground: *self, slots, vital, asked, belonging, devices };
         let (after, before) = workspaces.get(number, bound);
         let after = bound.after(&lanes, after);
-        let uniform =
-            if bound.is_before_of_host { all.map(|slot| self.columns.before(slot)) } else { [0.0; LANES] };
-        let before = if bound.is_before_of_host { &uniform } else { bound.before(&lanes, before) };
         let rule = bound.function.rule();
-        for (lane, slot) in slots.iter().enumerate() {
-            let score = compared(rule, before[lane], after[lane]);
+        let mut scores = [0.0; PICKED];
+        if bound.is_before_of_host {
+            for lane in 0..PICKED {
+                scores[lane] = compared(rule, vital[lane].before, after[lane]);
+            }
+        } else {
+            let before = bound.before(&lanes, before);
+            for lane in 0..PICKED {
+                scores[lane] = compared(rule, before[lane], after[lane]);
+            }
+        }
+        for (slot, score) in slots.iter().zip(scores).take(count) {
             if score.is_finite() {
                 found(*slot, score);
             }
         }
         workspaces.devices = lanes.devices.into_inner();
+    }
+
+    fn pick_one<'r>(&self, slot: usize, asked: &'r Asked, belonging: Belonging<'r>) -> PickLanes<'r, 1>
+    where
+        'a: 'r,
+    {
+        let vital = [self.columns.vital(slot)];
+        PickLanes { ground: *self, slots: [slot], vital, asked, belonging, devices: RefCell::default() }
     }
 
     /// What a function is given for one host and one request.
@@ -407,7 +460,7 @@ impl<'a> Ground<'a> {
         'a: 'r,
     {
         let belonging = self.belonging(request);
-        PickLanes { ground: *self, slots: [slot], asked, belonging, devices: RefCell::default() }
+        self.pick_one(slot, asked, belonging)
     }
 
     /// The cost of one host, whether it can take the request or not.
@@ -467,14 +520,7 @@ impl<'a> Ground<'a> {
             return f64::NAN;
         };
         let nothing = Asked::default();
-        let devices = RefCell::default();
-        let lanes = PickLanes {
-            ground: *self,
-            slots: [slot],
-            asked: &nothing,
-            belonging: Belonging::NOBODY,
-            devices,
-        };
+        let lanes = self.pick_one(slot, &nothing, Belonging::NOBODY);
         let (_, before) = workspaces.get(number, bound);
         let [sum] = *bound.before(&lanes, before);
         sum
