@@ -17,7 +17,7 @@ use reeve_common::ids::{CostFunctionName, DeviceClass, PoolName, ProfileName, Re
 use reeve_common::storage::DiskCache;
 use reeve_common::units::{Bytes, Mebibytes, Millicores};
 use reeve_common::vm::VirtType;
-use reeve_coordinator::config::{CoordinatorConfig, Realm, check, summary};
+use reeve_coordinator::config::{CoordinatorConfig, Realm, check, check_cost_functions, summary};
 use reeve_scheduler::QuotaLimits;
 
 fn good(path: &str) -> CoordinatorConfig {
@@ -165,4 +165,26 @@ fn every_kind_of_doubt_has_its_warning() {
     });
     let wrong: Vec<String> = wrong.collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
+
+/// Cost functions can be read alone: from a configuration, or from a file that holds nothing else.
+#[test]
+fn cost_functions_are_read_from_a_file_of_their_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let read = |text: &str| {
+        let file = folder.path().join("cost.conf");
+        std::fs::write(&file, text).unwrap();
+        let read = check_cost_functions(&file).map_err(|errors| errors.to_string());
+        read.map(|(functions, _)| {
+            functions.iter().map(|function| function.name().to_string()).collect::<Vec<_>>()
+        })
+    };
+    let (b, a) = ("b { load = \"cores.load\" }", "a { by = total, load = \"vms\" }");
+    assert_eq!(read(&format!("{b}\n{a}")).unwrap(), ["b", "a"]);
+    assert_eq!(read(&format!("no-such-key = 1\ncost-functions {{ {b}, {a} }}")).unwrap(), ["b", "a"]);
+    assert!(read(&format!("{b}\n{a}\nc = 1")).unwrap_err().contains("c: a section is expected"));
+    assert!(read("b { load = \"cores.laod\" }").unwrap_err().contains("did you mean `cores.load`"));
+    for empty in ["", "cost-functions { }", "cost-functions = 1", "b { }"] {
+        assert!(read(empty).unwrap_err().contains("the configuration has 1 error"), "{empty:?}");
+    }
 }

@@ -75,6 +75,16 @@ impl Progress {
     }
 }
 
+/// A spinner for something that cannot say how far it is; none where nobody watches a terminal.
+pub(super) fn spinner(style: Style, what: &str) -> Option<ProgressBar> {
+    (style == Style::Spinner).then(|| {
+        let bar = ProgressBar::new_spinner().with_style(spinner_style());
+        bar.set_message(printable(what, TEXT_LENGTH_MAX));
+        bar.enable_steady_tick(TICK);
+        bar
+    })
+}
+
 /// Work shorter than this shows no progress: it would only flicker.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// The parts a bar has; nobody sees more.

@@ -360,8 +360,14 @@ mod tests {
         let pools: Vec<&str> = vm.request.pools.iter().map(PoolName::as_str).collect();
         assert_eq!(pools, ["ticrypt-bricks", "ticrypt-vm", "ticrypt-vm-drives"]);
         let without = request(&fixture::setup(), &realm(), "ada", "engines");
-        assert_eq!(without.pools.len(), 2, "a VM without drives does not care for the drives' pool");
         assert!(without.cpu.is_nothing());
+        let (configuration, setup, image, realm) =
+            (fixture::configuration(), fixture::setup(), fixture::image(), realm());
+        let parts =
+            Parts { configuration: &configuration, setup: &setup, image: &image, drives: &[], realm: &realm };
+        let driveless = admit(fixture::vm().id, parts, Timestamp(10)).unwrap();
+        assert_eq!(driveless.request.pools, without.pools, "what is simulated is what is started");
+        assert!(!driveless.request.pools.contains(&realm.drives_pool), "it has no disk in the drives' pool");
     }
 
     #[test]

@@ -24,7 +24,8 @@ use super::trace::{Shape, ShapeNumbers, Trace, TraceHost, TraceVm};
 
 /// Hosts of a trace: twice what the scheduler is measured with.
 pub const HOSTS_MAX: usize = 200_000;
-/// VMs of a trace. With two million everything takes less than half a gigabyte; more is better replayed in parts.
+/// VMs of a trace. A million take 140 MiB, and three times as much when no two ask for the same; more is better replayed in
+/// parts.
 pub const VMS_MAX: usize = 2_000_000;
 /// A million cores, in thousandths: more than any machine has.
 const MILLICORES_MAX: u64 = 1_000_000_000;

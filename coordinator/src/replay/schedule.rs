@@ -8,7 +8,7 @@ use super::trace::{Trace, TraceVm};
 
 /// The most that may be asked for: ten times what there is. Beyond it nothing more is placed.
 pub const DEMAND_MAX: Demand = Demand(10_000);
-/// The most VMs drawn in one run; with them a run takes some minutes and 200 MiB.
+/// The most VMs drawn in one run; with them it takes some minutes.
 pub const DRAWS_MAX: usize = 10_000_000;
 
 /// How much is asked for in all, in thousandths of the fleet's capacity: 1300 for 130 %.

@@ -31,9 +31,9 @@ impl Asked {
 
     /// Whether the host in `slot` has room. The same questions as [`crate::constraint::check`] asks, without words.
     pub(super) fn fits(&self, columns: &Columns, slot: usize) -> bool {
-        columns.open[slot]
-            && columns.cores.get(slot).fits(self.cores)
-            && columns.memory.get(slot).fits(self.memory)
+        columns.is_open(slot)
+            && columns.cores(slot).fits(self.cores)
+            && columns.memory(slot).fits(self.memory)
             && (self.devices.is_empty() || columns.host_devices[slot].can_serve(&self.devices))
     }
 

@@ -109,7 +109,7 @@ impl BoundFunction {
         workspace: &'a mut Workspace<W>,
     ) -> &'a [f64; W] {
         for (cell, input) in workspace.inputs_mut().iter_mut().zip(program.inputs()) {
-            *cell = self.value(*input, lanes);
+            self.value(*input, lanes, cell);
         }
         program.run(workspace)
     }
@@ -120,54 +120,49 @@ impl BoundFunction {
         let named = inputs.map(|input| (input.attribute.name(self.function.things()), input.attribute));
         let each: BTreeMap<String, Attribute> = named.collect();
         let values = each.into_iter().map(|(name, attribute)| {
-            let [before] = self.value(Input { attribute, when: When::Before }, lanes);
-            let [after] = self.value(Input { attribute, when: When::After }, lanes);
-            (name, before, after)
+            let [mut before, mut after] = [[0.0]; 2];
+            self.value(Input { attribute, when: When::Before }, lanes, &mut before);
+            self.value(Input { attribute, when: When::After }, lanes, &mut after);
+            (name, before[0], after[0])
         });
         values.collect()
     }
 
-    fn value<const W: usize>(&self, input: Input, lanes: &impl Lanes<W>) -> [f64; W] {
+    /// Works one input out, in place: this is done for every input of every function for every host.
+    #[inline]
+    fn value<const W: usize>(&self, input: Input, lanes: &impl Lanes<W>, out: &mut [f64; W]) {
+        let Input { attribute, when } = input;
         let class = |number: usize| self.classes.get(number).copied().unwrap_or(usize::MAX);
-        let shared = |shared| with_one(lanes.same(shared), input.when);
-        match input.attribute {
-            Attribute::Cores(Measure::Load) => measure(Measure::Load, input.when, &lanes.cores()),
-            Attribute::Cores(wanted) => {
-                measure(wanted, input.when, &lanes.cores()).map(|amount| amount / MILLICORES)
-            }
-            Attribute::Memory(wanted) => measure(wanted, input.when, &lanes.memory()),
-            Attribute::Devices(Measure::Load) => measure(Measure::Load, input.when, &lanes.devices()),
-            Attribute::Devices(wanted) => {
-                measure(wanted, input.when, &lanes.devices()).map(|amount| amount / PERMILLE)
-            }
-            Attribute::DevicesOf(number, Measure::Load) => {
-                measure(Measure::Load, input.when, &lanes.devices_of(class(number)))
-            }
+        let mut shared = |shared| *out = with_one(lanes.same(shared), when);
+        match attribute {
+            Attribute::Cores(wanted) => measure(wanted, when, &lanes.cores(), MILLICORES, out),
+            Attribute::Memory(wanted) => measure(wanted, when, &lanes.memory(), 1.0, out),
+            Attribute::Devices(wanted) => measure(wanted, when, &lanes.devices(), PERMILLE, out),
             Attribute::DevicesOf(number, wanted) => {
-                measure(wanted, input.when, &lanes.devices_of(class(number))).map(|amount| amount / PERMILLE)
+                measure(wanted, when, &lanes.devices_of(class(number)), PERMILLE, out);
             }
-            Attribute::DevicesWhole => lanes.devices_whole(None, input.when),
-            Attribute::DevicesOfWhole(number) => lanes.devices_whole(Some(class(number)), input.when),
-            Attribute::Stranded(what) => lanes.stranded(what, input.when),
-            Attribute::Vms => with_one(lanes.vms(), input.when),
-            Attribute::VmCores => lanes.cores().asked.map(|amount| amount / MILLICORES),
-            Attribute::VmMemory => lanes.memory().asked,
-            Attribute::VmDevices => lanes.devices().asked.map(|amount| amount / PERMILLE),
+            Attribute::DevicesWhole => *out = lanes.devices_whole(None, when),
+            Attribute::DevicesOfWhole(number) => *out = lanes.devices_whole(Some(class(number)), when),
+            Attribute::Stranded(what) => *out = lanes.stranded(what, when),
+            Attribute::Vms => *out = with_one(lanes.vms(), when),
+            Attribute::VmCores => *out = lanes.cores().asked.map(|amount| amount / MILLICORES),
+            Attribute::VmMemory => *out = lanes.memory().asked,
+            Attribute::VmDevices => *out = lanes.devices().asked.map(|amount| amount / PERMILLE),
             Attribute::VmDevicesOf(number) => {
-                lanes.devices_of(class(number)).asked.map(|amount| amount / PERMILLE)
+                *out = lanes.devices_of(class(number)).asked.map(|amount| amount / PERMILLE);
             }
             Attribute::SameOwner => shared(Shared::Owner),
             Attribute::SameTeam => shared(Shared::Team),
             Attribute::SameLabel(number) => {
                 let key = self.function.things().label_keys.get(number);
-                shared(Shared::Label(key.map_or("", String::as_str)))
+                shared(Shared::Label(key.map_or("", String::as_str)));
             }
-            Attribute::Measured(reading) => lanes.measured(reading),
+            Attribute::Measured(reading) => *out = lanes.measured(reading),
             Attribute::TextTest(number) => {
                 let test = self.function.things().text_tests.get(number);
-                test.map_or([f64::NAN; W], |test| lanes.is_same_text(test))
+                *out = test.map_or([f64::NAN; W], |test| lanes.is_same_text(test));
             }
-            Attribute::Argument => [f64::NAN; W],
+            Attribute::Argument => *out = [f64::NAN; W],
         }
     }
 }
@@ -179,25 +174,34 @@ fn with_one<const W: usize>(count: [f64; W], when: When) -> [f64; W] {
     }
 }
 
-fn measure<const W: usize>(wanted: Measure, when: When, amounts: &Amounts<W>) -> [f64; W] {
+/// One measure of amounts; those that are no share are counted in `unit`s.
+#[inline(always)] // so that amounts never become arrays where they are the same in all lanes
+fn measure<const W: usize>(wanted: Measure, when: When, amounts: &Amounts<W>, unit: f64, out: &mut [f64; W]) {
     let Amounts { total, used, asked } = amounts;
-    let mut out = [0.0; W];
-    for lane in 0..W {
-        let used = match when {
-            When::Before => used[lane],
-            When::After => used[lane] + asked[lane],
-        };
-        out[lane] = match wanted {
-            Measure::Total => total[lane],
-            Measure::Used => used,
-            Measure::Free => (total[lane] - used).max(0.0),
-            Measure::Load => load(used, total[lane]),
-        };
+    let mut each = |formula: fn(f64, f64) -> f64| {
+        for lane in 0..W {
+            let used = match when {
+                When::Before => used[lane],
+                When::After => used[lane] + asked[lane],
+            };
+            out[lane] = formula(used, total[lane]);
+        }
+    };
+    match wanted {
+        Measure::Total => each(|_, total| total),
+        Measure::Used => each(|used, _| used),
+        Measure::Free => each(|used, total| (total - used).max(0.0)),
+        Measure::Load => return each(load),
     }
-    out
+    if unit != 1.0 {
+        for value in out {
+            *value /= unit;
+        }
+    }
 }
 
 /// The share that is used; of nothing, nothing is used.
+#[inline]
 fn load(used: f64, total: f64) -> f64 {
     if used == 0.0 { 0.0 } else { used / total }
 }

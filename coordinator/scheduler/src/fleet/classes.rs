@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   Request ─▶ ClassKey ─▶ (group, lane)      a group holds 16 classes and their scores for every host
-//!   host changed ─▶ ChangeLog ─▶ each group catches up when one of its classes is asked for
+//!   host changed ─▶ ChangeLog ─▶ groups catch up when one of their classes is asked for
 //! ```
 //!
 //! A request seen for the first time gets no class: scoring every host once is cheaper than keeping its scores. Classes
@@ -10,26 +10,26 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+use std::hint::black_box;
 
 use reeve_common::device::{DeviceAmount, DeviceSelector};
 
 use super::asked::Asked;
-use super::columns::Columns;
+use super::asks::Asks;
+use super::change_log::ChangeLog;
 use super::demands::{DemandKey, Demands};
 use super::function_table::{SharedUse, Workspaces};
 use super::particulars::Particulars;
-use super::scoring::{Belonging, Ground, LANES};
-use super::strands::Taken;
-use super::tournament::{Tournament, bytes_per_host};
-use crate::device_choice::Entry;
+use super::scoring::{Belonging, Ground, LANES, Questions};
+use super::tournament::{INFEASIBLE, Scores, Tournament, bytes_per_host};
 use crate::request::Request;
 
 /// How much memory the kept scores of one realm may take: 240 classes at 100,000 hosts, 4,800 at 5,000.
 pub(super) const SCORES_BYTES_MAX: usize = 256 << 20;
 /// How many requests without a class are remembered, so that the second of a kind gets one.
 const REMEMBERED_MAX: usize = 256;
-/// How many changes are kept at least for groups to catch up with; one that is further behind is scored anew.
-const CHANGES_MIN: usize = 4096;
+/// How many hosts are read ahead and scored together: what is read for them fits into half of a processor's own cache.
+const CHANGES_AT_ONCE: usize = 32;
 
 /// What makes two requests of a realm the same for every host of it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -85,124 +85,31 @@ impl Class {
 struct Group {
     classes: [Option<Class>; LANES],
     asks: Asks,
-    tournament: Tournament<LANES>,
     /// Up to which change it has caught up; none before it was ever scored whole.
     caught_up: Option<u64>,
 }
 
-/// What sixteen classes ask for, one lane each.
-#[derive(Debug)]
-pub(super) struct Asks {
-    cores: [u64; LANES],
-    memory: [u64; LANES],
-    /// Devices, for the lanes that ask for some.
-    devices: Vec<(usize, Vec<Entry>)>,
-    /// Millicores asked, as floats.
-    pub(super) cores_asked: [f64; LANES],
-    /// MiB asked.
-    pub(super) memory_asked: [f64; LANES],
-    /// Thousandths of devices asked.
-    pub(super) devices_asked: [f64; LANES],
-}
-
-/// What a lane without a class asks for: more than there is.
-const NEVER: u64 = u64::MAX;
-
 impl Group {
     fn new() -> Self {
-        Self {
-            classes: [const { None }; LANES],
-            asks: Asks::none(),
-            tournament: Tournament::default(),
-            caught_up: None,
-        }
+        Self { classes: [const { None }; LANES], asks: Asks::none(), caught_up: None }
     }
 
     fn set(&mut self, lane: usize, class: Class, asked: &Asked) {
         self.asks.set(lane, asked);
         self.classes[lane] = Some(class);
     }
-}
 
-impl Asks {
-    fn none() -> Self {
-        Self {
-            cores: [NEVER; LANES],
-            memory: [NEVER; LANES],
-            devices: Vec::new(),
-            cores_asked: [0.0; LANES],
-            memory_asked: [0.0; LANES],
-            devices_asked: [0.0; LANES],
+    /// What must be looked up before its classes are scored on a host.
+    fn questions<'a>(&'a self, ground: &Ground<'a>) -> Questions<'a> {
+        let belonging =
+            |class: &'a Option<Class>| class.as_ref().map(|class| Belonging::of(&class.request, ground.book));
+        let demands = |class: &'a Option<Class>| class.as_ref().and_then(|class| class.demands(ground));
+        let is_demanding = self.classes.iter().flatten().any(|class| class.key.is_demanding());
+        Questions {
+            asks: &self.asks,
+            belongings: ground.asks_whose_it_is.then(|| self.classes.each_ref().map(belonging)),
+            demands: is_demanding.then(|| self.classes.each_ref().map(demands)),
         }
-    }
-
-    /// Which classes have room on a host. The same questions as [`Asked::fits`] asks, lane by lane.
-    pub(super) fn fits(&self, columns: &Columns, slot: usize) -> [bool; LANES] {
-        let mut fits = [columns.open[slot]; LANES];
-        let (cores, memory) = (columns.cores.get(slot), columns.memory.get(slot));
-        for ((fits, asked_cores), asked_memory) in fits.iter_mut().zip(self.cores).zip(self.memory) {
-            *fits &= cores.fits(asked_cores) & memory.fits(asked_memory);
-        }
-        for (lane, entries) in &self.devices {
-            fits[*lane] = fits[*lane] && columns.host_devices[slot].can_serve(entries);
-        }
-        fits
-    }
-
-    /// The devices that lanes ask for, in the order in which they are served; lanes that ask for none are left out.
-    pub(super) fn devices(&self) -> impl Iterator<Item = (usize, &[Entry])> {
-        self.devices.iter().map(|(lane, entries)| (*lane, entries.as_slice()))
-    }
-
-    /// What a lane asks for.
-    pub(super) fn taken(&self, lane: usize) -> Taken<'_> {
-        let devices = self.devices.iter().find(|(known, _)| *known == lane);
-        Taken {
-            cores: self.cores[lane],
-            memory: self.memory[lane],
-            devices: devices.map_or(&[], |(_, entries)| entries),
-        }
-    }
-
-    fn set(&mut self, lane: usize, asked: &Asked) {
-        self.cores[lane] = asked.cores;
-        self.memory[lane] = asked.memory;
-        self.cores_asked[lane] = asked.cores_float();
-        self.memory_asked[lane] = asked.memory_float();
-        self.devices_asked[lane] = asked.devices_float();
-        self.devices.retain(|(known, _)| *known != lane);
-        if !asked.devices.is_empty() {
-            self.devices.push((lane, asked.devices.clone()));
-        }
-    }
-}
-
-/// Which hosts changed, in order; numbered from the beginning of time.
-#[derive(Debug, Clone, Default)]
-pub(super) struct ChangeLog {
-    slots: Vec<usize>,
-    first: u64,
-}
-
-impl ChangeLog {
-    /// Notes a change; forgets the older half when there are more than hosts, since scoring all is cheaper then.
-    pub(super) fn note(&mut self, slot: usize, host_count: usize) {
-        if self.slots.len() >= CHANGES_MIN.max(2 * host_count) {
-            let forgotten = self.slots.len() / 2;
-            self.slots.drain(..forgotten);
-            self.first += forgotten as u64;
-        }
-        self.slots.push(slot);
-    }
-
-    fn end(&self) -> u64 {
-        self.first + self.slots.len() as u64
-    }
-
-    /// The changes since `position`; none if they are forgotten.
-    fn since(&self, position: u64) -> Option<&[usize]> {
-        let start = usize::try_from(position.checked_sub(self.first)?).ok()?;
-        self.slots.get(start..)
     }
 }
 
@@ -211,6 +118,8 @@ impl ChangeLog {
 pub(super) struct ClassCache {
     scores_bytes_max: usize,
     groups: Vec<Group>,
+    /// The scores of all groups.
+    tournament: Tournament<LANES>,
     places: HashMap<ClassKey, (usize, usize)>,
     remembered: Vec<u64>,
     remembered_next: usize,
@@ -220,6 +129,8 @@ pub(super) struct ClassCache {
     /// For each slot the number of the round in which it was last met; spares scoring a host twice in one round.
     met: Vec<u64>,
     round: u64,
+    /// Room for the hosts that groups catch up with.
+    changed: Vec<usize>,
 }
 
 impl Clone for ClassCache {
@@ -238,6 +149,7 @@ impl ClassCache {
     /// Forgets all classes, as when what makes a class has changed.
     pub(super) fn clear(&mut self) {
         self.groups.clear();
+        self.tournament = Tournament::default();
         self.places.clear();
     }
 
@@ -245,8 +157,8 @@ impl ClassCache {
     pub(super) fn distrust(&mut self) {
         for group in &mut self.groups {
             group.caught_up = None;
-            group.tournament = Tournament::default();
         }
+        self.tournament = Tournament::with_groups(self.tournament.groups());
     }
 
     /// The slot of the host with the lowest score for `request`, the first among equals.
@@ -261,15 +173,15 @@ impl ClassCache {
         self.clock += 1;
         if let Some((group, lane)) = self.places.get(&key).copied() {
             self.catch_up(group, ground, log);
-            let group = self.groups.get_mut(group)?;
-            if let Some(class) = group.classes[lane].as_mut() {
+            let used = self.groups.get_mut(group)?;
+            if let Some(class) = used.classes[lane].as_mut() {
                 class.last_used = self.clock;
             }
-            return group.tournament.winner(lane);
+            return self.tournament.winner(group, lane);
         }
         if self.is_remembered(&key) {
             let (group, lane) = self.admit(key, request, asked, ground, log);
-            return self.groups.get(group)?.tournament.winner(lane);
+            return self.tournament.winner(group, lane);
         }
         let mut best: Option<(f64, usize)> = None;
         let demands = key.is_demanding().then(|| ground.demands(request));
@@ -298,39 +210,41 @@ impl ClassCache {
 
     /// Scores again, for the classes of a group, the hosts that changed since it last did.
     fn catch_up(&mut self, number: usize, ground: &Ground<'_>, log: &ChangeLog) {
-        let Self { groups, workspaces, met, round, .. } = self;
+        let Self { groups, tournament, workspaces, met, round, changed, .. } = self;
         let Some(group) = groups.get_mut(number) else { return };
         let end = log.end();
-        let changes = group.caught_up.and_then(|position| log.since(position));
-        if changes.is_some_and(<[usize]>::is_empty) {
+        if group.caught_up == Some(end) {
             return;
         }
-        let Group { classes, asks, tournament, caught_up } = group;
-        let belongings = ground.asks_whose_it_is.then(|| {
-            classes
-                .each_ref()
-                .map(|class| class.as_ref().map(|class| Belonging::of(&class.request, ground.book)))
-        });
-        let is_demanding = classes.iter().flatten().any(|class| class.key.is_demanding());
-        let demands = is_demanding
-            .then(|| classes.each_ref().map(|class| class.as_ref().and_then(|class| class.demands(ground))));
-        let mut row = |slot| ground.row(asks, belongings.as_ref(), demands.as_ref(), slot, workspaces);
+        let changes = group.caught_up.and_then(|position| log.since(position));
+        group.caught_up = Some(end);
+        let questions = group.questions(ground);
+        let mut row = |slot| Scores(ground.row(&questions, slot, workspaces));
         let slot_count = ground.columns.len();
-        if let Some(changes) = changes {
-            *round += 1;
-            met.resize(slot_count, 0);
-            for slot in changes.iter().rev().copied() {
-                if std::mem::replace(&mut met[slot], *round) != *round {
-                    tournament.update(slot, &row(slot));
-                }
-            }
-        } else {
+        let Some(changes) = changes else {
             for slot in 0..slot_count {
-                tournament.put(slot, row(slot));
+                tournament.put(slot, number, row(slot));
             }
-            tournament.rebuild();
+            return tournament.rebuild(number);
+        };
+        *round += 1;
+        met.resize(slot_count, 0);
+        changed.clear();
+        changed.extend(changes.iter().copied().filter(|slot| {
+            let last = std::mem::replace(&mut met[*slot], *round);
+            last != *round
+        }));
+        for slots in changed.chunks(CHANGES_AT_ONCE) {
+            black_box(
+                slots
+                    .iter()
+                    .map(|slot| tournament.touch(*slot, number) + ground.columns.touch(*slot))
+                    .sum::<f64>(),
+            );
+            for slot in slots.iter().copied() {
+                tournament.update(slot, number, &row(slot));
+            }
         }
-        *caught_up = Some(end);
     }
 
     /// Gives a request's class a lane and scores it on every host.
@@ -345,17 +259,16 @@ impl ClassCache {
         let (number, lane) = self.make_room(ground.columns.len());
         self.catch_up(number, ground, log);
         let class = Class { key: key.clone(), request: request.clone(), last_used: self.clock };
-        let group = &mut self.groups[number];
-        group.set(lane, class, asked);
+        self.groups[number].set(lane, class, asked);
+        let Self { tournament, workspaces, .. } = self;
         for slot in 0..ground.columns.len() {
-            group.tournament.put_lane(slot, lane, super::tournament::INFEASIBLE);
+            tournament.put_lane(slot, number, lane, INFEASIBLE);
         }
-        let tournament = &mut group.tournament;
         let demands = key.is_demanding().then(|| ground.demands(request));
-        ground.scan(request, asked, demands.as_ref(), &mut self.workspaces, |slot, score| {
-            tournament.put_lane(slot, lane, score);
+        ground.scan(request, asked, demands.as_ref(), workspaces, |slot, score| {
+            tournament.put_lane(slot, number, lane, score);
         });
-        tournament.rebuild();
+        tournament.rebuild(number);
         self.places.insert(key, (number, lane));
         (number, lane)
     }
@@ -380,7 +293,12 @@ impl ClassCache {
             }
             _ => {
                 self.groups.push(Group::new());
-                (self.groups.len() - 1, 0)
+                let groups = self.groups.len();
+                if groups > self.tournament.groups() {
+                    // Making room moves all scores, so it is made for several.
+                    self.tournament.set_groups(groups.next_power_of_two().min(groups_max).max(groups));
+                }
+                (groups - 1, 0)
             }
         }
     }

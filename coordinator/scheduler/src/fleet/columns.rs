@@ -1,4 +1,4 @@
-//! Owns the numbers that decide, one column for each, one slot for each host of a realm.
+//! Owns the numbers that decide, one slot for each host of a realm.
 //!
 //! Must not: know requests or costs. Amounts are integers below 2^40 each, so that sums are exact, also as floats.
 
@@ -6,36 +6,6 @@ use crate::constraint::Amount;
 use crate::cost::Reading;
 use crate::device_choice::HostDevices;
 use crate::host::Measured;
-
-/// Totals and what is used of them, side by side since they are always read together.
-#[derive(Debug, Clone, Default)]
-pub(super) struct AmountColumn {
-    amounts: Vec<Amount>,
-}
-
-impl AmountColumn {
-    /// The amount on a host; none where the column does not reach.
-    pub(super) fn get(&self, slot: usize) -> Amount {
-        self.amounts.get(slot).copied().unwrap_or_default()
-    }
-
-    /// The same to be changed.
-    fn get_mut(&mut self, slot: usize) -> &mut Amount {
-        if self.amounts.len() <= slot {
-            self.amounts.resize(slot + 1, Amount::default());
-        }
-        &mut self.amounts[slot]
-    }
-
-    fn take(&mut self, slot: usize, count: u64) {
-        self.get_mut(slot).used += count;
-    }
-
-    fn give_back(&mut self, slot: usize, count: u64) {
-        let amount = self.get_mut(slot);
-        amount.used = amount.used.saturating_sub(count);
-    }
-}
 
 /// The numbers of one host.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -56,29 +26,46 @@ pub(super) struct Row {
     pub(super) devices: HostDevices,
 }
 
+/// The numbers of one host that every score is made from: together one line of a processor's cache, since they are always
+/// read together and hosts change here and there.
+#[derive(Debug, Clone, Copy)]
+#[repr(align(64))]
+struct Vital {
+    cores: Amount,
+    memory: Amount,
+    /// Of all classes together, in thousandths.
+    devices: Amount,
+    before: f64,
+    vms: u32,
+    /// Twice the number of the cost function, and one more if the host may be chosen.
+    function_and_open: u32,
+}
+
+const _: () = assert!(size_of::<Vital>() == 64);
+
+impl Vital {
+    const NOTHING: Self = {
+        let none = Amount { total: 0, used: 0 };
+        Self { cores: none, memory: none, devices: none, before: f64::NAN, vms: 0, function_and_open: 0 }
+    };
+
+    fn set_function(&mut self, function: usize, is_open: bool) {
+        // A number that is too large is that of no function.
+        let number = u32::try_from(function).unwrap_or(u32::MAX).min(u32::MAX >> 1);
+        self.function_and_open = number << 1 | u32::from(is_open);
+    }
+}
+
 /// All numbers.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Columns {
     /// Host ids.
     pub(super) ids: Vec<u32>,
-    /// Whether the host may be chosen at all.
-    pub(super) open: Vec<bool>,
-    /// The number of the cost function.
-    pub(super) functions: Vec<usize>,
-    /// How many VMs are counted.
-    pub(super) vms: Vec<u64>,
-    /// Millicores.
-    pub(super) cores: AmountColumn,
-    /// MiB.
-    pub(super) memory: AmountColumn,
-    /// Devices of all classes together, in thousandths.
-    pub(super) devices: AmountColumn,
+    vital: Vec<Vital>,
     /// Devices one by one.
     pub(super) host_devices: Vec<HostDevices>,
     /// What was measured.
     pub(super) measured: Vec<Option<Measured>>,
-    /// The cost as it is, for functions whose cost before a VM does not depend on the VM.
-    pub(super) before: Vec<f64>,
 }
 
 impl Columns {
@@ -87,17 +74,72 @@ impl Columns {
         self.ids.len()
     }
 
+    /// Whether the host may be chosen at all.
+    #[inline]
+    pub(super) fn is_open(&self, slot: usize) -> bool {
+        self.vital[slot].function_and_open & 1 == 1
+    }
+
+    /// The number of the cost function.
+    #[inline]
+    pub(super) fn function(&self, slot: usize) -> usize {
+        (self.vital[slot].function_and_open >> 1) as usize
+    }
+
+    /// Gives a host another cost function.
+    pub(super) fn set_function(&mut self, slot: usize, function: usize) {
+        let is_open = self.is_open(slot);
+        self.vital[slot].set_function(function, is_open);
+    }
+
+    /// How many VMs are counted.
+    #[inline]
+    pub(super) fn vms(&self, slot: usize) -> u64 {
+        u64::from(self.vital[slot].vms)
+    }
+
+    /// Millicores.
+    #[inline]
+    pub(super) fn cores(&self, slot: usize) -> Amount {
+        self.vital[slot].cores
+    }
+
+    /// MiB.
+    #[inline]
+    pub(super) fn memory(&self, slot: usize) -> Amount {
+        self.vital[slot].memory
+    }
+
+    /// Devices of all classes together, in thousandths.
+    #[inline]
+    pub(super) fn devices(&self, slot: usize) -> Amount {
+        self.vital[slot].devices
+    }
+
+    /// The cost as it is, for functions whose cost before a VM does not depend on the VM.
+    #[inline]
+    pub(super) fn before(&self, slot: usize) -> f64 {
+        self.vital[slot].before
+    }
+
+    /// Notes it.
+    pub(super) fn set_before(&mut self, slot: usize, before: f64) {
+        self.vital[slot].before = before;
+    }
+
+    /// Reads what scoring a host reads, and returns a number that means nothing: see `Tournament::touch`.
+    #[inline]
+    pub(super) fn touch(&self, slot: usize) -> f64 {
+        self.vital.get(slot).map_or(0.0, |vital| vital.before)
+    }
+
     /// A new slot, vacant.
     pub(super) fn push_vacant(&mut self) -> usize {
         let slot = self.len();
         self.ids.push(0);
-        self.open.push(false);
-        self.functions.push(0);
-        self.vms.push(0);
+        self.vital.push(Vital::NOTHING);
         self.measured.push(None);
-        self.before.push(f64::NAN);
         self.host_devices.push(HostDevices::default());
-        self.set(slot, Row::default());
         slot
     }
 
@@ -107,25 +149,19 @@ impl Columns {
             *column = order.iter().map(|slot| column[*slot]).collect();
         }
         pick(&mut self.ids, order);
-        pick(&mut self.open, order);
-        pick(&mut self.functions, order);
-        pick(&mut self.vms, order);
+        pick(&mut self.vital, order);
         pick(&mut self.measured, order);
-        pick(&mut self.before, order);
-        for column in [&mut self.cores, &mut self.memory, &mut self.devices] {
-            column.amounts = order.iter().map(|slot| column.get(*slot)).collect();
-        }
         self.host_devices = order.iter().map(|slot| std::mem::take(&mut self.host_devices[*slot])).collect();
     }
 
     /// Replaces the numbers of one host.
     pub(super) fn set(&mut self, slot: usize, row: Row) {
         self.ids[slot] = row.id;
-        self.open[slot] = row.is_open;
-        self.functions[slot] = row.function;
-        self.vms[slot] = row.vms;
-        *self.cores.get_mut(slot) = row.cores;
-        *self.memory.get_mut(slot) = row.memory;
+        let vital = &mut self.vital[slot];
+        vital.set_function(row.function, row.is_open);
+        vital.vms = u32::try_from(row.vms).unwrap_or(u32::MAX);
+        vital.cores = row.cores;
+        vital.memory = row.memory;
         self.change_devices(slot, |devices| *devices = row.devices);
     }
 
@@ -133,21 +169,23 @@ impl Columns {
     pub(super) fn change_devices(&mut self, slot: usize, change: impl FnOnce(&mut HostDevices)) {
         let devices = &mut self.host_devices[slot];
         change(devices);
-        *self.devices.get_mut(slot) = Amount { total: devices.total(), used: devices.used() };
+        self.vital[slot].devices = Amount { total: devices.total(), used: devices.used() };
     }
 
     /// Counts one more VM and what it takes.
     pub(super) fn take(&mut self, slot: usize, cores: u64, memory: u64) {
-        self.vms[slot] += 1;
-        self.cores.take(slot, cores);
-        self.memory.take(slot, memory);
+        let vital = &mut self.vital[slot];
+        vital.vms = vital.vms.saturating_add(1);
+        vital.cores.used += cores;
+        vital.memory.used += memory;
     }
 
     /// Counts one VM less.
     pub(super) fn give_back(&mut self, slot: usize, cores: u64, memory: u64) {
-        self.vms[slot] = self.vms[slot].saturating_sub(1);
-        self.cores.give_back(slot, cores);
-        self.memory.give_back(slot, memory);
+        let vital = &mut self.vital[slot];
+        vital.vms = vital.vms.saturating_sub(1);
+        vital.cores.used = vital.cores.used.saturating_sub(cores);
+        vital.memory.used = vital.memory.used.saturating_sub(memory);
     }
 
     /// The devices of one class on a host, in thousandths.

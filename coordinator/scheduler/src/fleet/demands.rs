@@ -91,8 +91,8 @@ impl Ground<'_> {
         let tenants = self.tenants.get(slot);
         let standing = Standing {
             host,
-            cores: self.columns.cores.get(slot),
-            memory: self.columns.memory.get(slot),
+            cores: self.columns.cores(slot),
+            memory: self.columns.memory(slot),
             // What there is room for has been asked before.
             devices: &self.columns.host_devices[slot],
             entries: &[],

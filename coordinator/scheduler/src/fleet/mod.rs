@@ -14,9 +14,11 @@
 //! same host.
 
 mod asked;
+mod asks;
 mod assignment;
 mod batch;
 mod binding;
+mod change_log;
 mod classes;
 mod columns;
 mod companions;

@@ -7,7 +7,8 @@ use reeve_common::ids::{DeviceClass, HostId, RealmName, VmId};
 use reeve_common::units::{Mebibytes, Millicores};
 
 use super::asked::Asked;
-use super::classes::{ChangeLog, ClassCache, ClassKey};
+use super::change_log::ChangeLog;
+use super::classes::{ClassCache, ClassKey};
 use super::columns::{Columns, Row};
 use super::companions::{Census, Circle, Residents};
 use super::demands;
@@ -80,7 +81,7 @@ impl Realm {
         let slot = self.columns.push_vacant();
         self.tenants[slot] = tenants;
         let function = self.acquire_function(&host);
-        self.columns.functions[slot] = function;
+        self.columns.set_function(slot, function);
         self.particulars.set(slot, None, Some(&host));
         self.hosts[slot] = Some(host);
         for holding in self.tenants[slot].holdings() {
@@ -92,9 +93,9 @@ impl Realm {
 
     /// Replaces what is known of a host.
     pub(super) fn replace(&mut self, slot: usize, host: HostDescription, book: &mut Book) {
-        let old = self.columns.functions[slot];
+        let old = self.columns.function(slot);
         let function = self.acquire_function(&host);
-        self.columns.functions[slot] = function;
+        self.columns.set_function(slot, function);
         self.release_function(old);
         self.particulars.set(slot, self.hosts[slot].as_ref(), Some(&host));
         self.hosts[slot] = Some(host);
@@ -107,7 +108,7 @@ impl Realm {
         for holding in tenants.holdings() {
             self.census.dismiss(holding, book);
         }
-        self.release_function(self.columns.functions[slot]);
+        self.release_function(self.columns.function(slot));
         self.particulars.set(slot, self.hosts[slot].as_ref(), None);
         self.hosts[slot] = None;
         self.columns.measured[slot] = None;
@@ -195,7 +196,7 @@ impl Realm {
     /// Replaces what was measured on a host.
     pub(super) fn set_measured(&mut self, slot: usize, measured: Option<Measured>, book: &Book) {
         self.columns.measured[slot] = measured;
-        let function = self.functions.get(self.columns.functions[slot]);
+        let function = self.functions.get(self.columns.function(slot));
         if function.is_some_and(|function| function.is_measured) {
             self.note(slot, book);
         }
@@ -208,7 +209,7 @@ impl Realm {
 
     /// When what its cost asks of a host was measured.
     fn measured_at(&self, slot: usize) -> Option<Timestamp> {
-        let is_measured = self.functions.get(self.columns.functions[slot])?.is_measured;
+        let is_measured = self.functions.get(self.columns.function(slot))?.is_measured;
         self.measured(slot).filter(|_| is_measured).map(|measured| measured.at)
     }
 
@@ -269,7 +270,7 @@ impl Realm {
         let mut row = Row {
             id: host.id.0,
             is_open: constraint::is_open(host),
-            function: self.columns.functions[slot],
+            function: self.columns.function(slot),
             vms: self.tenants[slot].len() as u64,
             cores: Amount { total: cap(host.capacity.cores.0), used: cap(host.foreign.cores.0) },
             memory: Amount { total: cap(host.capacity.memory.0), used: cap(host.foreign.memory.0) },
@@ -326,7 +327,7 @@ impl Realm {
             catalogue,
         };
         let before = ground.cost_before(slot, workspaces);
-        columns.before[slot] = before;
+        columns.set_before(slot, before);
         self.log.note(slot, self.columns.len());
     }
 
@@ -381,8 +382,8 @@ impl Realm {
         let asked = self.asked(request);
         let standing = Standing {
             host,
-            cores: self.columns.cores.get(slot),
-            memory: self.columns.memory.get(slot),
+            cores: self.columns.cores(slot),
+            memory: self.columns.memory(slot),
             devices: &self.columns.host_devices[slot],
             entries: &asked.devices,
             nodes: self.particulars.nodes(slot),

@@ -10,8 +10,8 @@
 use std::cell::RefCell;
 
 use super::asked::{Asked, float};
+use super::asks::Asks;
 use super::binding::{Amounts, BoundFunction, Lanes, Shared};
-use super::classes::Asks;
 use super::columns::Columns;
 use super::demands::{Demands, GroupDemands};
 use super::function_table::{FunctionTable, Workspaces};
@@ -106,8 +106,16 @@ pub(super) struct Ground<'a> {
     pub(super) catalogue: Option<&'a Catalogue>,
 }
 
-/// Whose the VMs of a group's classes are.
-pub(super) type Belongings<'a> = [Option<Belonging<'a>>; LANES];
+/// What the classes of a group ask for, whose their VMs are if anybody asks, and what they demand if they do.
+#[derive(Debug)]
+pub(super) struct Questions<'a> {
+    /// Amounts.
+    pub(super) asks: &'a Asks,
+    /// Owners and the like.
+    pub(super) belongings: Option<[Option<Belonging<'a>>; LANES]>,
+    /// Everything else.
+    pub(super) demands: Option<GroupDemands<'a>>,
+}
 
 /// One host, the classes of a group.
 struct RowLanes<'a> {
@@ -116,26 +124,30 @@ struct RowLanes<'a> {
     asks: &'a Asks,
     /// Which classes the host can take.
     fits: [bool; LANES],
-    belongings: Option<&'a Belongings<'a>>,
+    belongings: Option<&'a [Option<Belonging<'a>>; LANES]>,
     /// Room to work in.
     devices: RefCell<HostDevices>,
 }
 
+#[inline(always)] // see `measure`
 fn row_amounts(amount: Amount, asked: [f64; LANES]) -> Amounts<LANES> {
     Amounts { total: [float(amount.total); LANES], used: [float(amount.used); LANES], asked }
 }
 
 impl Lanes<LANES> for RowLanes<'_> {
+    #[inline(always)]
     fn cores(&self) -> Amounts<LANES> {
-        row_amounts(self.ground.columns.cores.get(self.slot), self.asks.cores_asked)
+        row_amounts(self.ground.columns.cores(self.slot), self.asks.cores_asked)
     }
 
+    #[inline(always)]
     fn memory(&self) -> Amounts<LANES> {
-        row_amounts(self.ground.columns.memory.get(self.slot), self.asks.memory_asked)
+        row_amounts(self.ground.columns.memory(self.slot), self.asks.memory_asked)
     }
 
+    #[inline(always)]
     fn devices(&self) -> Amounts<LANES> {
-        row_amounts(self.ground.columns.devices.get(self.slot), self.asks.devices_asked)
+        row_amounts(self.ground.columns.devices(self.slot), self.asks.devices_asked)
     }
 
     fn devices_of(&self, class: usize) -> Amounts<LANES> {
@@ -170,8 +182,9 @@ impl Lanes<LANES> for RowLanes<'_> {
         out
     }
 
+    #[inline(always)]
     fn vms(&self) -> [f64; LANES] {
-        [float(self.ground.columns.vms[self.slot]); LANES]
+        [float(self.ground.columns.vms(self.slot)); LANES]
     }
 
     fn same(&self, shared: Shared<'_>) -> [f64; LANES] {
@@ -206,6 +219,7 @@ struct PickLanes<'a, const W: usize> {
 }
 
 impl<const W: usize> PickLanes<'_, W> {
+    #[inline(always)]
     fn amounts(&self, get: impl Fn(usize) -> Amount, asked: f64) -> Amounts<W> {
         let amounts = self.slots.map(get);
         Amounts {
@@ -217,16 +231,19 @@ impl<const W: usize> PickLanes<'_, W> {
 }
 
 impl<const W: usize> Lanes<W> for PickLanes<'_, W> {
+    #[inline(always)]
     fn cores(&self) -> Amounts<W> {
-        self.amounts(|slot| self.ground.columns.cores.get(slot), self.asked.cores_float())
+        self.amounts(|slot| self.ground.columns.cores(slot), self.asked.cores_float())
     }
 
+    #[inline(always)]
     fn memory(&self) -> Amounts<W> {
-        self.amounts(|slot| self.ground.columns.memory.get(slot), self.asked.memory_float())
+        self.amounts(|slot| self.ground.columns.memory(slot), self.asked.memory_float())
     }
 
+    #[inline(always)]
     fn devices(&self) -> Amounts<W> {
-        self.amounts(|slot| self.ground.columns.devices.get(slot), self.asked.devices_float())
+        self.amounts(|slot| self.ground.columns.devices(slot), self.asked.devices_float())
     }
 
     fn devices_of(&self, class: usize) -> Amounts<W> {
@@ -252,8 +269,9 @@ impl<const W: usize> Lanes<W> for PickLanes<'_, W> {
         self.slots.map(|slot| self.ground.stranded(slot, what, taken, &self.devices))
     }
 
+    #[inline(always)]
     fn vms(&self) -> [f64; W] {
-        self.slots.map(|slot| float(self.ground.columns.vms[slot]))
+        self.slots.map(|slot| float(self.ground.columns.vms(slot)))
     }
 
     fn same(&self, shared: Shared<'_>) -> [f64; W] {
@@ -282,30 +300,29 @@ impl<'a> Ground<'a> {
     }
 
     fn bound(&self, slot: usize) -> Option<(usize, &'a BoundFunction)> {
-        let number = self.columns.functions[slot];
+        let number = self.columns.function(slot);
         self.functions.get(number).map(|bound| (number, bound))
     }
 
     /// The scores of a group's classes on one host.
     pub(super) fn row(
         &self,
-        asks: &Asks,
-        belongings: Option<&Belongings<'_>>,
-        demands: Option<&GroupDemands<'_>>,
+        questions: &Questions<'_>,
         slot: usize,
         workspaces: &mut Workspaces<LANES>,
     ) -> [f64; LANES] {
+        let Questions { asks, belongings, demands } = questions;
         let mut scores = [INFEASIBLE; LANES];
         let mut fits = asks.fits(self.columns, slot);
-        for (fits, demands) in fits.iter_mut().zip(demands.into_iter().flatten()) {
+        for (fits, demands) in fits.iter_mut().zip(demands.iter().flatten()) {
             *fits = *fits && demands.as_ref().is_none_or(|demands| self.meets(slot, demands));
         }
         let Some((number, bound)) = self.bound(slot).filter(|_| fits.contains(&true)) else { return scores };
         let devices = RefCell::new(std::mem::take(&mut workspaces.devices));
-        let lanes = RowLanes { ground: *self, slot, asks, fits, belongings, devices };
+        let lanes = RowLanes { ground: *self, slot, asks, fits, belongings: belongings.as_ref(), devices };
         let (after, before) = workspaces.get(number, bound);
         let after = bound.after(&lanes, after);
-        let uniform = [self.columns.before[slot]; LANES];
+        let uniform = [self.columns.before(slot); LANES];
         let before = if bound.is_before_of_host { &uniform } else { bound.before(&lanes, before) };
         let rule = bound.function.rule();
         for lane in 0..LANES {
@@ -332,7 +349,7 @@ impl<'a> Ground<'a> {
             if !asked.fits(self.columns, slot) || demands.is_some_and(|demands| !self.meets(slot, demands)) {
                 continue;
             }
-            let number = self.columns.functions[slot];
+            let number = self.columns.function(slot);
             let place = waiting.iter().position(|(known, _)| *known == number).unwrap_or_else(|| {
                 waiting.push((number, Vec::with_capacity(LANES)));
                 waiting.len() - 1
@@ -367,7 +384,7 @@ impl<'a> Ground<'a> {
         let (after, before) = workspaces.get(number, bound);
         let after = bound.after(&lanes, after);
         let uniform =
-            if bound.is_before_of_host { all.map(|slot| self.columns.before[slot]) } else { [0.0; LANES] };
+            if bound.is_before_of_host { all.map(|slot| self.columns.before(slot)) } else { [0.0; LANES] };
         let before = if bound.is_before_of_host { &uniform } else { bound.before(&lanes, before) };
         let rule = bound.function.rule();
         for (lane, slot) in slots.iter().enumerate() {

@@ -35,8 +35,8 @@ impl Ground<'_> {
     ) -> f64 {
         let Some(catalogue) = self.catalogue else { return 0.0 };
         let with = |Amount { total, used }: Amount, taken| Amount { total, used: used.saturating_add(taken) };
-        let cores = with(self.columns.cores.get(slot), taken.cores);
-        let memory = with(self.columns.memory.get(slot), taken.memory);
+        let cores = with(self.columns.cores(slot), taken.cores);
+        let memory = with(self.columns.memory(slot), taken.memory);
         let as_it_is = &self.columns.host_devices[slot];
         if taken.devices.is_empty() {
             return catalogue.stranded(what, &Room { cores, memory, devices: as_it_is });

@@ -14,19 +14,20 @@ use crate::cli::arguments::ReplayArguments;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::plot;
-use crate::cli::progress::Work;
+use crate::cli::progress::{Work, spinner};
 use crate::cli::show;
 use crate::config;
 use crate::replay::{self, CostReport, OverSeeds, Replay, Report, Schedule, Timing, Trace};
 
+/// Files from this size on take about a second to read.
+const LARGE_BYTES: u64 = 32 << 20;
 /// Cost functions of one call: as many as a picture can show.
 const COSTS_MAX: usize = plot::LINES_MAX;
 
 impl Run<'_> {
     pub(super) fn replay(&mut self, arguments: &ReplayArguments) -> Result<Exit, Failure> {
         let candidates = self.candidates(&arguments.costs)?;
-        let trace = replay::read(&arguments.hosts, &arguments.vms)
-            .map_err(|errors| Failure::new(Exit::Usage, errors.to_string()))?;
+        let trace = self.read_trace(arguments)?;
         let report = self.replay_all(arguments, &trace, &candidates)?;
         if let Some(file) = &arguments.svg {
             let image = plot::svg(&show::replay::chart(&report));
@@ -36,6 +37,18 @@ impl Run<'_> {
             })?;
         }
         self.print(&show::replay::report(&self.screen, &self.terminal, &report))
+    }
+
+    fn read_trace(&mut self, arguments: &ReplayArguments) -> Result<Trace, Failure> {
+        let size = std::fs::metadata(&arguments.vms).map_or(0, |metadata| metadata.len());
+        let spinner = (size >= LARGE_BYTES)
+            .then(|| spinner(self.progress, &format!("reading {}", arguments.vms.display())))
+            .flatten();
+        let trace = replay::read(&arguments.hosts, &arguments.vms);
+        if let Some(spinner) = spinner {
+            spinner.finish_and_clear();
+        }
+        trace.map_err(|errors| Failure::new(Exit::Usage, errors.to_string()))
     }
 
     fn replay_all(

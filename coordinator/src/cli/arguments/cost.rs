@@ -99,10 +99,24 @@ pub(in crate::cli) struct PlotArguments {
 
 /// Reads `ATTRIBUTE=NUMBER`.
 fn value(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
+    // A comparison of texts holds such signs itself; a number does not.
+    match text.rsplit_once('=') {
         Some((name, value)) if !name.is_empty() && !value.is_empty() => {
             Ok((name.trim().to_owned(), value.trim().to_owned()))
         }
         _ => Err("write ATTRIBUTE=NUMBER, such as cores.load=0.5 or \"memory.free=8 GiB\"".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::value;
+
+    #[test]
+    fn the_last_sign_divides_name_and_value() {
+        let read = |name: &str, value: &str| Ok((name.to_owned(), value.to_owned()));
+        assert_eq!(value("memory.free=8 GiB"), read("memory.free", "8 GiB"));
+        assert_eq!(value("host.label.rack == 'r1'=true"), read("host.label.rack == 'r1'", "true"));
+        assert!(value("cores.load").is_err() && value("=1").is_err() && value("vms=").is_err());
     }
 }

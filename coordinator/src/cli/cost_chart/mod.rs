@@ -308,12 +308,12 @@ fn assumed(inputs: &[String], assumptions: &Assumptions, (from, to): (f64, f64))
     [line("held (--with)", &held), line("follow", &following)].into_iter().flatten().collect()
 }
 
-/// An attribute with its value.
+/// An attribute with its value, as it can be given to `--with`.
 fn shown(name: &str, value: f64) -> String {
     let known = attribute_named(name.strip_prefix(BEFORE).unwrap_or(name));
     match known {
-        Some(known) if known.condition => format!("{name} = {}", value != 0.0),
-        known => format!("{name} = {}", amount(value, known.map_or("", |known| known.unit))),
+        Some(known) if known.condition => format!("{name}={}", value != 0.0),
+        known => format!("{name}={}", amount(value, known.map_or("", |known| known.unit))),
     }
 }
 
@@ -322,8 +322,8 @@ fn amount(value: f64, unit: &str) -> String {
     let rounded = (value * 1e4).round() / 1e4;
     match unit {
         _ if !value.is_finite() => "never".to_owned(),
-        "MiB" if value >= 1024.0 && value % 1024.0 == 0.0 => format!("{} GiB", value / 1024.0),
-        "MiB" | "MiB/s" => format!("{rounded} {unit}"),
+        "MiB" if value >= 1024.0 && value % 1024.0 == 0.0 => format!("{}GiB", value / 1024.0),
+        "MiB" => format!("{rounded}MiB"),
         _ => rounded.to_string(),
     }
 }
@@ -379,9 +379,22 @@ mod tests {
         memory = barrier(memory.load, 90 %)
         moved = memory.load - before.memory.load
         flag = measured.known ? 0.5 : 0, level at 0
-        held (--with): cores.load = 1, measured.known = false, memory.total = 512 GiB, vm.memory = 8 GiB
+        held (--with): cores.load=1, measured.known=false, memory.total=512GiB, vm.memory=8GiB
         follow: before.memory.load
         ");
+    }
+
+    #[test]
+    fn texts_are_missing_until_a_comparison_is_held() {
+        let subject = Subject::expression("cores.load + (host.label.rack == 'r1' ? 10 : 0)").unwrap();
+        let total = |with: &[(&str, &str)]| {
+            let chart = chart(std::slice::from_ref(&subject), &over("cores.load", with)).unwrap();
+            value_at(chart.lines.last().unwrap(), 0.5)
+        };
+        assert!((total(&[]) - 0.5).abs() < 1e-12);
+        assert!((total(&[("host.label.rack == 'r1'", "true")]) - 10.5).abs() < 1e-12);
+        let refused = chart(&[subject], &over("host.label.rack == 'r1'", &[])).unwrap_err();
+        assert!(matches!(refused, ChartError::Condition(_)), "{refused}");
     }
 
     #[test]

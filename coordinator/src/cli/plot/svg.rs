@@ -37,7 +37,7 @@ const SAMPLE: f64 = 34.0;
 /// Points that lie this near to the straight line between their neighbours are left out.
 const FLAT: f64 = 0.04;
 /// The longest title, name or note, in bytes.
-const TEXT_LENGTH_MAX: usize = 200;
+const TEXT_LENGTH_MAX: usize = 1000;
 
 /// Grey for words and ticks, and the lines' colours: each stands out from white and from near-black alike. With the
 /// dashes below, lines can be told apart without seeing colours.

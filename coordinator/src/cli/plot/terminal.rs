@@ -29,7 +29,7 @@ const TICK_COLUMNS: usize = 12;
 /// How far apart a line's letters stand.
 const LETTER_DISTANCE: usize = 16;
 /// The longest title, name or note, in bytes.
-const TEXT_LENGTH_MAX: usize = 300;
+const TEXT_LENGTH_MAX: usize = 1000;
 
 /// Which characters a terminal can show.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -162,3 +162,134 @@ fn percent(spread: &Spread) -> String {
 fn float(count: u64) -> f64 {
     count as f64
 }
+
+#[cfg(test)]
+mod tests {
+    use reeve_common::clock::Timestamp;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const SCREEN: Screen = Screen { format: Format::Table, header: true, quiet: false, now: Timestamp(0) };
+
+    fn resources(cores: &Value, memory: &Value) -> Value {
+        json!({ "cores": cores, "memory": memory, "devices": null })
+    }
+
+    fn spread(mean: f64, beside: f64) -> Value {
+        json!({ "mean": mean, "min": mean - beside, "max": mean + beside })
+    }
+
+    /// A cost function with two runs, `more` hosts apart from a round number.
+    fn cost(name: &str, file: Option<&str>, more: u64) -> Value {
+        let share = |percent: u64| json!(percent + more);
+        let point = |at: u64| {
+            let allocated = resources(&share(at * 2 / 3), &share(at / 3));
+            json!({ "at": at, "hosts-in-use": at / 2, "allocated-percent": allocated })
+        };
+        let run = |seed: u64| {
+            json!({
+                "seed": seed,
+                "timing": { "wall-seconds": 0.5, "decisions-per-second": 20_000.0 },
+                "outcome": {
+                    "arrived": 500, "placed": 490 - more, "refused": 10 + more,
+                    "refusals": {
+                        "too-large": 0, "devices": 0, "cores": seed, "memory": 0, "together": 10 + more - seed, "cost": 0
+                    },
+                    "hosts-ever-used": 40 + more, "hosts-in-use-peak": 40 + more,
+                    "hosts-in-use-peak-at": { "arrived": 300, "time-s": null }, "hosts-in-use-end": 40 + more,
+                    "hosts-lower-bound": {
+                        "hosts": 36, "resource": "cores", "at": { "arrived": 500, "time-s": null }, "exceeds-fleet": false
+                    },
+                    "demand-peak-percent": resources(&json!(130.0), &json!(60.0)),
+                    "allocated-end-percent": resources(&share(90), &share(45)),
+                    "allocated-peak-percent": resources(&share(90), &share(45)),
+                    "stranded-end-percent": resources(&share(5), &share(25)),
+                    "devices-end": {},
+                    "course": [point(0), point(65), point(130)],
+                }
+            })
+        };
+        let percent = |cores: f64| resources(&spread(cores + more as f64, 0.125), &spread(45.0, 0.0));
+        json!({
+            "name": name, "file": file, "by": "increase", "terms": [["load", "cores.load"]],
+            "runs": [run(1), run(2)],
+            "over-runs": {
+                "hosts-ever-used": spread(40.0 + more as f64, 1.0),
+                "hosts-in-use-peak": spread(40.0 + more as f64, 0.0),
+                "hosts-lower-bound": spread(36.0, 0.0), "placed": spread(490.0, 0.0), "refused": spread(10.0, 2.0),
+                "allocated-end-percent": percent(90.0), "allocated-peak-percent": percent(90.0),
+                "stranded-end-percent": percent(5.0), "decisions-per-second": spread(20_000.0, 100.0),
+            }
+        })
+    }
+
+    fn drawn(costs: &[Value]) -> Report {
+        let report = json!({
+            "trace": {
+                "hosts": 50, "hosts-are-alike": true, "vms": 200, "shapes": 12,
+                "capacity": { "cores": 3_200_000, "memory": 26_214_400, "devices": 0 },
+            },
+            "order": { "kind": "drawn", "demand-percent": 130.0, "of": "cores" },
+            "cost-functions": costs,
+        });
+        serde_json::from_value(report).unwrap()
+    }
+
+    #[test]
+    fn cost_functions_stand_side_by_side() {
+        let costs = [cost("pack", None, 0), cost("spread", None, 7), cost("pack", Some("mine.conf"), 2)];
+        insta::assert_snapshot!(report(&SCREEN, &Terminal::default(), &drawn(&costs)), @r#"
+        50 hosts of one size: 3200 cores, 25 TiB
+        200 VMs of 12 shapes, drawn at random until they ask for 130 % of all cores; nobody leaves, 2 seeds: mean (least to most)
+
+                                                        pack                   spread           mine.conf:pack
+        hosts ever used                      40.0 (39 to 41)          47.0 (46 to 48)          42.0 (41 to 43)
+        hosts in use at the peak                          40                       47                       42
+          no fewer would do                               36                       36                       36
+        VMs placed                                       490                      490                      490
+        VMs refused                           10.0 (8 to 12)           10.0 (8 to 12)           10.0 (8 to 12)
+          cores                                 1.5 (1 to 2)             1.5 (1 to 2)             1.5 (1 to 2)
+          not together                          8.5 (8 to 9)          15.5 (15 to 16)          10.5 (10 to 11)
+        cores allocated in the end   90.00% (89.88 to 90.12)  97.00% (96.88 to 97.12)  92.00% (91.88 to 92.12)
+        memory allocated in the end                   45.00%                   45.00%                   45.00%
+        cores stranded in the end       5.00% (4.88 to 5.12)  12.00% (11.88 to 12.12)     7.00% (6.88 to 7.12)
+        memory stranded in the end                    45.00%                   45.00%                   45.00%
+        decisions a second                             20000                    20000                    20000
+
+        cores allocated, of all there are
+        %
+        100 ┤
+            │                                                                     ⣀⡠⠔b⠉
+            │                                                               ⢀⣀⠤⠔⠊⠉⣀⣠⡴⠶⠛
+         80 ┤                                                          ⣀⡠⠤⠒⠊⢁⣀⣤a⠞⠛⠉⠁
+            │                                                     ⣀⠤⠔b⠉⣀⣠⣤c⠞⠋⠉
+            │                                               ⢀⡠⠤⠒⠊⠉⣀⣤⡴⠶⠛⠉⠁
+         60 ┤                                          ⣀⡠⠔⠒⠉⢁⣠⣤a⠞⠛⠉
+            │                                    ⢀⣀⠤⠔b⠉⣀⣠⡴c⠛⠋⠁
+            │                               ⢀⡠⠤⠒⠊⢁⣀⣤⡴⠞⠛⠉⠁
+         40 ┤                          ⣀⡠⠔⠒⠉⣁⣠⣤a⠛⠋⠉
+            │                    ⢀⣀⠤⠔b⢉⣀⣤⡴c⠛⠉⠁
+            │               ⢀⣀⠤⠒⠊⣁⣠⣤⠶⠛⠋⠉
+         20 ┤          ⣀⡠⠤⠒⢉⣁⣤⡴a⠛⠉⠁
+            │     ⣀⠤⠔b⣉⣠⣤⠶c⠋⠉
+            │⣀⠤⠒⢊⣉⣤⡴⠶⠛⠉⠁
+          0 ┤⣤⠶a⠋⠉
+            └┴───────────────────────────┴───────────────────────────┴─────────────────
+             0                          50                          100
+                                         cores asked for, %
+          a pack  b spread  c mine.conf:pack
+        "#);
+    }
+
+    #[test]
+    fn names_alone_and_documents_are_for_programs() {
+        let one = drawn(&[cost("pack", None, 0)]);
+        let terminal = Terminal::default();
+        assert_eq!(report(&Screen { quiet: true, ..SCREEN }, &terminal, &one), "pack\n");
+        let document = report(&Screen { format: Format::Json, ..SCREEN }, &terminal, &one);
+        let read: Report = serde_json::from_str(&document).unwrap();
+        assert_eq!(read, one);
+        assert!(document.contains("\"hosts-ever-used\": 40"), "{document}");
+    }
+}
