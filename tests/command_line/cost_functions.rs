@@ -151,7 +151,7 @@ async fn functions_presets_and_expressions_are_drawn() {
         "cores.load",
         "a cpu",
         "total",
-        "memory.load = 0.5",
+        "memory.load=0.5",
     ]);
     cost(&["plot", "--file", &file, "--attribute", "memory.load"])
         .await
@@ -166,6 +166,8 @@ async fn functions_presets_and_expressions_are_drawn() {
     let points = document["lines"][0]["points"].as_array().unwrap();
     assert_eq!((&points[0][0], &points[0][1]), (&Value::from(0.0), &Value::from(0.0)));
     assert_eq!(points.last().unwrap(), &serde_json::json!([131_072.0, null]));
+    let texts = ["plot", "vm.owner == 'ann' ? vms : 0", "--with", "vm.owner == 'ann'=true", "-o", "json"];
+    assert_eq!(cost(&texts).await.ended(0).json()["lines"][0]["points"][480][1], 60.0);
     let with = ["plot", "cores.load + memory.load", "--with", "memory.load=25 %", "-o", "json"];
     assert_eq!(cost(&with).await.ended(0).json()["lines"][0]["points"][0][1], 0.25);
 }

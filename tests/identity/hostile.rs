@@ -75,7 +75,7 @@ fn bad_first_words() -> Vec<(&'static str, Vec<u8>, RefusalCode, &'static str)> 
             "upgrade the older",
         ),
         ("a garbled hello", garbled_hello, RefusalCode::ProtocolViolation, "hello makes no sense"),
-        ("a long hello", long_hello, RefusalCode::ProtocolViolation, "frame of 65537 bytes"),
+        ("a long hello", long_hello, RefusalCode::ProtocolViolation, "frame of 262145 bytes"),
         ("bytes behind the hello", trailing, RefusalCode::ProtocolViolation, "1 bytes follow"),
     ]
 }

@@ -80,7 +80,7 @@ pub(in crate::cli) struct PlotArguments {
     /// A file with cost functions, as for `reeve cost check`.
     #[arg(long, value_name = "FILE")]
     pub(in crate::cli) file: Option<PathBuf>,
-    /// The attribute to draw over; the first that is used when left out.
+    /// The attribute to draw over. When left out, the first in use that placing a VM changes.
     #[arg(long, value_name = "ATTRIBUTE")]
     pub(in crate::cli) attribute: Option<String>,
     /// Where the picture begins.

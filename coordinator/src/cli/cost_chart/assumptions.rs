@@ -18,7 +18,7 @@ const DEVICES_TOTAL: f64 = 4.0;
 /// The name of the number that a curve by itself is drawn over.
 pub(super) const ARGUMENT: &str = "x";
 /// What stands before the name of an attribute of the host as it is.
-const BEFORE: &str = "before.";
+pub(super) const BEFORE: &str = "before.";
 
 /// One host and one VM for each place of the axis.
 #[derive(Debug, Clone)]

@@ -9,7 +9,7 @@ use reeve_common::ids::CostFunctionName;
 use reeve_common::text::printable;
 use reeve_scheduler::{ChoiceRule, CostError, CostFunction, Evaluation, When, attribute_named, presets};
 
-use self::assumptions::{ARGUMENT, Assumptions};
+use self::assumptions::{ARGUMENT, Assumptions, BEFORE};
 use super::plot::{Axis, Chart, LINES_MAX, Line};
 
 /// Places at which a line is worked out: more than a picture has dots across.
@@ -115,7 +115,7 @@ pub(super) fn chart(subjects: &[Subject], wish: &Wish) -> Result<Chart, ChartErr
     let is_used = |name: &String| assumptions.is_drawn_over(name);
     let inputs: Vec<String> =
         subjects.iter().flat_map(|subject| subject.function.inputs(When::After)).collect();
-    if !inputs.is_empty() && !inputs.iter().any(is_used) {
+    if wish.attribute.is_some() && !inputs.is_empty() && !inputs.iter().any(is_used) {
         return Err(ChartError::NotUsed(axis, listed(&inputs)));
     }
     let (from, to) = range(subjects, &axis, wish)?;
@@ -133,7 +133,8 @@ pub(super) fn chart(subjects: &[Subject], wish: &Wish) -> Result<Chart, ChartErr
     Ok(Chart { title, x: Axis::new(label).within(from, to), y: Axis::new("cost"), lines, notes })
 }
 
-/// The attribute to draw over: the one that is wished for, or the first number that is used.
+/// The attribute to draw over: the one that is wished for; or the first number in use that placing a VM changes; or the
+/// first number in use.
 fn axis(subjects: &[Subject], wish: &Wish) -> Result<String, ChartError> {
     if let Some(wished) = &wish.attribute {
         let name = attribute(wished)?;
@@ -141,9 +142,14 @@ fn axis(subjects: &[Subject], wish: &Wish) -> Result<String, ChartError> {
         return if is_condition { Err(ChartError::Condition(name)) } else { Ok(name) };
     }
     let inputs = subjects.iter().flat_map(|subject| subject.function.inputs(When::After));
-    let mut numbers =
-        inputs.filter(|name| name == ARGUMENT || attribute_named(name).is_some_and(|known| !known.condition));
-    Ok(numbers.next().unwrap_or_else(|| ARGUMENT.to_owned()))
+    let numbers = inputs.filter_map(|name| {
+        let name = name.strip_prefix(BEFORE).unwrap_or(&name).to_owned();
+        let known = attribute_named(&name).filter(|known| !known.condition);
+        if name == ARGUMENT { Some((name, true)) } else { known.map(|known| (name, known.changes)) }
+    });
+    let numbers: Vec<(String, bool)> = numbers.collect();
+    let first = numbers.iter().find(|(_, changes)| *changes).or(numbers.first());
+    Ok(first.map_or_else(|| ARGUMENT.to_owned(), |(name, _)| name.clone()))
 }
 
 /// The name of the attribute that is typed as `text`, as terms write it.
@@ -302,12 +308,12 @@ fn assumed(inputs: &[String], assumptions: &Assumptions, (from, to): (f64, f64))
     [line("held (--with)", &held), line("follow", &following)].into_iter().flatten().collect()
 }
 
-/// An attribute with its value.
+/// An attribute with its value, as it can be given to `--with`.
 fn shown(name: &str, value: f64) -> String {
-    let known = attribute_named(name.strip_prefix("before.").unwrap_or(name));
+    let known = attribute_named(name.strip_prefix(BEFORE).unwrap_or(name));
     match known {
-        Some(known) if known.condition => format!("{name} = {}", value != 0.0),
-        known => format!("{name} = {}", amount(value, known.map_or("", |known| known.unit))),
+        Some(known) if known.condition => format!("{name}={}", value != 0.0),
+        known => format!("{name}={}", amount(value, known.map_or("", |known| known.unit))),
     }
 }
 
@@ -316,8 +322,8 @@ fn amount(value: f64, unit: &str) -> String {
     let rounded = (value * 1e4).round() / 1e4;
     match unit {
         _ if !value.is_finite() => "never".to_owned(),
-        "MiB" if value >= 1024.0 && value % 1024.0 == 0.0 => format!("{} GiB", value / 1024.0),
-        "MiB" | "MiB/s" => format!("{rounded} {unit}"),
+        "MiB" if value >= 1024.0 && value % 1024.0 == 0.0 => format!("{}GiB", value / 1024.0),
+        "MiB" => format!("{rounded}MiB"),
         _ => rounded.to_string(),
     }
 }
@@ -373,7 +379,7 @@ mod tests {
         memory = barrier(memory.load, 90 %)
         moved = memory.load - before.memory.load
         flag = measured.known ? 0.5 : 0, level at 0
-        held (--with): cores.load = 1, measured.known = false, memory.total = 512 GiB, vm.memory = 8 GiB
+        held (--with): cores.load=1, measured.known=false, memory.total=512GiB, vm.memory=8GiB
         follow: before.memory.load
         ");
     }
@@ -412,6 +418,16 @@ mod tests {
         assert_eq!(ends("step(vms, 1)"), (0.0, 15.0));
         assert_eq!(ends("barrier(memory.load, 95 %)"), (0.0, 1.0));
         assert_eq!(ends("3"), (0.0, 1.0));
+        assert_eq!(ends("vm.owner == 'ann' ? 1 : 0"), (0.0, 1.0));
+    }
+
+    #[test]
+    fn what_placement_changes_is_drawn_over_first() {
+        let over = |text: &str| axis(&[Subject::expression(text).unwrap()], &Wish::default()).unwrap();
+        assert_eq!(over("cores.total > 0 ? before.cores.free / cores.total : vms"), "cores.free");
+        assert_eq!(over("vm.cores * vms"), "vms");
+        assert_eq!(over("measured.known ? measured.cpu.load : vm.cores"), "measured.cpu.load");
+        assert_eq!(over("x + vms"), "x");
     }
 
     #[test]

@@ -94,6 +94,22 @@ impl Line {
     }
 }
 
+/// A text in lines of about so many characters, cut at spaces; all but the first are indented.
+fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        let fits = lines
+            .last()
+            .is_some_and(|line| line.is_empty() || line.chars().count() + 1 + word.chars().count() <= width);
+        match lines.last_mut().filter(|_| fits) {
+            Some(line) if line.is_empty() => line.push_str(word),
+            Some(line) => *line = format!("{line} {word}"),
+            None => lines.push(format!("  {word}")),
+        }
+    }
+    lines
+}
+
 /// Places where some lines have no value.
 #[derive(Debug, PartialEq)]
 struct Gaps {
@@ -161,6 +177,13 @@ mod tests {
         );
         assert_eq!(gaps(&[(0.0, 1.0), (1.0, no)]), [(0.5, 1.0)]);
         assert_eq!(gaps(&[]), []);
+    }
+
+    #[test]
+    fn long_texts_are_cut_at_spaces() {
+        assert_eq!(wrapped("a bc def ghij", 6), ["a bc", "  def", "  ghij"]);
+        assert_eq!(wrapped("abcdefgh", 3), ["abcdefgh"]);
+        assert_eq!(wrapped("", 3), [""]);
     }
 
     #[test]

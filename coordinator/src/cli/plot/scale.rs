@@ -103,7 +103,7 @@ impl Scale {
         (0..64_u8)
             .map(|number| (first + f64::from(number)) * self.step)
             .take_while(|tick| *tick <= self.to + self.step * 1e-6)
-            .map(|tick| (tick, label(tick, self.step)))
+            .map(|tick| (tick, label(tick, self.step, self.from.abs().max(self.to.abs()))))
             .collect()
     }
 }
@@ -127,11 +127,10 @@ fn round_step(least: f64) -> f64 {
     round * power
 }
 
-/// A tick as text, with the digits its step needs.
-fn label(tick: f64, step: f64) -> String {
+/// A tick as text, with the digits its step needs; with powers of ten on an axis that reaches far.
+fn label(tick: f64, step: f64, reach: f64) -> String {
     let tick = if tick.abs() < step / 2.0 { 0.0 } else { tick };
-    let large = tick.abs().max(step);
-    if large >= 1e7 || step < 1e-6 {
+    if reach >= 1e7 || step < 1e-6 {
         return if tick == 0.0 { "0".to_owned() } else { shortened(&format!("{tick:.3e}")) };
     }
     let digits = (0..7_usize).find(|digits| {

@@ -16,7 +16,7 @@ use std::fmt::Write as _;
 use reeve_common::text::printable;
 
 use super::scale::{Scale, axes, clipped};
-use super::{Chart, LINES_MAX, Line, gaps};
+use super::{Chart, LINES_MAX, Line, gaps, wrapped};
 
 /// The image's width; its height depends on the legend and the notes.
 const WIDTH: f64 = 720.0;
@@ -28,12 +28,16 @@ const ROW: f64 = 20.0;
 const LEFT: f64 = 16.0;
 /// About the width of a character at the size of the legend.
 const CHARACTER: f64 = 7.2;
+/// As many characters of a note fit a line.
+const NOTE_CHARACTERS: usize = 104;
+/// Upright words need a shaded part of this width.
+const UPRIGHT: f64 = 18.0;
 /// The short line before a name in the legend, with its space.
 const SAMPLE: f64 = 34.0;
 /// Points that lie this near to the straight line between their neighbours are left out.
 const FLAT: f64 = 0.04;
 /// The longest title, name or note, in bytes.
-const TEXT_LENGTH_MAX: usize = 200;
+const TEXT_LENGTH_MAX: usize = 1000;
 
 /// Grey for words and ticks, and the lines' colours: each stands out from white and from near-black alike. With the
 /// dashes below, lines can be told apart without seeing colours.
@@ -52,7 +56,10 @@ pub(in crate::cli) fn svg(chart: &Chart) -> String {
     let (legend, legend_height) = if lines.len() > 1 { legend(&lines) } else { (String::new(), 0.0) };
     let (_, top, _, height) = PLOT;
     let notes_top = top + height + 62.0 + legend_height;
-    let whole = notes_top + f64::from(u16::try_from(chart.notes.len()).unwrap_or(u16::MAX)) * ROW;
+    let notes =
+        chart.notes.iter().flat_map(|note| wrapped(&printable(note, TEXT_LENGTH_MAX), NOTE_CHARACTERS));
+    let notes: Vec<String> = notes.collect();
+    let whole = notes_top + f64::from(u16::try_from(notes.len()).unwrap_or(u16::MAX)) * ROW;
     let mut out = String::new();
     // Writing to a text does not fail.
     let _ = write!(
@@ -71,12 +78,22 @@ pub(in crate::cli) fn svg(chart: &Chart) -> String {
         out.push_str(&drawn(line, *pen, x, y));
     }
     out.push_str(&legend);
-    for (number, note) in chart.notes.iter().enumerate() {
+    for (number, note) in notes.iter().enumerate() {
         let down = notes_top + f64::from(u16::try_from(number).unwrap_or(u16::MAX)) * ROW;
-        let _ = writeln!(out, "<text x=\"{LEFT}\" y=\"{down}\" font-size=\"12\">{}</text>", text(note));
+        let _ = writeln!(
+            out,
+            "<text x=\"{}\" y=\"{down}\" font-size=\"12\">{}</text>",
+            indent(note),
+            text(note.trim_start())
+        );
     }
     out.push_str("</svg>\n");
     out
+}
+
+/// Where a line of a note begins; what continues one is set in.
+fn indent(note: &str) -> f64 {
+    if note.starts_with(' ') { LEFT + 2.0 * CHARACTER } else { LEFT }
 }
 
 /// How a line is drawn.
@@ -171,28 +188,26 @@ fn never(lines: &[(&Line, Pen)], x: Scale) -> String {
                 out,
                 "<rect x=\"{start}\" y=\"{top}\" width=\"{wide}\" height=\"{height}\" fill=\"#e5484d\" fill-opacity=\"0.13\"/>"
             );
-            let _ = writeln!(out, "{}", never_label(&said, (from, to), down));
+            out.push_str(&never_label(&said, (from, to), down));
         }
     }
     out
 }
 
-/// The words on a shaded part: in its middle, or, where that would leave the plot area, set flush with its edge.
+/// The words on a shaded part: level in its middle where they fit, else upright; nothing where it is but a line.
 fn never_label(said: &str, (from, to): (f64, f64), down: f64) -> String {
-    let (left, _, width, _) = PLOT;
-    let (middle, half) = (from.midpoint(to), wide(said) / 2.0);
-    let (at, anchor) = if middle + half > left + width {
-        (left + width - 4.0, "end")
-    } else if middle - half < left {
-        (left + 4.0, "start")
+    let (_, top, _, height) = PLOT;
+    let (middle, room) = (from.midpoint(to), to - from);
+    let (turned, down, at) = if room > wide(said) {
+        (String::new(), down, length(middle))
+    } else if room > UPRIGHT {
+        let (at, down) = (length(middle + 4.5), top + height / 2.0);
+        (format!(" transform=\"rotate(-90 {at} {down})\""), down, at)
     } else {
-        (middle, "middle")
+        return String::new();
     };
-    format!(
-        "<text x=\"{}\" y=\"{down}\" text-anchor=\"{anchor}\" fill=\"#e5484d\">{}</text>",
-        length(at),
-        text(said)
-    )
+    let said = text(said);
+    format!("<text x=\"{at}\" y=\"{down}\" text-anchor=\"middle\" fill=\"#e5484d\"{turned}>{said}</text>\n")
 }
 
 /// About how wide a text is.

@@ -14,7 +14,7 @@
 use reeve_common::text::printable;
 
 use super::scale::{Scale, axes, clipped};
-use super::{Chart, Gaps, LINES_MAX, Line, gaps};
+use super::{Chart, Gaps, LINES_MAX, Line, gaps, wrapped};
 
 /// Rows of the picture, without what stands around it: what fits a terminal of 24 lines with a legend and notes.
 const ROWS: usize = 16;
@@ -29,7 +29,7 @@ const TICK_COLUMNS: usize = 12;
 /// How far apart a line's letters stand.
 const LETTER_DISTANCE: usize = 16;
 /// The longest title, name or note, in bytes.
-const TEXT_LENGTH_MAX: usize = 300;
+const TEXT_LENGTH_MAX: usize = 1000;
 
 /// Which characters a terminal can show.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -88,7 +88,9 @@ pub(in crate::cli) fn terminal(chart: &Chart, columns: usize, characters: Charac
     if lines.len() > 1 {
         rows.extend(legend(&lines, &letters, columns, characters));
     }
-    rows.extend(chart.notes.iter().map(|note| format!("  {}", shown(note, characters))));
+    let notes =
+        chart.notes.iter().flat_map(|note| wrapped(&shown(note, characters), columns.saturating_sub(2)));
+    rows.extend(notes.map(|note| format!("  {note}")));
     rows.iter().map(|row| format!("{}\n", row.trim_end())).collect()
 }
 
