@@ -32,7 +32,9 @@ impl Asked {
     /// Whether the host in `slot` has room. The same questions as [`crate::constraint::check`] asks, without words.
     pub(super) fn fits(&self, columns: &Columns, slot: usize) -> bool {
         self.has_room(columns.vital(slot))
-            && (self.devices.is_empty() || columns.host_devices[slot].can_serve(&self.devices))
+            && (self.devices.is_empty()
+                || (columns.vital(slot).devices.total > 0
+                    && columns.host_devices[slot].can_serve(&self.devices)))
     }
 
     /// Whether a host has room as far as devices have no say.

@@ -41,13 +41,16 @@ impl Asks {
 
     /// Which classes have room on a host. The same questions as [`Asked::fits`] asks, lane by lane.
     pub(super) fn fits(&self, columns: &Columns, slot: usize) -> [bool; LANES] {
-        let mut fits = [columns.is_open(slot); LANES];
-        let (cores, memory) = (columns.cores(slot), columns.memory(slot));
+        let vital = columns.vital(slot);
+        let (cores, memory) = (vital.cores, vital.memory);
+        let mut fits = [vital.is_open(); LANES];
         for ((fits, asked_cores), asked_memory) in fits.iter_mut().zip(self.cores).zip(self.memory) {
             *fits &= cores.fits(asked_cores) & memory.fits(asked_memory);
         }
+        // Most hosts have none, and that is known without looking at them one by one.
+        let has_devices = vital.devices.total > 0;
         for (lane, entries) in &self.devices {
-            fits[*lane] = fits[*lane] && columns.host_devices[slot].can_serve(entries);
+            fits[*lane] = fits[*lane] && has_devices && columns.host_devices[slot].can_serve(entries);
         }
         fits
     }

@@ -132,31 +132,29 @@ impl Book {
     }
 }
 
-/// The VMs of one host, by id.
+/// The VMs of one host, in no order. VMs come and go on hosts that are in no cache: one that comes is written behind the
+/// others and nothing is read for it; one that goes is looked for from the front, which memory is good at.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Tenants {
     vms: Vec<(VmId, Holding)>,
 }
 
 impl Tenants {
-    /// Adds a VM.
+    /// Adds a VM that is not among them.
     pub(super) fn insert(&mut self, vm: VmId, holding: Holding) {
-        match self.vms.binary_search_by_key(&vm, |(id, _)| *id) {
-            Ok(place) => self.vms[place].1 = holding,
-            Err(place) => self.vms.insert(place, (vm, holding)),
-        }
+        self.vms.push((vm, holding));
     }
 
     /// Takes a VM out.
     pub(super) fn remove(&mut self, vm: VmId) {
-        if let Ok(place) = self.vms.binary_search_by_key(&vm, |(id, _)| *id) {
-            self.vms.remove(place);
+        if let Some(place) = self.vms.iter().position(|(known, _)| *known == vm) {
+            self.vms.swap_remove(place);
         }
     }
 
     /// Whether a VM is among them.
     pub(super) fn contains(&self, vm: VmId) -> bool {
-        self.vms.binary_search_by_key(&vm, |(id, _)| *id).is_ok()
+        self.vms.iter().any(|(known, _)| *known == vm)
     }
 
     /// How many there are.
@@ -165,13 +163,15 @@ impl Tenants {
     }
 
     /// Their ids, in order.
-    pub(super) fn ids(&self) -> impl Iterator<Item = VmId> {
-        self.vms.iter().map(|(vm, _)| *vm)
+    pub(super) fn ids(&self) -> impl Iterator<Item = VmId> + use<> {
+        self.iter().map(|(vm, _)| vm)
     }
 
     /// Who holds what, by id.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (VmId, Holding)> {
-        self.vms.iter().copied()
+    pub(super) fn iter(&self) -> impl Iterator<Item = (VmId, Holding)> + use<> {
+        let mut all = self.vms.clone();
+        all.sort_unstable_by_key(|(vm, _)| *vm);
+        all.into_iter()
     }
 
     /// What they hold.
@@ -184,6 +184,7 @@ impl Tenants {
 mod tests {
     use reeve_common::ids::RealmName;
     use reeve_common::units::{Mebibytes, Millicores};
+    use uuid::Uuid;
 
     use super::*;
 
@@ -208,5 +209,21 @@ mod tests {
         assert_eq!(book.words.get(holding.owner), None);
         assert_eq!(book.words.get(holding.team), None);
         assert_eq!(book.labels.get(holding.labels), None);
+    }
+
+    #[test]
+    fn who_leaves_takes_nothing_of_others_along() {
+        let vm = |number: u128| VmId(Uuid::from_u128(number));
+        let holding = |number: Number| Holding { shape: number, owner: 0, team: 0, labels: 0 };
+        let mut tenants = Tenants::default();
+        for number in [3, 1, 4, 2] {
+            tenants.insert(vm(number), holding(u32::try_from(number).unwrap()));
+        }
+        tenants.remove(vm(1));
+        tenants.remove(vm(7));
+        assert_eq!(tenants.ids().collect::<Vec<_>>(), [vm(2), vm(3), vm(4)]);
+        assert!(tenants.contains(vm(4)) && !tenants.contains(vm(1)));
+        assert!(tenants.iter().all(|(id, held)| id == vm(u128::from(held.shape))));
+        assert_eq!(tenants.len(), tenants.holdings().count());
     }
 }
