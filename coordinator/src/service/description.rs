@@ -187,6 +187,7 @@ impl Service {
 #[cfg(test)]
 mod tests {
     use reeve_common::clock::Timestamp;
+    use reeve_common::storage::PoolReport;
     use reeve_common::units::Bytes;
     use reeve_common::utilization::VmSample;
 
@@ -202,6 +203,17 @@ mod tests {
             network_received: Bytes(0),
             network_sent: Bytes(0),
         }
+    }
+
+    #[test]
+    fn each_pool_that_cannot_be_used_is_told_and_no_other() {
+        let pool = |name: &str, state: PoolState| PoolReport { name: PoolName::new(name).unwrap(), state };
+        let pools = vec![pool("stopped", PoolState::Inactive), pool("gone", PoolState::Missing)];
+        let mut report = LastReport { hypervisor_reachable: true, foreign: Vec::new(), pools };
+        report.pools.push(pool("good", PoolState::Active { capacity: Bytes(1), available: Bytes(1) }));
+        let told = pool_problems(&report);
+        let told: Vec<(&str, &str)> = told.iter().map(|(name, why)| (name.as_str(), why.as_str())).collect();
+        assert_eq!(told, [("gone", "it is not defined"), ("stopped", "it is not started")]);
     }
 
     #[test]
