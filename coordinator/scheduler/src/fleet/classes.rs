@@ -113,6 +113,31 @@ impl Group {
     }
 }
 
+/// The scores of one class for all hosts, as they stand.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct KeptScores<'a> {
+    tournament: &'a Tournament<LANES>,
+    group: usize,
+    lane: usize,
+}
+
+impl KeptScores<'_> {
+    /// How many hosts can take the VM.
+    pub(super) fn feasible(&self) -> usize {
+        self.tournament.feasible(self.group, self.lane)
+    }
+
+    /// The best of them by slot, at most `count`, best first, the first among equals.
+    pub(super) fn best(&self, count: usize) -> Vec<(usize, f64)> {
+        self.tournament.best(self.group, self.lane, count)
+    }
+
+    /// The score of one host.
+    pub(super) fn of(&self, slot: usize) -> f64 {
+        self.tournament.score(slot, self.group, self.lane)
+    }
+}
+
 /// The classes of one realm.
 #[derive(Debug, Default)]
 pub(super) struct ClassCache {
@@ -192,6 +217,14 @@ impl ClassCache {
             }
         });
         best.map(|(_, slot)| slot)
+    }
+
+    /// The scores of a class, if they are kept and right as they are.
+    pub(super) fn kept(&self, key: &ClassKey, log: &ChangeLog) -> Option<KeptScores<'_>> {
+        let (group, lane) = self.places.get(key).copied()?;
+        let is_right =
+            self.groups.get(group)?.caught_up == Some(log.end()) && self.tournament.is_settled(group);
+        is_right.then_some(KeptScores { tournament: &self.tournament, group, lane })
     }
 
     /// Whether a request of this class was met a short while ago; from now on it was.
