@@ -72,6 +72,12 @@ impl Coordinator {
         self.service.reconfigure(read(self.directory.path(), &changed));
     }
 
+    /// The same with more sections at the end.
+    pub(crate) fn reload_with(&self, sections: &str) {
+        let changed = format!("{CONFIGURATION}\n{sections}");
+        self.service.reconfigure(read(self.directory.path(), &changed));
+    }
+
     /// Types a command.
     pub(crate) async fn reeve(&self, line: &str) -> Answer {
         reeve(&self.socket, line).await
