@@ -209,14 +209,20 @@ impl ClassCache {
             let (group, lane) = self.admit(key, request, asked, ground, log);
             return self.tournament.winner(group, lane);
         }
-        let mut best: Option<(f64, usize)> = None;
+        let (mut lowest, mut first) = (INFEASIBLE, usize::MAX);
         let demands = key.is_demanding().then(|| ground.demands(request));
-        ground.scan(request, asked, demands.as_ref(), &mut self.scan_workspaces, |slot, score| {
-            if best.is_none_or(|(lowest, first)| score < lowest || (score == lowest && slot < first)) {
-                best = Some((score, slot));
+        ground.scan(request, asked, demands.as_ref(), &mut self.scan_workspaces, |slots, scores| {
+            // Most have nobody among them who is as good as the best so far, and that is seen several at a time.
+            if !scores.iter().fold(false, |is_among, score| is_among | (*score <= lowest)) {
+                return;
+            }
+            for (slot, score) in slots.iter().zip(scores) {
+                if *score < lowest || (*score == lowest && *slot < first) {
+                    (lowest, first) = (*score, *slot);
+                }
             }
         });
-        best.map(|(_, slot)| slot)
+        (lowest < INFEASIBLE).then_some(first)
     }
 
     /// The scores of a class, if they are kept and right as they are.
@@ -299,8 +305,10 @@ impl ClassCache {
             tournament.put_lane(slot, number, lane, INFEASIBLE);
         }
         let demands = key.is_demanding().then(|| ground.demands(request));
-        ground.scan(request, asked, demands.as_ref(), scan_workspaces, |slot, score| {
-            tournament.put_lane(slot, number, lane, score);
+        ground.scan(request, asked, demands.as_ref(), scan_workspaces, |slots, scores| {
+            for (slot, score) in slots.iter().zip(scores) {
+                tournament.put_lane(*slot, number, lane, *score);
+            }
         });
         tournament.rebuild(number);
         self.places.insert(key, (number, lane));

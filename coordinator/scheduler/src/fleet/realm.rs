@@ -473,8 +473,8 @@ impl Realm {
             let demands =
                 demands::is_demanding(&request, &self.particulars).then(|| ground.demands(&request));
             let mut workspaces = Workspaces::default();
-            ground.scan(&request, &asked, demands.as_ref(), &mut workspaces, |slot, score| {
-                scores[slot] = score
+            ground.scan(&request, &asked, demands.as_ref(), &mut workspaces, |slots, found| {
+                slots.iter().zip(found).for_each(|(slot, score)| scores[*slot] = *score);
             });
         }
         scores

@@ -377,9 +377,9 @@ fn has_lost<const W: usize>(node: &Scores<W>, old: &Scores<W>, new: &Scores<W>) 
 /// Counts in each lane a host that could not take the VM and now can, and the other way round.
 #[inline]
 fn recount<const W: usize>(feasible: &mut [u64; W], old: &Scores<W>, new: &Scores<W>) {
-    for lane in 0..W {
-        let (was, is) = (old.0[lane] < INFEASIBLE, new.0[lane] < INFEASIBLE);
-        feasible[lane] = feasible[lane].wrapping_add(u64::from(is)).wrapping_sub(u64::from(was));
+    for ((count, old), new) in feasible.iter_mut().zip(&old.0).zip(&new.0) {
+        let (was, is) = (*old < INFEASIBLE, *new < INFEASIBLE);
+        *count = count.wrapping_add(u64::from(is)).wrapping_sub(u64::from(was));
     }
 }
 
