@@ -17,6 +17,7 @@ mod drives;
 mod error;
 mod following;
 mod hosts;
+mod lives;
 mod measuring;
 mod placing;
 mod reading;
@@ -120,7 +121,7 @@ impl Service {
         let epoch = next_epoch(store.as_ref()).await?;
         let (started_at, opened) = (clock.now(), clock.monotonic());
         let mut core = Core::new();
-        load(store.as_ref(), &mut core).await?;
+        load(store.as_ref(), &mut core, started_at).await?;
         let service = Self {
             inner: Arc::new(Inner {
                 config: RwLock::new(Arc::new(config)),
@@ -202,9 +203,9 @@ async fn records_of<T: Record>(store: &dyn Store, collection: Collection) -> Res
     Ok(records)
 }
 
-async fn load(store: &dyn Store, core: &mut Core) -> Result<(), OpenError> {
+async fn load(store: &dyn Store, core: &mut Core, opened: Timestamp) -> Result<(), OpenError> {
     for kept in records_of::<Host>(store, records::HOSTS).await? {
-        core.hosts.insert(kept.value.id, HostEntry::new(kept));
+        core.hosts.insert(kept.value.id, HostEntry::new(kept, opened));
     }
     for kept in records_of::<Image>(store, records::IMAGES).await? {
         core.images.insert(kept.value.name.clone(), kept);
