@@ -32,6 +32,7 @@
 //!    itself; one that is killed disarms nothing.
 //! 5. A lease counts only for the connection on which it was asked for: what a host did before it connected anew is not
 //!    known.
+//!
 //! So nothing runs there any more at `noted + (lease + 2 * timeout + reset) * (1 + d)`. A later lease is noted later, and
 //! a grant that arrives late counts for the agent from when it *asked*, so neither breaks the bound. What the argument
 //! rests on: the watchdog is real, and it resets the machine rather than asking it to shut down.
