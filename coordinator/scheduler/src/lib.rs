@@ -62,7 +62,7 @@ pub use host::{
     Contact, CpuAbilities, ForeignUse, HostDescription, HostState, HostUsage, Measured, Promised,
     UnknownHostState,
 };
-pub use quota::{QuotaHolder, QuotaKind, QuotaLimits, QuotaUsage, Quotas};
+pub use quota::{QuotaHolder, QuotaKind, QuotaLimits, QuotaStanding, QuotaUsage, Quotas};
 pub use reason::{CostPart, Reason};
 pub use request::{Affinity, AffinityRule, Companions, CpuDemand, HostLabelRule, Request};
 pub use stranded::Stranded;
