@@ -14,6 +14,7 @@ use crate::model::host::Host;
 use crate::model::image::Image;
 use crate::model::setup::Setup;
 use crate::model::vm::Vm;
+use crate::workflow::Workflow;
 use crate::store::{Collection, InvalidKey, Key, RecordError, Stored, decode, encode};
 
 /// Hosts by id.
@@ -35,8 +36,13 @@ pub const TOKENS: Collection = Collection::new("join-tokens");
 /// The decision that placed a VM, by the VM's id.
 pub const DECISIONS: Collection = Collection::new("decisions");
 
+/// Actions of several steps, by number.
+pub const WORKFLOWS: Collection = Collection::new("workflows");
+
 /// The counter that numbers hosts.
 pub const HOST_COUNTER: &str = "host";
+/// The counter that numbers workflows.
+pub const WORKFLOW_COUNTER: &str = "workflow";
 
 /// Something kept in the store.
 pub trait Record: Serialize + DeserializeOwned {
@@ -66,6 +72,8 @@ pub trait Record: Serialize + DeserializeOwned {
 
 impl Record for Host {
     const KIND: &'static str = "host";
+    /// 2: whether it is being emptied.
+    const VERSION: u32 = 2;
 }
 impl Record for Image {
     const KIND: &'static str = "image";
@@ -77,6 +85,8 @@ impl Record for Setup {
 }
 impl Record for Configuration {
     const KIND: &'static str = "configuration";
+    /// 2: what becomes of its VMs when their host is lost, and their priority.
+    const VERSION: u32 = 2;
 }
 impl Record for Drive {
     const KIND: &'static str = "drive";
@@ -85,6 +95,9 @@ impl Record for Vm {
     const KIND: &'static str = "vm";
     /// 2: what is asked of the host as the setup says it, processor features and huge pages.
     const VERSION: u32 = 2;
+}
+impl Record for Workflow {
+    const KIND: &'static str = "workflow";
 }
 impl Record for PlacementDecision {
     const KIND: &'static str = "decision";
@@ -142,6 +155,7 @@ mod tests {
             labels: [("rack".to_owned(), "3".to_owned())].into(),
             added_at: Timestamp(1),
             joined_at: Some(Timestamp(2)),
+            draining: false,
         };
         insta::assert_json_snapshot!(form(host_key(host.id), &host));
     }

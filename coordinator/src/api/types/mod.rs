@@ -13,6 +13,7 @@ mod realm;
 mod simulation;
 mod status;
 mod vm;
+mod workflow;
 
 pub use catalogue::{
     AffinityRule, Companions, Configuration, DebugOptions, DiskFormat, Drive, DriveUse, Image, Machine,
@@ -31,4 +32,5 @@ pub use simulation::{
     SimulationRequest,
 };
 pub use status::{HostCounts, Status};
+pub use workflow::{DrainRequest, WhenHostLost, Workflow, WorkflowState, WorkflowStep};
 pub use vm::{ShutdownRequest, StartRequest, Transition, Vm, VmDetail, VmLog, VmState, Wish};
