@@ -1,8 +1,8 @@
 //! Owns VM configurations: a hardware setup made somebody's, which can be started again and again.
 
+use super::failover::WhenHostLost;
 use reeve_common::clock::Timestamp;
 use reeve_common::ids::{ConfigurationName, DriveName, SetupName};
-use super::failover::WhenHostLost;
 use serde::{Deserialize, Serialize};
 
 /// What can be started again and again.

@@ -205,7 +205,13 @@ mod tests {
         HostFacts { host: HostId(number), is_silent, is_lost, is_left_alone: false }
     }
 
-    fn vm(number: u128, host: u32, when_host_lost: WhenHostLost, priority: u32, requested_at: u64) -> VmFacts {
+    fn vm(
+        number: u128,
+        host: u32,
+        when_host_lost: WhenHostLost,
+        priority: u32,
+        requested_at: u64,
+    ) -> VmFacts {
         VmFacts {
             vm: VmId(Uuid::from_u128(number)),
             host: HostId(host),
@@ -221,9 +227,16 @@ mod tests {
     #[test]
     fn the_brake_holds_beyond_both_its_limits() {
         let brake = Brake::default();
-        for (silent, of, held) in
-            [(0, 0, false), (1, 1, false), (2, 3, false), (3, 3, true), (3, 12, false), (3, 11, true), (25, 100, false), (26, 100, true)]
-        {
+        for (silent, of, held) in [
+            (0, 0, false),
+            (1, 1, false),
+            (2, 3, false),
+            (3, 3, true),
+            (3, 12, false),
+            (3, 11, true),
+            (25, 100, false),
+            (26, 100, true),
+        ] {
             assert_eq!(brake.judge(silent, of).is_some(), held, "{silent} of {of}");
         }
         let braked = brake.judge(26, 100).unwrap().to_string();
@@ -253,7 +266,8 @@ mod tests {
 
     #[test]
     fn a_mass_of_silent_hosts_restarts_nobody_and_a_host_left_alone_does_not_count() {
-        let mut hosts: Vec<HostFacts> = (1..=10).map(|number| host(number, number <= 3, number <= 3)).collect();
+        let mut hosts: Vec<HostFacts> =
+            (1..=10).map(|number| host(number, number <= 3, number <= 3)).collect();
         let vms = [vm(1, 1, WhenHostLost::Restart, 0, 5), vm(2, 1, WhenHostLost::Ask, 0, 5)];
         let planned = plan(Brake::default(), &hosts, &vms);
         assert_eq!(planned.braked, Some(Braked { silent: 3, of: 10 }));
@@ -271,9 +285,9 @@ mod tests {
     }
 
     fn any_vm() -> impl Strategy<Value = VmFacts> {
-        (1..99_u128, 1..8_u32, 0..3_usize, 0..4_u32, 0..9_u64).prop_map(|(number, host, rule, priority, at)| {
-            vm(number, host, WhenHostLost::ALL[rule], priority, at)
-        })
+        (1..99_u128, 1..8_u32, 0..3_usize, 0..4_u32, 0..9_u64).prop_map(
+            |(number, host, rule, priority, at)| vm(number, host, WhenHostLost::ALL[rule], priority, at),
+        )
     }
 
     proptest! {

@@ -13,8 +13,8 @@ use reeve_common::units::format_duration;
 
 use super::failing_over::failover_rules;
 use super::stopping::GRACE_MAX;
-use super::workflows::WorkflowVersion;
 use super::views::HostView;
+use super::workflows::WorkflowVersion;
 use super::{Actor, Service, ServiceError};
 use crate::model::host::may_be_told;
 use crate::model::vm::{Vm, Wish};
@@ -77,8 +77,9 @@ impl Service {
         let current = self.workflow_of_host(host);
         let drain = current.filter(|current| matches!(current.workflow.purpose, Purpose::Drain { .. }));
         let Some(drain) = drain else {
-            return Err(ServiceError::conflict(format!("host {name} is not being emptied"))
-                .advise(format!("`reeve host undrain {name}` lets a host that was emptied be chosen again")));
+            return Err(ServiceError::conflict(format!("host {name} is not being emptied")).advise(format!(
+                "`reeve host undrain {name}` lets a host that was emptied be chosen again"
+            )));
         };
         self.cancel_workflow(drain.workflow.id, actor).await
     }
@@ -105,7 +106,9 @@ impl Service {
             purpose.as_str(),
             state.as_str()
         ))
-        .advise(format!("`reeve workflow show {id}` says how far it is, `reeve workflow cancel {id}` ends it")))
+        .advise(format!(
+            "`reeve workflow show {id}` says how far it is, `reeve workflow cancel {id}` ends it"
+        )))
     }
 
     /// The host is chosen for nothing more, and what is on it is put on the list of what is to be stopped.
@@ -187,7 +190,10 @@ impl Service {
                 return Ok(Outcome::NotYet { note: Some("it is being started".to_owned()) });
             }
             let then = then.map(|start| Step::StartVm { start: start.clone() });
-            return Ok(Outcome::Done { note: Some("it is gone".to_owned()), then: then.into_iter().collect() });
+            return Ok(Outcome::Done {
+                note: Some("it is gone".to_owned()),
+                then: then.into_iter().collect(),
+            });
         };
         let host = current.vm.host.and_then(|host| core.hosts.get(&host));
         let asked_at = current.vm.history.last().map(|last| last.at).unwrap_or_default();
@@ -215,7 +221,9 @@ impl Service {
         }
         let actor = Actor { uid: 0, name: by.to_owned() };
         match self.start_vm_as(start.vm, &start.configuration, &actor).await {
-            Ok(detail) => Ok(Outcome::Done { note: Some(format!("as {}", detail.view.vm.name)), then: Vec::new() }),
+            Ok(detail) => {
+                Ok(Outcome::Done { note: Some(format!("as {}", detail.view.vm.name)), then: Vec::new() })
+            }
             Err(error) if error.is_retryable() => Ok(Outcome::Retry(error.to_string())),
             // Its configuration was deleted, say: that is told, and keeps nobody from emptying the host.
             Err(error) => Ok(Outcome::Done { note: Some(format!("not started: {error}")), then: Vec::new() }),

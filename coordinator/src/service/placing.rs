@@ -12,9 +12,8 @@ use super::core::Core;
 use super::failing_over::failover_rules;
 use super::{Service, ServiceError};
 use crate::decision_words::{LINES_MAX, change};
-use crate::config::CoordinatorConfig;
-use crate::model::failover::{FailoverRules, urgency};
 use crate::model::explanation::{HOSTS_KEPT, PlacementDecision, finite};
+use crate::model::failover::urgency;
 use crate::model::vm::{Vm, Wish};
 use crate::model::vm_state::VmState;
 use crate::records::{DECISIONS, Record};
@@ -27,7 +26,7 @@ impl Service {
     pub(crate) async fn place_waiting(&self) {
         let mut waiting = {
             let (config, core) = (self.config(), self.core());
-            waiting(&core, &config)
+            waiting(&core, |vm| failover_rules(&core, &config, vm).priority)
         };
         while !waiting.is_empty() {
             let rest = waiting.split_off(waiting.len().min(BATCH_MAX));
@@ -138,14 +137,10 @@ pub(super) struct Planned {
 }
 
 /// The VMs that wait for a place, those of the highest priority first, and of them those that have waited longest.
-fn waiting(core: &Core, config: &CoordinatorConfig) -> Vec<VmId> {
+fn waiting(core: &Core, priority: impl Fn(&Vm) -> u32) -> Vec<VmId> {
     let waits = |vm: &Arc<Vm>| vm.host.is_none() && vm.wish == Wish::Run && !vm.state.is_final();
     let vms = core.living().map(|current| current.vm).filter(waits);
-    let by_urgency = vms.map(|vm| {
-        let FailoverRules { priority, .. } = failover_rules(core, config, &vm);
-        urgency(priority, vm.requested_at, vm.id)
-    });
-    let mut by_urgency: Vec<_> = by_urgency.collect();
+    let mut by_urgency: Vec<_> = vms.map(|vm| urgency(priority(&vm), vm.requested_at, vm.id)).collect();
     by_urgency.sort_unstable();
     by_urgency.into_iter().map(|(_, _, id)| id).collect()
 }
@@ -256,10 +251,10 @@ mod tests {
         let small = [waiting_vm(&mut core, 3, 2, 30), waiting_vm(&mut core, 4, 2, 40)];
         let oldest = waiting_vm(&mut core, 9, 8, 10);
         let second = waiting_vm(&mut core, 1, 4, 20);
-        let config = CoordinatorConfig::fixture();
-        assert_eq!(waiting(&core, &config), [oldest, second, small[0], small[1]]);
+        assert_eq!(waiting(&core, |vm| u32::from(vm.id == small[1])), [small[1], oldest, second, small[0]]);
+        assert_eq!(waiting(&core, |_| 0), [oldest, second, small[0], small[1]]);
         // One after the other, in any order but this, the oldest would find no place.
-        let all = waiting(&core, &config);
+        let all = waiting(&core, |_| 0);
         let planned = plan(&mut core, &all);
         let host_of =
             |id: VmId| planned.iter().find(|(known, _)| *known == id).map(|(_, planned)| planned.host);

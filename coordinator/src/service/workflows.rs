@@ -13,9 +13,7 @@ use super::catalogue::store_failed;
 use super::{Actor, Service, ServiceError};
 use crate::records::{Record, WORKFLOW_COUNTER, WORKFLOWS};
 use crate::store::{Batch, Precondition, Version, next_id};
-use crate::workflow::{
-    Direction, Outcome, Purpose, Step, StepRecord, Workflow, WorkflowId, WorkflowState,
-};
+use crate::workflow::{Direction, Outcome, Purpose, Step, StepRecord, Workflow, WorkflowId, WorkflowState};
 
 use tokio::sync::watch;
 
@@ -137,9 +135,7 @@ impl Service {
     pub(super) fn workflow_of_host(&self, host: HostId) -> Option<WorkflowVersion> {
         let core = self.core();
         let mut all = core.workflows.values().map(|entry| entry.borrow().clone());
-        all.find(|current| {
-            current.workflow.purpose.host() == host && !current.workflow.state.is_final()
-        })
+        all.find(|current| current.workflow.purpose.host() == host && !current.workflow.state.is_final())
     }
 
     /// Something has changed that a workflow may wait for.
@@ -216,8 +212,7 @@ impl Service {
         if let Some(oldest) = forgotten {
             batch = batch.delete(WORKFLOWS.key(&oldest.0), Precondition::Any);
         }
-        let version =
-            self.store().apply(batch).await.map_err(|error| store_failed(&error))?;
+        let version = self.store().apply(batch).await.map_err(|error| store_failed(&error))?;
         self.log_workflow(&next);
         let mut core = self.core();
         if let Some(oldest) = forgotten {

@@ -68,7 +68,8 @@ impl Workflow {
         match self.state {
             WorkflowState::Running => self.due_actions(),
             WorkflowState::Undoing => {
-                let touched = |record: &StepRecord| matches!(record.state, StepState::Begun | StepState::Done);
+                let touched =
+                    |record: &StepRecord| matches!(record.state, StepState::Begun | StepState::Done);
                 let latest = self.steps.iter().rposition(touched);
                 latest.map(|index| Due { index, direction: Direction::Undo }).into_iter().collect()
             }

@@ -74,10 +74,7 @@ fn what_a_step_calls_for_is_done_before_what_follows() {
     let more = |number| Outcome::Done { note: None, then: vec![stop(number)] };
     workflow.settle(vec![(due[0], more(8)), (due[1], more(9))], NOW);
     let order: Vec<String> = workflow.steps.iter().map(|record| record.step.to_string()).collect();
-    assert_eq!(
-        order,
-        ["stop vm-1", "stop vm-8", "stop vm-2", "stop vm-9", "see that the host is empty"]
-    );
+    assert_eq!(order, ["stop vm-1", "stop vm-8", "stop vm-2", "stop vm-9", "see that the host is empty"]);
     assert_eq!(indices(&workflow.due()), [1, 3]);
 }
 
@@ -217,7 +214,11 @@ fn every_step_fails_in_turn_and_nothing_is_left() {
                 assert!(world.things.is_empty(), "step {failing}, write {crash_at}: {:?}", world.things);
             }
             let (world, workflow) = story(6, None, crash_at, crash_after);
-            assert_eq!((workflow.state, world.things.len()), (WorkflowState::Done, steps), "write {crash_at}");
+            assert_eq!(
+                (workflow.state, world.things.len()),
+                (WorkflowState::Done, steps),
+                "write {crash_at}"
+            );
         }
     }
 }

@@ -9,12 +9,14 @@ use reeve_common::ids::HostName;
 
 use super::carried_out;
 use super::vms::{CHANGES_WAIT_MAX, ChangesQuery};
-use crate::api::answer::{Answer, Refusal};
+use crate::api::answer::Refusal;
 use crate::api::conversions::{duration, host_of, workflow_of};
 use crate::api::question::{Asked, Asking, Body, Named};
 use crate::api::types::{DrainRequest, Host, ProblemReport, Workflow};
 use crate::service::Service;
 use crate::workflow::WorkflowId;
+
+type Answer<T> = Result<Json<T>, Refusal>;
 
 /// The workflows that are under way, and the most recent ones that are over.
 #[utoipa::path(get, path = "/v1/workflows", tag = "workflows", responses(

@@ -32,5 +32,5 @@ pub use simulation::{
     SimulationRequest,
 };
 pub use status::{HostCounts, Status};
-pub use workflow::{DrainRequest, WhenHostLost, Workflow, WorkflowState, WorkflowStep};
 pub use vm::{ShutdownRequest, StartRequest, Transition, Vm, VmDetail, VmLog, VmState, Wish};
+pub use workflow::{DrainRequest, WhenHostLost, Workflow, WorkflowState, WorkflowStep};

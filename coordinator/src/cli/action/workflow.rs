@@ -58,7 +58,9 @@ impl Run<'_> {
         }
         self.print(&show::workflow::workflow(&self.screen, &workflow))?;
         if exit == Exit::Done && workflow.state == WorkflowState::Done {
-            self.remark(&format!("host {name} is empty; `reeve host undrain {name}` lets it be chosen again\n"));
+            self.remark(&format!(
+                "host {name} is empty; `reeve host undrain {name}` lets it be chosen again\n"
+            ));
         }
         Ok(exit)
     }
@@ -79,9 +81,17 @@ impl Run<'_> {
                 progress.finish();
                 let failure = Failure::new(
                     Exit::TimedOut,
-                    format!("workflow {} is still {} after {}", workflow.id, workflow.state.as_str(), format_duration(timeout)),
+                    format!(
+                        "workflow {} is still {} after {}",
+                        workflow.id,
+                        workflow.state.as_str(),
+                        format_duration(timeout)
+                    ),
                 )
-                .advise(format!("it goes on by itself: `reeve workflow show {}` says how far it is", workflow.id));
+                .advise(format!(
+                    "it goes on by itself: `reeve workflow show {}` says how far it is",
+                    workflow.id
+                ));
                 let exit = self.tell(&failure);
                 return Ok((workflow, exit));
             }

@@ -19,10 +19,10 @@ use super::exit::Exit;
 use super::failure::Failure;
 use super::selector::VmSelector;
 use crate::api::types::{
-    Comparison, Configuration, CostEvaluation, CostFunction, DrainRequest, Drive, Explanation, Host, HostState, Image,
-    JoinToken, JoinTokenRequest, NewConfiguration, NewDrive, NewHost, NewImage, NewSetup, PoolKind, Profile,
-    Realm, Setup, ShutdownRequest, Simulation, SimulationRequest, StartRequest, StateChange, Status, Vm,
-    VmDetail, VmLog, Volumes, Workflow,
+    Comparison, Configuration, CostEvaluation, CostFunction, DrainRequest, Drive, Explanation, Host,
+    HostState, Image, JoinToken, JoinTokenRequest, NewConfiguration, NewDrive, NewHost, NewImage, NewSetup,
+    PoolKind, Profile, Realm, Setup, ShutdownRequest, Simulation, SimulationRequest, StartRequest,
+    StateChange, Status, Vm, VmDetail, VmLog, Volumes, Workflow,
 };
 
 /// A way to ask one coordinator. Cheap to clone; each question has a connection of its own.

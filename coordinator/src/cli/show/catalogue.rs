@@ -180,7 +180,10 @@ pub(in crate::cli) fn configuration(screen: &Screen, configuration: &Configurati
                 .line("Team", &*configuration.team)
                 .optional("Project", configuration.project.clone())
                 .several("Drives", drives)
-                .line("When host lost", configuration.when_host_lost.map_or("as the realm says", WhenHostLost::as_str))
+                .line(
+                    "When host lost",
+                    configuration.when_host_lost.map_or("as the realm says", WhenHostLost::as_str),
+                )
                 .line("Priority", configuration.priority.to_string())
                 .line("Created", relative_and_absolute(configuration.created_at, screen.now))
                 .render()

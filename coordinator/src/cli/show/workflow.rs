@@ -102,9 +102,7 @@ mod tests {
     use crate::cli::arguments::Format;
 
     fn example() -> Workflow {
-        let step = |step: &str, state: &str, note: Option<&str>| {
-            json!({ "step": step, "state": state, "note": note, "begun-at": null })
-        };
+        let step = |step: &str, state: &str, note: Option<&str>| json!({ "step": step, "state": state, "note": note, "begun-at": null });
         serde_json::from_value(json!({
             "id": 3, "version": 40, "purpose": "drain", "host": "node-1", "state": "running", "problem": null,
             "steps-done": 2, "by": "root", "started-at": "2026-03-01T10:00:00.000Z", "ended-at": null,
