@@ -20,6 +20,7 @@ mod failing_over;
 mod following;
 mod hosts;
 mod measuring;
+mod oversight;
 mod placing;
 mod reading;
 mod realm_rules;
@@ -55,6 +56,7 @@ use crate::workflow::Workflow;
 pub use self::comparing::{Comparison, Judgement};
 pub use self::drives::NewDrive;
 pub use self::error::{ErrorKind, ServiceError};
+pub use self::oversight::Booking;
 pub use self::reading::Status;
 pub use self::simulating::{AddedHosts, SimulatedHost, SimulationAnswer, SimulationQuestion, User};
 pub use self::tokens::StoredTokens;
@@ -186,7 +188,7 @@ impl Service {
         self.inner.fleet_changed.notify_one();
     }
 
-    fn now(&self) -> Timestamp {
+    pub(crate) fn now(&self) -> Timestamp {
         self.inner.clock.now()
     }
 
