@@ -14,6 +14,9 @@ use crate::lab::{Lab, Place};
 /// The pool in which running VMs' disks live.
 const VOLUMES_POOL: &str = "ticrypt-vm";
 
+/// VMs that are over and shown; of older ones the coordinator says nothing.
+const PAST_SHOWN: usize = 100;
+
 /// The last thing that the coordinator took note of for a VM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Acknowledged {
@@ -39,6 +42,10 @@ pub fn misdeeds_at_rest(
     let living = by_id(&lab.reeve_json(&["vm", "list"])?)?;
     let past = by_id(&lab.reeve_json(&["vm", "past"])?)?;
     for (vm, last) in acknowledged {
+        let forgotten = past.len() >= PAST_SHOWN && !past.contains_key(vm);
+        if forgotten && *last == Acknowledged::Stop && !living.contains_key(vm) {
+            continue;
+        }
         found.extend(seen.broken_promise(*vm, *last, living.get(vm), past.get(vm)));
     }
     found.extend(seen.records_against_processes(&living));
@@ -88,10 +95,12 @@ impl Seen {
         without_domain.chain(without_process).collect()
     }
 
+    /// A guest's files in the pool are called alike: its disk and what its console said.
     fn volumes_without_a_guest(&self) -> Vec<String> {
-        let written: BTreeSet<&str> =
-            self.qemus.iter().flat_map(|qemu| &qemu.writes).map(|disk| disk.name.as_str()).collect();
-        let idle = self.volumes.iter().filter(|volume| !written.contains(volume.as_str()));
+        let stem = |name: &str| name.rsplit_once('.').map_or(name, |(stem, _)| stem).to_owned();
+        let written: BTreeSet<String> =
+            self.qemus.iter().flat_map(|qemu| &qemu.writes).map(|disk| stem(&disk.name)).collect();
+        let idle = self.volumes.iter().filter(|volume| !written.contains(&stem(volume)));
         idle.map(|volume| format!("the disk {volume} was left behind")).collect()
     }
 

@@ -1,5 +1,5 @@
 //! Owns the finding of a lab's guests among the machine's processes: QEMU processes by their command lines, whose they are
-//! by the files that they see, and which disks they hold open for writing.
+//! by the network that they see, and which disks they hold open for writing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -10,7 +10,7 @@ use anyhow::Result;
 use nix::sys::signal::Signal;
 use uuid::Uuid;
 
-use crate::lab::{Lab, Place, ProcessIdentity, mounts_of};
+use crate::lab::{Lab, Place, ProcessIdentity, network_of};
 
 /// A file, wherever it is mounted: hosts see the shared pools under paths of their own.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -45,7 +45,7 @@ pub(super) struct Qemu {
 pub(super) fn qemus(lab: &Lab) -> Vec<Qemu> {
     let hosts = lab.description().hosts.iter().filter_map(|host| {
         let anchor = lab.anchor_of(&Place::Host(host.name.clone())).ok()?;
-        Some((mounts_of(anchor)?, host.name.clone()))
+        Some((network_of(anchor)?, host.name.clone()))
     });
     let hosts: BTreeMap<PathBuf, String> = hosts.collect();
     let Ok(processes) = fs::read_dir("/proc") else { return Vec::new() };
@@ -54,7 +54,7 @@ pub(super) fn qemus(lab: &Lab) -> Vec<Qemu> {
         .filter_map(|pid| {
             let vm = guest_of(&fs::read(format!("/proc/{pid}/cmdline")).ok()?)?;
             let process = ProcessIdentity::of(pid)?;
-            let host = hosts.get(&mounts_of(process)?)?.clone();
+            let host = hosts.get(&network_of(process)?)?.clone();
             let writes = written(Path::new(&format!("/proc/{pid}")));
             process.is_alive().then_some(Qemu { process, host, vm, writes })
         })

@@ -79,6 +79,7 @@ fn without_disks(definition: &str) -> String {
 /// The only volume in the volumes pool.
 fn volume(fleet: &Fleet) -> Result<String> {
     let pool = fleet.lab.description().shared().join("ticrypt-vm");
-    let file = std::fs::read_dir(pool)?.next().context("no volume")??;
-    Ok(file.file_name().to_string_lossy().into_owned())
+    let files = std::fs::read_dir(pool)?.map(|file| Ok(file?.file_name().to_string_lossy().into_owned()));
+    let names: Vec<String> = files.collect::<Result<_>>()?;
+    names.into_iter().find(|name| name.ends_with(".qcow2")).context("no disk")
 }

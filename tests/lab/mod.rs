@@ -40,7 +40,7 @@ pub use daemons::Daemon;
 pub use description::{Description, HostDescription, NETWORK_DEFAULT, Request};
 pub use partition::Direction;
 pub use place::Place;
-pub(crate) use power::mounts_of;
+pub(crate) use power::network_of;
 pub(crate) use process::ProcessIdentity;
 pub use record::Lab;
 pub use status::PlaceStatus;

@@ -26,11 +26,11 @@ impl Lab {
     /// When it is no host, is not up, or a process of it does not end.
     pub fn power_off(&self, place: &Place) -> Result<()> {
         ensure!(matches!(place, Place::Host(_)), "{place} is no host");
-        let own = mounts_of(self.anchor_of(place)?).with_context(|| format!("{place} is not up"))?;
+        let own = network_of(self.anchor_of(place)?).with_context(|| format!("{place} is not up"))?;
         // The ones that are started while the others are being looked for die in the next round.
         poll_until(&format!("every process of {place} to end"), END_PATIENCE, || {
             let mut processes = members(self.description());
-            processes.retain(|process| mounts_of(*process).is_some_and(|mounts| mounts == own));
+            processes.retain(|process| network_of(*process).is_some_and(|network| network == own));
             processes.iter().try_for_each(|process| process.signal(Signal::SIGKILL))?;
             Ok(processes.iter().all(|process| !process.is_alive()).then_some(()))
         })
@@ -53,7 +53,8 @@ impl Lab {
     }
 }
 
-/// Which files a process sees: every host has its own, so this tells whose it is.
-pub(crate) fn mounts_of(process: ProcessIdentity) -> Option<PathBuf> {
-    fs::read_link(format!("/proc/{}/ns/mnt", process.pid)).ok()
+/// Which network a process sees: every host has its own, so this tells whose it is. (Mounts do not: libvirt gives each QEMU
+/// its own.)
+pub(crate) fn network_of(process: ProcessIdentity) -> Option<PathBuf> {
+    fs::read_link(format!("/proc/{}/ns/net", process.pid)).ok()
 }
