@@ -22,6 +22,8 @@ pub struct CoordinatorSettings {
     pub lost_after: Duration,
     /// The terms of the cost function that all hosts are judged by.
     pub cost_terms: &'static str,
+    /// Further keys of the realm's file.
+    pub realm_keys: String,
 }
 
 /// The more a host is used, the dearer is more of it.
@@ -39,6 +41,7 @@ impl Default for CoordinatorSettings {
             shutdown_timeout: Duration::from_secs(30),
             lost_after: Duration::from_secs(10),
             cost_terms: COST_TERMS,
+            realm_keys: String::new(),
         }
     }
 }
@@ -117,9 +120,11 @@ drives.max-size = 1 GiB
 virt-type = qemu
 network = {NETWORK}
 network-filter = clean-traffic
+{further}
 "#,
         registration = settings.registration_timeout.as_millis(),
         shutdown = settings.shutdown_timeout.as_millis(),
+        further = settings.realm_keys,
     )
 }
 
