@@ -234,6 +234,7 @@ impl<D: CoordinatorDial> Session<D> {
             "connected to the coordinator at {} (epoch {})", self.dial.address(), welcome.epoch
         );
         self.host.configure(welcome.realm);
+        self.host.ask_for_lease();
         self.host.outbox().report_due();
         tokio::select! {
             biased;
@@ -368,6 +369,7 @@ const fn is_slow(body: &CommandBody) -> bool {
         CommandBody::EnsureVm { .. }
         | CommandBody::ForgetVm { .. }
         | CommandBody::ConfigureRealm(_)
+        | CommandBody::GrantLease { .. }
         | CommandBody::InstallCertificate { .. } => false,
         CommandBody::Report
         | CommandBody::ReadConsole { .. }

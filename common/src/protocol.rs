@@ -14,6 +14,8 @@
 //! Commands carry the *whole* desired state of one object with its generation: repeating one is harmless. After
 //! `Welcome` the agent's first event is a `Report` of everything it has, so nothing depends on what was said before.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{Epoch, Generation, HostId, OperationId, PoolName, RealmName, VmId, VolumeName};
@@ -106,6 +108,13 @@ pub enum CommandBody {
         /// The new certificate, PEM.
         certificate: String,
     },
+    /// The answer to [`AgentRequest::RenewLease`]. Repeating it is harmless: it counts from when it was asked for.
+    GrantLease {
+        /// The question's number.
+        number: u64,
+        /// How long, counted from when the question was sent.
+        lease: Duration,
+    },
 }
 
 /// What became of a command.
@@ -183,6 +192,14 @@ pub enum AgentRequest {
     RenewCertificate {
         /// The request; only its key counts.
         signing_request: String,
+    },
+    /// It asks for a lease, or gives up the one it has. Answered by `GrantLease`.
+    RenewLease {
+        /// Comes back in the answer.
+        number: u64,
+        /// After which time without a sign its watchdog resets the machine; none when there is no watchdog, or it is about
+        /// to be disarmed: the host does not stop by itself then.
+        watchdog: Option<Duration>,
     },
 }
 

@@ -9,6 +9,7 @@ pub mod config;
 pub mod daemon;
 mod decision_words;
 pub mod enrolment;
+pub mod fencing;
 pub mod initialise;
 pub mod model;
 pub mod pki;

@@ -191,6 +191,7 @@ pub(crate) fn welcome() -> Welcome {
             poll_frequency: Duration::from_secs(30),
             sample_interval: Duration::from_secs(5),
             virt_type: VirtType::Qemu,
+            lease: None,
         },
     }
 }

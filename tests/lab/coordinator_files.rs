@@ -27,6 +27,8 @@ pub struct CoordinatorSettings {
     pub cost_terms: &'static str,
     /// The size of the file system that holds the coordinator's state alone; none for a directory of the lab's.
     pub state_space: Option<Mebibytes>,
+    /// Further keys of the realm's file.
+    pub realm_keys: String,
 }
 
 /// The more a host is used, the dearer is more of it.
@@ -45,6 +47,7 @@ impl Default for CoordinatorSettings {
             lost_after: Duration::from_secs(10),
             cost_terms: COST_TERMS,
             state_space: None,
+            realm_keys: String::new(),
         }
     }
 }
@@ -128,9 +131,11 @@ drives.max-size = 1 GiB
 virt-type = qemu
 network = {NETWORK}
 network-filter = clean-traffic
+{further}
 "#,
         registration = settings.registration_timeout.as_millis(),
         shutdown = settings.shutdown_timeout.as_millis(),
+        further = settings.realm_keys,
     )
 }
 

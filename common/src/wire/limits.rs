@@ -33,6 +33,10 @@ pub const ADDRESS_LENGTH_MAX: usize = 262;
 pub const DURATION_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 /// The shortest interval between two polls or samples: below it a host would do little else.
 pub const INTERVAL_MIN: Duration = Duration::from_millis(100);
+/// The shortest lease that a host takes: below it an ordinary pause would end its VMs.
+pub const LEASE_MIN: Duration = Duration::from_secs(1);
+/// The shortest time of a watchdog: drivers count in seconds.
+pub const WATCHDOG_MIN: Duration = Duration::from_secs(1);
 
 /// `Hello` and `Welcome`: an inventory of texts and lists, 150 KiB at their limits.
 pub const HANDSHAKE_FRAME_MAX: usize = 256 << 10;

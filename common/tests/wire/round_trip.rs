@@ -58,8 +58,9 @@ fn interval() -> impl Strategy<Value = Duration> {
 }
 
 fn realm_settings() -> impl Strategy<Value = RealmSettings> {
-    (name(), name(), name(), interval(), interval(), virt_type()).prop_map(
-        |(volumes_pool, drives_pool, bricks_pool, poll_frequency, sample_interval, virt_type)| {
+    let lease = proptest::option::of((1000_u64..86_400_000).prop_map(Duration::from_millis));
+    (name(), name(), name(), interval(), interval(), virt_type(), lease).prop_map(
+        |(volumes_pool, drives_pool, bricks_pool, poll_frequency, sample_interval, virt_type, lease)| {
             RealmSettings {
                 volumes_pool,
                 drives_pool,
@@ -67,6 +68,7 @@ fn realm_settings() -> impl Strategy<Value = RealmSettings> {
                 poll_frequency,
                 sample_interval,
                 virt_type,
+                lease,
             }
         },
     )

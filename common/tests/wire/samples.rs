@@ -49,6 +49,8 @@ fn realm_settings(virt_type: VirtType) -> RealmSettings {
         poll_frequency: Duration::from_secs(30),
         sample_interval: Duration::from_millis(2500),
         virt_type,
+        // So that both are recorded.
+        lease: (virt_type == VirtType::Kvm).then_some(Duration::from_secs(30)),
     }
 }
 
@@ -165,6 +167,7 @@ const fn command_name(body: &CommandBody) -> &'static str {
         CommandBody::CreateVolume(_) => "create-volume",
         CommandBody::DeleteVolume { .. } => "delete-volume",
         CommandBody::InstallCertificate { .. } => "install-certificate",
+        CommandBody::GrantLease { .. } => "grant-lease",
     }
 }
 
@@ -195,6 +198,7 @@ pub(crate) fn commands() -> Vec<(&'static str, Command)> {
         }),
         CommandBody::DeleteVolume { pool: pool("drives"), volume: volume("home-anna") },
         CommandBody::InstallCertificate { certificate: "-----BEGIN CERTIFICATE-----\n".to_owned() },
+        CommandBody::GrantLease { number: 77_000, lease: Duration::from_secs(30) },
     ];
     running
         .chain(bodies)
@@ -283,6 +287,8 @@ const fn event_name(event: &Event) -> &'static str {
         },
         Event::Hypervisor { .. } => "hypervisor",
         Event::Request(AgentRequest::RenewCertificate { .. }) => "request-renew-certificate",
+        Event::Request(AgentRequest::RenewLease { watchdog: Some(_), .. }) => "request-renew-lease",
+        Event::Request(AgentRequest::RenewLease { watchdog: None, .. }) => "request-give-up-lease",
     }
 }
 
@@ -325,6 +331,8 @@ pub(crate) fn events() -> Vec<(&'static str, Event)> {
         Event::Request(AgentRequest::RenewCertificate {
             signing_request: "-----BEGIN CERTIFICATE REQUEST-----\n".to_owned(),
         }),
+        Event::Request(AgentRequest::RenewLease { number: 77_000, watchdog: Some(Duration::from_secs(10)) }),
+        Event::Request(AgentRequest::RenewLease { number: 3, watchdog: None }),
     ];
     events.extend(reasons().into_iter().map(|reason| Event::Vm(observation(ObservedVm::Gone(reason)))));
     events.into_iter().map(|event| (event_name(&event), event)).collect()

@@ -10,6 +10,7 @@ pub mod discovery;
 pub mod drive;
 pub mod explanation;
 pub mod failover;
+pub mod fence;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub mod host;

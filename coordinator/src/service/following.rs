@@ -60,6 +60,7 @@ impl Service {
         entry.life.connect(now);
         entry.contact = Contact::Connected;
         entry.inventory = Some(hello.inventory);
+        entry.instance = Some(hello.instance);
         entry.refused = None;
         // What it said before it was away may have changed: it takes new VMs once it has reported.
         entry.report = None;

@@ -104,6 +104,9 @@ impl Service {
             return Err(error);
         }
         let entry = self.core().hosts.remove(&id);
+        if let Some(entry) = &entry {
+            self.remove_fences(&entry.fences).await;
+        }
         if let Some(agent) = entry.and_then(|entry| entry.agent) {
             agent.cut_off("this host was deleted");
         }

@@ -17,8 +17,10 @@ mod draining;
 mod drives;
 mod error;
 mod failing_over;
+mod fencing;
 mod following;
 mod hosts;
+mod leases;
 mod lives;
 mod measuring;
 mod oversight;
@@ -45,6 +47,7 @@ use self::core::{Core, HostEntry, Kept, VmEntry, VmVersion};
 use crate::config::CoordinatorConfig;
 use crate::model::configuration::Configuration;
 use crate::model::drive::Drive;
+use crate::model::fence::Fence;
 use crate::model::host::Host;
 use crate::model::image::Image;
 use crate::model::setup::Setup;
@@ -57,6 +60,7 @@ use crate::workflow::Workflow;
 pub use self::comparing::{Comparison, Judgement};
 pub use self::drives::NewDrive;
 pub use self::error::{ErrorKind, ServiceError};
+pub use self::fencing::FenceTrial;
 pub use self::oversight::Booking;
 pub use self::reading::Status;
 pub use self::simulating::{AddedHosts, SimulatedHost, SimulationAnswer, SimulationQuestion, User};
@@ -228,6 +232,9 @@ async fn records_of<T: Record>(store: &dyn Store, collection: Collection) -> Res
 async fn load(store: &dyn Store, core: &mut Core, opened: Timestamp) -> Result<(), OpenError> {
     for kept in records_of::<Host>(store, records::HOSTS).await? {
         core.hosts.insert(kept.value.id, HostEntry::new(kept, opened));
+    }
+    for kept in records_of::<Fence>(store, records::FENCES).await? {
+        fencing::take_in(core, kept, opened);
     }
     for kept in records_of::<Image>(store, records::IMAGES).await? {
         core.images.insert(kept.value.name.clone(), kept);

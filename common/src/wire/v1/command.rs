@@ -1,12 +1,15 @@
 //! Owns commands and replies as they are on the wire, protocol version 1.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::hello::RealmSettings;
 use super::storage::{NewVolume, Volume};
 use super::vm::DesiredVm;
 use super::{
-    FreeText, Id, InvalidMessage, Name, Pem, from_free_text, from_id, from_name, to_free_text, to_id, to_name,
+    FreeText, Id, InvalidMessage, Name, Pem, from_free_text, from_id, from_milliseconds, from_name,
+    to_free_text, to_id, to_milliseconds, to_name,
 };
 use crate::ids::{Epoch, Generation, OperationId, VmId};
 use crate::protocol as domain;
@@ -31,6 +34,7 @@ enum CommandBody {
     CreateVolume(NewVolume),
     DeleteVolume { pool: Name, volume: Name },
     InstallCertificate { certificate: Pem },
+    GrantLease { number: u64, lease_milliseconds: u64 },
 }
 
 impl From<domain::Command> for Command {
@@ -73,6 +77,9 @@ impl From<domain::CommandBody> for CommandBody {
             domain::CommandBody::InstallCertificate { certificate } => {
                 Self::InstallCertificate { certificate: Text(certificate) }
             }
+            domain::CommandBody::GrantLease { number, lease } => {
+                Self::GrantLease { number, lease_milliseconds: to_milliseconds(lease) }
+            }
         }
     }
 }
@@ -104,6 +111,11 @@ impl TryFrom<CommandBody> for domain::CommandBody {
             }
             CommandBody::InstallCertificate { certificate } => {
                 Self::InstallCertificate { certificate: certificate.0 }
+            }
+            CommandBody::GrantLease { number, lease_milliseconds } => {
+                // One that is given up is acknowledged with none.
+                let lease = from_milliseconds("a lease in milliseconds", lease_milliseconds, Duration::ZERO)?;
+                Self::GrantLease { number, lease }
             }
         })
     }

@@ -5,6 +5,7 @@
 
 mod catalogue;
 mod explanation;
+mod fence;
 mod host;
 mod placement;
 mod realm;
@@ -29,6 +30,7 @@ pub(super) use self::catalogue::{
     setup_to_make,
 };
 pub(super) use self::explanation::explanation_of;
+pub(super) use self::fence::{fence_of, fence_trial_of};
 pub(super) use self::host::{host_of, host_state, host_to_add, join_token_of};
 pub(super) use self::realm::{cost_function_of, profile_of, realm_of, volume_of};
 pub(super) use self::simulation::{

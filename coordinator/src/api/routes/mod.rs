@@ -4,6 +4,7 @@
 //! document.
 
 pub(super) mod catalogue;
+pub(super) mod fencing;
 pub(super) mod fleet;
 pub(super) mod simulation;
 pub(super) mod vms;
@@ -86,6 +87,9 @@ pub(super) fn table() -> Vec<Route> {
         get("/v1/workflows/{workflow}", workflows::workflow),
         get("/v1/workflows/{workflow}/changes", workflows::workflow_changed),
         post("/v1/workflows/{workflow}/cancel", workflows::cancel_workflow),
+        post("/v1/hosts/{host}/fence", fencing::fence_host),
+        post("/v1/hosts/{host}/fence-trial", fencing::try_fence).patient(),
+        post("/v1/hosts/{host}/confirm-off", fencing::confirm_off),
         get("/v1/images", catalogue::images),
         post("/v1/images", catalogue::create_image),
         get("/v1/images/{image}", catalogue::image),

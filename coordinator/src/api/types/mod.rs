@@ -6,6 +6,7 @@
 
 mod catalogue;
 mod explanation;
+mod fence;
 mod host;
 mod moment;
 mod problem;
@@ -20,6 +21,7 @@ pub use catalogue::{
     NewConfiguration, NewDrive, NewImage, NewSetup, Setup, VirtType,
 };
 pub use explanation::{Decision, Explanation, HostVerdict, Refusals, TermCost};
+pub use fence::{Fence, FenceState, FenceTrial};
 pub use host::{
     Amounts, ConnectionState, ForeignDomain, Host, HostState, Inventory, JoinToken, JoinTokenRequest,
     NewHost, NumaNode, Pool, PoolState, Sample, StateChange,

@@ -2,6 +2,7 @@
 
 mod catalogue;
 mod cost;
+mod fencing;
 mod fleet;
 mod replay;
 mod simulation;

@@ -19,10 +19,10 @@ use super::exit::Exit;
 use super::failure::Failure;
 use super::selector::VmSelector;
 use crate::api::types::{
-    Comparison, Configuration, CostEvaluation, CostFunction, DrainRequest, Drive, Explanation, Host,
-    HostState, Image, JoinToken, JoinTokenRequest, NewConfiguration, NewDrive, NewHost, NewImage, NewSetup,
-    PoolKind, Profile, Realm, Setup, ShutdownRequest, Simulation, SimulationRequest, StartRequest,
-    StateChange, Status, Vm, VmDetail, VmLog, Volumes, Workflow,
+    Comparison, Configuration, CostEvaluation, CostFunction, DrainRequest, Drive, Explanation, Fence,
+    FenceTrial, Host, HostState, Image, JoinToken, JoinTokenRequest, NewConfiguration, NewDrive, NewHost,
+    NewImage, NewSetup, PoolKind, Profile, Realm, Setup, ShutdownRequest, Simulation, SimulationRequest,
+    StartRequest, StateChange, Status, Vm, VmDetail, VmLog, Volumes, Workflow,
 };
 
 /// A way to ask one coordinator. Cheap to clone; each question has a connection of its own.
@@ -117,6 +117,18 @@ impl Client {
 
     pub async fn create_join_token(&self, name: &HostName, request: &JoinTokenRequest) -> Answer<JoinToken> {
         self.post(&format!("/v1/hosts/{name}/join-token"), request).await
+    }
+
+    pub async fn fence_host(&self, name: &HostName) -> Answer<Fence> {
+        self.post(&format!("/v1/hosts/{name}/fence"), &()).await
+    }
+
+    pub async fn try_fence(&self, name: &HostName) -> Answer<FenceTrial> {
+        self.post(&format!("/v1/hosts/{name}/fence-trial"), &()).await
+    }
+
+    pub async fn confirm_off(&self, name: &HostName) -> Answer<Fence> {
+        self.post(&format!("/v1/hosts/{name}/confirm-off"), &()).await
     }
 
     pub async fn delete_host(&self, name: &HostName) -> Answer<()> {
