@@ -55,6 +55,9 @@ pub enum Reason {
     /// Nothing can be started there now.
     #[error("connection: the host's agent is not connected")]
     Disconnected,
+    /// Nothing should be started there now: it may be about to be lost.
+    #[error("connection: the host's agent has not been heard for a moment")]
+    Suspected,
     /// The realm's pools are not usable there.
     #[error("storage: {problem}")]
     Storage {
@@ -111,6 +114,9 @@ pub enum Reason {
         /// How many of them are on the host.
         here: u64,
     },
+    /// The VM has been there, and was started elsewhere since.
+    #[error("left: the VM has been on this host, and a host starts a VM once")]
+    Left,
     /// Not enough processor time is free.
     #[error("cores: {asked} asked, {free} free of {total}")]
     Cores {
