@@ -172,9 +172,10 @@ impl Stage {
     pub(super) fn connect(&self, service: &Service) {
         let hosts: Vec<HostId> = service.core().hosts.keys().copied().collect();
         for host in hosts {
+            let now = service.steady_now();
             if let Some(entry) = service.core().hosts.get_mut(&host) {
-                entry.life.connect(service.steady_now());
-                entry.life.report(service.steady_now());
+                entry.life.connect(now);
+                entry.life.report(now);
                 entry.contact = Contact::Connected;
                 entry.report =
                     Some(LastReport { hypervisor_reachable: true, foreign: Vec::new(), pools: Vec::new() });
