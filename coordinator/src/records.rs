@@ -99,8 +99,9 @@ impl Record for Drive {
 }
 impl Record for Vm {
     const KIND: &'static str = "vm";
-    /// 2: what is asked of the host as the setup says it, processor features and huge pages.
-    const VERSION: u32 = 2;
+    /// 2: what is asked of the host as the setup says it, processor features and huge pages. 3: the hosts it was moved
+    /// away from.
+    const VERSION: u32 = 3;
 }
 impl Record for Workflow {
     const KIND: &'static str = "workflow";
@@ -244,7 +245,7 @@ mod tests {
         let mut complete = vm.clone();
         complete.complete();
         assert_eq!(complete.request.pools.len(), 2, "the pools of its disk and of its image");
-        assert!(vm.encode().unwrap().starts_with(r#"{"version":2,"#), "written anew in the form of now");
+        assert!(vm.encode().unwrap().starts_with(r#"{"version":3,"#), "written anew in the form of now");
     }
 
     /// Hosts and configurations as they were written in version 1.

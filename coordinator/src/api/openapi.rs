@@ -31,6 +31,7 @@ use super::routes::{catalogue, fencing, fleet, simulation, vms, workflows};
         workflows::drain_host,
         workflows::cancel_drain,
         workflows::undrain_host,
+        workflows::restart_elsewhere,
         workflows::workflows,
         workflows::workflow,
         workflows::workflow_changed,

@@ -195,6 +195,7 @@ pub fn admit(id: VmId, parts: Parts<'_>, now: Timestamp) -> Result<Vm, Admission
         reason: None,
         host: None,
         assignment: Assignment::default(),
+        displaced_from: Vec::new(),
         wish: Wish::Run,
         generation: Generation(1),
         end: None,

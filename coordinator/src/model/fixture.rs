@@ -113,6 +113,7 @@ pub(crate) fn vm() -> Vm {
         reason: None,
         host: None,
         assignment: Assignment::default(),
+        displaced_from: Vec::new(),
         wish: Wish::Run,
         generation: Generation(1),
         end: None,

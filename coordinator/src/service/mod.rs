@@ -18,6 +18,8 @@ mod drives;
 mod error;
 mod failing_over;
 mod fencing;
+#[cfg(test)]
+mod failing_over_tests;
 mod following;
 mod hosts;
 mod leases;

@@ -255,6 +255,8 @@ impl Service {
             Step::MarkDraining { host } => self.mark_draining(*host, workflow).await,
             Step::StopVm { vm, grace, then, .. } => self.stop_for_drain(*vm, *grace, then.as_ref()).await,
             Step::StartVm { start } => self.start_again(start, &workflow.by).await,
+            Step::ProveStopped { host } => self.prove_stopped(*host).await,
+            Step::Displace { vm, host, .. } => self.displace_vm(*vm, *host).await,
             Step::ConfirmEmpty { host } => Ok(self.confirm_empty(*host, workflow)),
         }
     }
@@ -263,7 +265,11 @@ impl Service {
     pub(super) async fn undo(&self, step: &Step) -> Result<Outcome, ServiceError> {
         match step {
             Step::MarkDraining { host } => self.unmark_draining(*host).await,
-            Step::StopVm { .. } | Step::StartVm { .. } | Step::ConfirmEmpty { .. } => Ok(Outcome::DONE),
+            Step::StopVm { .. }
+            | Step::StartVm { .. }
+            | Step::ProveStopped { .. }
+            | Step::Displace { .. }
+            | Step::ConfirmEmpty { .. } => Ok(Outcome::DONE),
         }
     }
 }

@@ -114,6 +114,7 @@ pub(super) fn table() -> Vec<Route> {
         get("/v1/vms/{vm}", vms::vm),
         post("/v1/vms/{vm}/shutdown", vms::shutdown_vm),
         post("/v1/vms/{vm}/destroy", vms::destroy_vm),
+        post("/v1/vms/{vm}/restart-elsewhere", workflows::restart_elsewhere),
         get("/v1/vms/{vm}/comparison", simulation::compare),
         get("/v1/vms/{vm}/changes", vms::vm_changed),
         get("/v1/vms/{vm}/log", vms::vm_log),

@@ -276,6 +276,10 @@ impl Client {
         self.post(&format!("/v1/vms/{vm}/destroy"), &serde_json::json!({})).await
     }
 
+    pub async fn restart_elsewhere(&self, vm: &VmSelector) -> Answer<Vm> {
+        self.post(&format!("/v1/vms/{vm}/restart-elsewhere"), &serde_json::json!({})).await
+    }
+
     /// Waits until the VM's document is newer than `version`, or `at_most` is over; then returns it as it is.
     pub async fn vm_changed(&self, vm: VmId, version: u64, at_most: Duration) -> Answer<Vm> {
         self.get(&format!("/v1/vms/{vm}/changes?after={version}&wait-ms={}", at_most.as_millis())).await
