@@ -13,6 +13,7 @@ pub mod initialise;
 pub mod model;
 pub mod pki;
 pub mod records;
+pub mod recovery;
 pub mod replay;
 pub mod service;
 pub mod store;

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::description::VmDescription;
 use super::hello::RealmSettings;
 use super::storage::{NewVolume, Volume};
 use super::vm::DesiredVm;
@@ -11,7 +12,7 @@ use super::{
 use crate::ids::{Epoch, Generation, OperationId, VmId};
 use crate::protocol as domain;
 use crate::wire::bounded::{Blob, List, Text};
-use crate::wire::limits::{CONSOLE_LENGTH_MAX, VOLUMES_MAX};
+use crate::wire::limits::{CONSOLE_LENGTH_MAX, DESCRIPTIONS_MAX, VOLUMES_MAX};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::wire) struct Command {
@@ -31,6 +32,7 @@ enum CommandBody {
     CreateVolume(NewVolume),
     DeleteVolume { pool: Name, volume: Name },
     InstallCertificate { certificate: Pem },
+    DescribeVms { after: Option<Id> },
 }
 
 impl From<domain::Command> for Command {
@@ -73,6 +75,9 @@ impl From<domain::CommandBody> for CommandBody {
             domain::CommandBody::InstallCertificate { certificate } => {
                 Self::InstallCertificate { certificate: Text(certificate) }
             }
+            domain::CommandBody::DescribeVms { after } => {
+                Self::DescribeVms { after: after.map(|vm| to_id(vm.0)) }
+            }
         }
     }
 }
@@ -105,6 +110,9 @@ impl TryFrom<CommandBody> for domain::CommandBody {
             CommandBody::InstallCertificate { certificate } => {
                 Self::InstallCertificate { certificate: certificate.0 }
             }
+            CommandBody::DescribeVms { after } => {
+                Self::DescribeVms { after: after.map(|vm| VmId(from_id(vm))) }
+            }
         })
     }
 }
@@ -124,6 +132,7 @@ enum Outcome {
     StaleEpoch { sent: u64, highest: u64 },
     Invalid(FreeText),
     Failed(FreeText),
+    Descriptions { vms: List<VmDescription, DESCRIPTIONS_MAX>, more: bool },
 }
 
 impl From<domain::Reply> for Reply {
@@ -134,6 +143,9 @@ impl From<domain::Reply> for Reply {
             Ok(domain::ReplyBody::Console(bytes)) => Outcome::Console(Blob(bytes)),
             Ok(domain::ReplyBody::Volumes(volumes)) => {
                 Outcome::Volumes(List(volumes.into_iter().map(Into::into).collect()))
+            }
+            Ok(domain::ReplyBody::Descriptions { vms, more }) => {
+                Outcome::Descriptions { vms: List(vms.into_iter().map(Into::into).collect()), more }
             }
             Err(domain::Refusal::StaleEpoch { sent, highest }) => {
                 Outcome::StaleEpoch { sent: sent.0, highest: highest.0 }
@@ -158,6 +170,10 @@ impl TryFrom<Reply> for domain::Reply {
             Outcome::Volumes(volumes) => Ok(domain::ReplyBody::Volumes(
                 volumes.0.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
             )),
+            Outcome::Descriptions { vms, more } => Ok(domain::ReplyBody::Descriptions {
+                vms: vms.0.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
+                more,
+            }),
             Outcome::StaleEpoch { sent, highest } => {
                 Err(domain::Refusal::StaleEpoch { sent: Epoch(sent), highest: Epoch(highest) })
             }
