@@ -38,7 +38,10 @@ pub use error::{Conflict, EngineError, StoreError};
 pub use key::{Collection, InvalidKey, KEY_LENGTH_MAX, Key, RecordId};
 pub use memory::MemoryStore;
 pub use records::{RecordError, decode, encode};
-pub use sqlite::{OpenError, SqliteStore};
+pub use sqlite::{
+    Attachment, BackupError, Contents, OpenError, SqliteStore, StoreLock, back_up, extract, present_form,
+    read_contents,
+};
 pub use term::Term;
 pub use watch::{Change, Watch, WatchEnd};
 
