@@ -26,7 +26,6 @@ pub use backup::{Attachment, BackupError, Contents, back_up, extract, present_fo
 pub use lock::StoreLock;
 pub use schema::OpenError;
 
-use self::lock::StoreLock;
 use self::reader::Readers;
 use self::writer::{Job, Writer};
 use super::batch::{Batch, Version};
