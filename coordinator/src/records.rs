@@ -189,6 +189,28 @@ mod tests {
         assert!(vm.encode().unwrap().starts_with(r#"{"version":2,"#), "written anew in the form of now");
     }
 
+    /// Every older form that is still read, as it was written: `snapshots/KIND-VERSION.json`.
+    #[test]
+    fn every_older_version_of_every_record_is_readable() {
+        fn check<T: Record>(key: &str) {
+            for version in T::OLDEST_VERSION..T::VERSION {
+                let name = format!("{}/src/snapshots/{}-{version}.json", env!("CARGO_MANIFEST_DIR"), T::KIND);
+                let text = std::fs::read_to_string(&name).unwrap_or_else(|error| panic!("{name}: {error}"));
+                assert!(text.starts_with(&format!("{{\"version\":{version},")), "{name}");
+                T::decode(&stored(Key::new(key).unwrap(), text.into())).unwrap();
+            }
+        }
+        check::<Host>("hosts/1");
+        check::<Image>("images/a");
+        check::<Setup>("setups/a");
+        check::<Configuration>("configurations/a");
+        check::<Drive>("drives/a");
+        check::<Vm>("vms/a");
+        check::<PlacementDecision>("decisions/a");
+        check::<crate::recovery::Origin>("origins/a");
+        check::<crate::recovery::PendingRecovery>("recovery/pending");
+    }
+
     #[test]
     fn past_vms_lie_in_the_order_of_their_ends() {
         let ended = |at| {
