@@ -34,7 +34,7 @@ impl TryFrom<VmDescription> for domain::VmDescription {
             from_milliseconds("a time until the end in milliseconds", milliseconds, std::time::Duration::ZERO)
         };
         Ok(Self {
-            observation: description.observation.try_into()?,
+            observation: description.observation.into(),
             stopping_within: description.stopping_within_milliseconds.map(within).transpose()?,
             origin: origin(description.origin)?,
         })
