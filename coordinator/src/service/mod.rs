@@ -18,6 +18,7 @@ mod error;
 mod following;
 mod hosts;
 mod measuring;
+mod oversight;
 mod placing;
 mod reading;
 mod realm_rules;
@@ -50,6 +51,7 @@ use crate::store::{Collection, CounterError, RecordError, Store, StoreError, Ter
 pub use self::comparing::{Comparison, Judgement};
 pub use self::drives::NewDrive;
 pub use self::error::{ErrorKind, ServiceError};
+pub use self::oversight::Booking;
 pub use self::reading::Status;
 pub use self::simulating::{AddedHosts, SimulatedHost, SimulationAnswer, SimulationQuestion, User};
 pub use self::tokens::StoredTokens;
@@ -188,7 +190,7 @@ impl Service {
         self.inner.fleet_changed.notify_one();
     }
 
-    fn now(&self) -> Timestamp {
+    pub(crate) fn now(&self) -> Timestamp {
         self.inner.clock.now()
     }
 
