@@ -199,7 +199,7 @@ fn pools(config: &CoordinatorConfig) -> Vec<PoolReport> {
         .realms
         .values()
         .flat_map(|realm| [realm.volumes_pool.clone(), realm.drives_pool.clone(), realm.bricks_pool.clone()]);
-    names.map(|name| PoolReport { name, state }).collect()
+    names.map(|name| PoolReport { name, state: state.clone() }).collect()
 }
 
 fn actor() -> Actor {
