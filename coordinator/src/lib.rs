@@ -18,5 +18,6 @@ pub mod recovery;
 pub mod replay;
 pub mod service;
 pub mod store;
+pub mod workflow;
 
 pub use reeve_common::text::chain;

@@ -84,7 +84,10 @@ fn a_restored_backup_learns_what_has_happened_since_before_a_coordinator_runs_on
         assert_eq!((view.vm.host, &view.vm.request), (vm.vm.host, &vm.vm.request));
     }
     assert!(third.service.vms().iter().all(|view| view.vm.id != gone.vm.id));
-    assert!(third.service.past_vms().iter().any(|view| view.vm.id == gone.vm.id), "what is over is known to be over");
+    assert!(
+        third.service.past_vms().iter().any(|view| view.vm.id == gone.vm.id),
+        "what is over is known to be over"
+    );
     assert_eq!(domains(&hosts), before, "a guest was started, stopped or started anew");
     let verdict = verify(&place.config().store_path(), &place.config()).unwrap();
     assert_eq!(verdict.problems, Vec::<String>::new());

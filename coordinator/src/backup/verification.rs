@@ -22,6 +22,7 @@ use crate::recovery::PendingRecovery;
 use crate::store::{
     BackupError, Collection, Contents, RecordError, Stored, decode, present_form, read_contents,
 };
+use crate::workflow::Workflow;
 
 /// Problems that are told one by one; what is behind so many is one cause.
 const PROBLEMS_SHOWN: usize = 100;

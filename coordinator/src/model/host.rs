@@ -29,6 +29,9 @@ pub struct Host {
     pub added_at: Timestamp,
     /// When its agent last joined with a token; none as long as it never has.
     pub joined_at: Option<Timestamp>,
+    /// It is being emptied, or was: it is chosen for nothing new until somebody says so.
+    #[serde(default)]
+    pub draining: bool,
 }
 
 /// Whether commands may be sent to a host in this state: a disabled one is left alone.

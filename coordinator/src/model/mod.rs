@@ -9,6 +9,7 @@ pub mod configuration;
 pub mod discovery;
 pub mod drive;
 pub mod explanation;
+pub mod failover;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub mod host;

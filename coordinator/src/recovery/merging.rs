@@ -153,6 +153,7 @@ fn take_in_hosts(
             labels: BTreeMap::new(),
             added_at: now,
             joined_at: Some(now),
+            draining: false,
         });
     }
 }

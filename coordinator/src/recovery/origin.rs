@@ -133,6 +133,8 @@ impl Origin {
             team: self.team.clone(),
             project: self.project.clone(),
             drives: self.spec.drives.iter().filter_map(drive).collect(),
+            when_host_lost: None,
+            priority: 0,
             created_at: self.requested_at,
         }
     }

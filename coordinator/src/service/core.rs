@@ -21,6 +21,9 @@ use crate::model::image::Image;
 use crate::model::setup::Setup;
 use crate::model::vm::Vm;
 use crate::store::Version;
+use crate::workflow::WorkflowId;
+
+use super::workflows::WorkflowEntry;
 
 /// How many VMs that are over are shown, as the seed of the console says: the hundred most recent.
 pub(crate) const PAST_SHOWN: usize = 100;
@@ -111,6 +114,8 @@ pub(crate) struct Core {
     pub(crate) vms: BTreeMap<VmId, VmEntry>,
     /// The most recent VMs that are over, oldest first.
     pub(crate) past: VecDeque<VmVersion>,
+    /// Those under way, and the most recent ones that are over.
+    pub(crate) workflows: BTreeMap<WorkflowId, WorkflowEntry>,
     pub(crate) fleet: Fleet,
 }
 
@@ -124,6 +129,7 @@ impl Core {
             drives: BTreeMap::new(),
             vms: BTreeMap::new(),
             past: VecDeque::new(),
+            workflows: BTreeMap::new(),
             fleet: Fleet::new(),
         }
     }

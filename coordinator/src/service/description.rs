@@ -40,7 +40,7 @@ pub(super) fn describe(entry: &HostEntry, config: &CoordinatorConfig) -> Option<
         realm: host.realm.clone(),
         state: if disabled { HostState::Disabled } else { host.state },
         connected: matches!(entry.heard, Heard::Connected { .. }),
-        draining: false,
+        draining: host.draining,
         capacity: profile.map_or_else(Capacity::default, |profile| capacity(entry, profile, config).0),
         foreign: entry.report.as_ref().map_or_else(no_foreign_use, foreign_use),
         storage_problem: problem,

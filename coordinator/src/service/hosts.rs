@@ -47,6 +47,7 @@ impl Service {
             labels: new.labels,
             added_at: self.now(),
             joined_at: None,
+            draining: false,
         };
         let id = host.id;
         let kept = self.insert(host_key(id), host, "host", actor).await?;

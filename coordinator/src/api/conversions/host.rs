@@ -62,6 +62,7 @@ pub(in crate::api) fn host_of(view: &HostView) -> Host {
         uri: host.uri.clone(),
         profile: host.profile.clone(),
         state: state_of(host.state),
+        draining: host.draining,
         labels: host.labels.clone(),
         added_at: host.added_at.into(),
         joined_at: host.joined_at.map(Moment),

@@ -113,6 +113,9 @@ pub struct Host {
     pub profile: ProfileName,
     /// Whether it may be used.
     pub state: HostState,
+    /// It is being emptied, or was, and is chosen for nothing new.
+    #[serde(default)]
+    pub draining: bool,
     /// For affinity and cost functions.
     pub labels: BTreeMap<String, String>,
     /// When it was added.
