@@ -17,7 +17,9 @@ use crate::model::host::Host;
 use crate::model::image::Image;
 use crate::model::setup::Setup;
 use crate::model::vm::Vm;
-use crate::records::{CONFIGURATIONS, DECISIONS, DRIVES, HOSTS, IMAGES, PAST_VMS, Record, SETUPS, VMS};
+use crate::records::{
+    CONFIGURATIONS, DECISIONS, DRIVES, HOSTS, IMAGES, PAST_VMS, Record, SETUPS, VMS, WORKFLOWS,
+};
 use crate::recovery::PendingRecovery;
 use crate::store::{
     BackupError, Collection, Contents, RecordError, Stored, decode, present_form, read_contents,
@@ -106,6 +108,8 @@ impl Records {
             }
         } else if under(DECISIONS) {
             self.read::<PlacementDecision>(stored);
+        } else if under(WORKFLOWS) {
+            self.read::<Workflow>(stored);
         } else if stored.key.as_str() == "counters/epoch" {
             let epoch = self.taken(decode(stored, "counter", 1..=1));
             self.epoch = Epoch(epoch.unwrap_or(0));

@@ -126,7 +126,7 @@ pub async fn recover(
 ) -> Result<Recovered, RecoverError> {
     let default_profile = check_profiles(&config, request)?;
     let authority = Authority::open(&config.pki_directory(), clock.now())?;
-    let (store, known) = open_store(&config, request).await?;
+    let (store, known, pending) = open_store(&config, request).await?;
 
     let credentials = authority.server_credentials(clock.now())?;
     let address = config.agent_listen;
@@ -151,23 +151,33 @@ pub async fn recover(
 
     let profile_of = |name: &HostName| request.profiles.get(name).unwrap_or(&default_profile).clone();
     let now = clock.now();
-    let merged = merge(&known, &answers, profile_of, now);
+    let mut merged = merge(&known, &answers, profile_of, now);
     let highest = answers.iter().map(|answer| answer.highest_epoch).max().unwrap_or_default();
     let epoch = if request.dry_run {
         None
     } else {
-        writing::set_mark(store.as_ref(), now).await?;
+        let mut workflows = 0;
+        if pending {
+            workflows = writing::drop_workflows(store.as_ref()).await?;
+        } else {
+            writing::set_mark(store.as_ref(), now).await?;
+        }
+        if workflows > 0 {
+            merged.findings.add(format!(
+                "{workflows} workflows of the saved records were dropped: begin anew those that are wanted"
+            ));
+        }
         Some(writing::write(store.as_ref(), &merged, highest, chance()?).await?)
     };
     let lines = telling::tell(&known, &answers, &merged, epoch);
     Ok(Recovered { answers, merged, epoch, lines })
 }
 
-/// The store and what it has: made where there is none.
+/// The store, what it has, and whether it waits for its recovery: made where there is none.
 async fn open_store(
     config: &CoordinatorConfig,
     request: &RecoverRequest,
-) -> Result<(Box<dyn Store>, Known), RecoverError> {
+) -> Result<(Box<dyn Store>, Known, bool), RecoverError> {
     let path = config.store_path();
     let store: Box<dyn Store> = match SqliteStore::open(&path) {
         Ok(store) => Box::new(store),
@@ -181,7 +191,7 @@ async fn open_store(
     if !(pending || empty || request.again) {
         return Err(RecoverError::InUse { path });
     }
-    Ok((store, known))
+    Ok((store, known, pending))
 }
 
 /// The profile of hosts for which none is said.

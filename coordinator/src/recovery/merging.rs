@@ -78,7 +78,7 @@ pub struct Findings {
 }
 
 impl Findings {
-    fn add(&mut self, line: impl Into<String>) {
+    pub(super) fn add(&mut self, line: impl Into<String>) {
         self.lines.push(line.into());
     }
 }

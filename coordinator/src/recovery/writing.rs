@@ -17,7 +17,9 @@ use super::merging::{Known, Merged};
 use crate::model::configuration::Configuration;
 use crate::model::host::Host;
 use crate::model::vm::Vm;
-use crate::records::{CONFIGURATIONS, HOST_COUNTER, HOSTS, PAST_VMS, Record, VMS, host_key, vm_key};
+use crate::records::{
+    CONFIGURATIONS, HOST_COUNTER, HOSTS, PAST_VMS, Record, VMS, WORKFLOWS, host_key, vm_key,
+};
 use crate::store::{
     Batch, Collection, CounterError, InvalidKey, Key, Precondition, RecordError, Store, StoreError,
     advance_beyond, advance_epoch_beyond, last_epoch,
@@ -140,6 +142,20 @@ pub(super) async fn write(
     advance_epoch_beyond(store, floor).await?;
     store.apply(Batch::new().delete(pending_key()?, Precondition::Any)).await?;
     Ok(floor)
+}
+
+/// Removes the workflows of a restored store: resumed, they would stop and start VMs on the word of an old record. Answers
+/// how many there were.
+pub(super) async fn drop_workflows(store: &dyn Store) -> Result<usize, WritingError> {
+    let stored = store.list(WORKFLOWS.prefix()).await?;
+    let removals: Vec<Batch> = stored
+        .iter()
+        .map(|stored| Batch::new().delete(stored.key.clone(), Precondition::At(stored.version)))
+        .collect();
+    for some in removals.chunks(RECORDS_AT_ONCE) {
+        store.apply(Batch::joined(some)).await?;
+    }
+    Ok(stored.len())
 }
 
 /// The hosts that are waited for: those that have joined once.
