@@ -68,6 +68,12 @@ pub enum RestoreError {
     /// The records cannot be written.
     #[error("the restored records cannot be written")]
     Writing(#[from] WritingError),
+    /// The new store was not closed.
+    #[error("the restored store has a log left over at {}; the store is as it was, try again", path.display())]
+    LogLeft {
+        /// The log.
+        path: PathBuf,
+    },
     /// A file cannot be moved.
     #[error("a file cannot be moved")]
     File(#[from] FileError),
@@ -195,6 +201,10 @@ async fn mark(
     let store = SqliteStore::open(new)?;
     let epoch = write_mark(&store, made_at, floor, chance, now).await?;
     drop(store);
+    let log = suffixed(new, "-wal");
+    if durable_file::exists(&log)? {
+        return Err(RestoreError::LogLeft { path: log });
+    }
     let lock = suffixed(new, ".lock");
     std::fs::remove_file(&lock).map_err(|source| FileError::Io { path: lock, doing: "removing", source })?;
     Ok(epoch)

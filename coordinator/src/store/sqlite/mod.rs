@@ -97,8 +97,9 @@ impl Drop for SqliteStore {
     /// Waits for the writer, so that the file is whole and free when this returns. Nobody can be waiting for an answer:
     /// every call borrows the store.
     fn drop(&mut self) {
-        self.jobs = None;
+        // The writer's connection is the last to go: it carries the log over into the file.
         self.readers.close();
+        self.jobs = None;
         if let Some(writer) = self.writer.take()
             && writer.join().is_err()
         {

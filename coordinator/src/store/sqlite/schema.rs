@@ -166,9 +166,14 @@ pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
     if !path.exists() {
         return Err(OpenError::Missing { path: path.to_owned() });
     }
+    // First, since closing this look at the file would give away the locks of any other connection of this process.
+    let own = identity_without_log(path);
     let connection = connect(path).map_err(|source| engine(path, source))?;
     let form = known_form(path, &connection, APPLICATION_ID)?;
-    check_own_log(path, &connection)?;
+    // A file whose log has not been carried over to the end may say nothing by itself; then the log is needed to read it.
+    if let Ok(Some(own)) = own {
+        check_own_log(path, &connection, own)?;
+    }
     prepare_for_writing(&connection)
         .and_then(|()| migrations::migrate(&connection, form))
         .map_err(|source| engine(path, source))?;
@@ -203,9 +208,7 @@ fn known_form(path: &Path, connection: &Connection, application: i32) -> Result<
 }
 
 /// SQLite takes any log that lies beside a file for its own. The identity in the file without the log must be that with it.
-fn check_own_log(path: &Path, connection: &Connection) -> Result<(), OpenError> {
-    // A file whose log has not been carried over to the end may say nothing by itself; then the log is needed to read it.
-    let Ok(Some(own)) = identity_without_log(path) else { return Ok(()) };
+fn check_own_log(path: &Path, connection: &Connection, own: i64) -> Result<(), OpenError> {
     match identity(connection) {
         Ok(Some(seen)) if seen == own => Ok(()),
         Ok(_) => Err(OpenError::ForeignLog { path: path.to_owned() }),
