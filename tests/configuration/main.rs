@@ -77,8 +77,8 @@ fn every_key_does_what_it_says() {
     assert_eq!(config.state_directory, Path::new("/srv/reeve"));
     assert_eq!(config.api_socket, Path::new("/srv/reeve/api.sock"));
     assert_eq!(
-        (config.lost_after, config.sample_interval),
-        (Duration::from_secs(20), Duration::from_millis(1500))
+        (config.suspect_after, config.lost_after, config.sample_interval),
+        (Duration::from_secs(7), Duration::from_secs(20), Duration::from_millis(1500))
     );
     let second = realm(&config, "second");
     assert!(second.disabled && second.log_scheduling && !second.drives.lazy_allocation);

@@ -13,6 +13,7 @@ pub mod failover;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub mod host;
+pub mod host_life;
 pub mod image;
 pub mod setup;
 pub mod setup_problem;

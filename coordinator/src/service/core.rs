@@ -10,13 +10,14 @@ use reeve_common::inventory::HostInventory;
 use reeve_common::storage::PoolReport;
 use reeve_common::utilization::HostSample;
 use reeve_common::vm::ForeignDomain;
-use reeve_scheduler::Fleet;
+use reeve_scheduler::{Contact, Fleet};
 use tokio::sync::watch;
 
 use crate::agents::AgentHandle;
 use crate::model::configuration::Configuration;
 use crate::model::drive::Drive;
 use crate::model::host::Host;
+use crate::model::host_life::HostLife;
 use crate::model::image::Image;
 use crate::model::setup::Setup;
 use crate::model::vm::Vm;
@@ -35,18 +36,6 @@ pub(crate) struct Kept<T> {
     pub(crate) value: Arc<T>,
 }
 
-/// What is heard of a host.
-#[derive(Debug, Clone, Default)]
-pub(crate) enum Heard {
-    /// Nothing since the coordinator started.
-    #[default]
-    Never,
-    /// Its agent is connected.
-    Connected { since: Timestamp },
-    /// Its agent was connected until then.
-    SilentSince(Timestamp),
-}
-
 /// What a host last said of everything but our VMs.
 #[derive(Debug, Clone)]
 pub(crate) struct LastReport {
@@ -59,7 +48,12 @@ pub(crate) struct LastReport {
 #[derive(Debug)]
 pub(crate) struct HostEntry {
     pub(crate) kept: Kept<Host>,
-    pub(crate) heard: Heard,
+    /// What is heard of it and what was proved of it, by the coordinator's steady clock.
+    pub(crate) life: HostLife,
+    /// Whether it is heard, as the scheduler was last told.
+    pub(crate) contact: Contact,
+    /// How much had come in on its connection when that was last looked at.
+    pub(crate) received: u64,
     pub(crate) agent: Option<AgentHandle>,
     pub(crate) inventory: Option<HostInventory>,
     pub(crate) report: Option<LastReport>,
@@ -71,10 +65,12 @@ pub(crate) struct HostEntry {
 }
 
 impl HostEntry {
-    pub(crate) const fn new(kept: Kept<Host>) -> Self {
+    pub(crate) const fn new(kept: Kept<Host>, watched_since: Timestamp) -> Self {
         Self {
             kept,
-            heard: Heard::Never,
+            life: HostLife::new(watched_since),
+            contact: Contact::Lost,
+            received: 0,
             agent: None,
             inventory: None,
             report: None,

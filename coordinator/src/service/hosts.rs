@@ -51,7 +51,8 @@ impl Service {
         };
         let id = host.id;
         let kept = self.insert(host_key(id), host, "host", actor).await?;
-        self.core().hosts.insert(id, HostEntry::new(kept));
+        let now = self.steady_now();
+        self.core().hosts.insert(id, HostEntry::new(kept, now));
         self.describe_host(id);
         self.host_by_id(id)
     }

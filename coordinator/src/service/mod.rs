@@ -19,6 +19,7 @@ mod error;
 mod failing_over;
 mod following;
 mod hosts;
+mod lives;
 mod measuring;
 mod oversight;
 mod placing;
@@ -150,7 +151,7 @@ impl Service {
         let epoch = term.epoch();
         let (started_at, opened) = (clock.now(), clock.monotonic());
         let mut core = Core::new();
-        load(&term, &mut core).await?;
+        load(&term, &mut core, started_at).await?;
         let service = Self {
             inner: Arc::new(Inner {
                 config: RwLock::new(Arc::new(config)),
@@ -239,9 +240,9 @@ async fn records_of<T: Record>(store: &dyn Store, collection: Collection) -> Res
     Ok(records)
 }
 
-async fn load(store: &dyn Store, core: &mut Core) -> Result<(), OpenError> {
+async fn load(store: &dyn Store, core: &mut Core, opened: Timestamp) -> Result<(), OpenError> {
     for kept in records_of::<Host>(store, records::HOSTS).await? {
-        core.hosts.insert(kept.value.id, HostEntry::new(kept));
+        core.hosts.insert(kept.value.id, HostEntry::new(kept, opened));
     }
     for kept in records_of::<Image>(store, records::IMAGES).await? {
         core.images.insert(kept.value.name.clone(), kept);

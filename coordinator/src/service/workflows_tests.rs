@@ -10,7 +10,7 @@ use reeve_common::ids::{ConfigurationName, Epoch, HostId, HostName, ProfileName,
 use reeve_common::vm::{ObservedVm, StopReason, VmObservation};
 use reeve_scheduler::HostState;
 
-use super::core::{Heard, LastReport};
+use super::core::LastReport;
 use super::{Actor, Service};
 use crate::config::CoordinatorConfig;
 use crate::model::configuration::Configuration;
@@ -141,8 +141,9 @@ impl Stage {
     fn connect(&self, service: &Service) {
         let hosts: Vec<HostId> = service.core().hosts.keys().copied().collect();
         for host in hosts {
+            let now = service.steady_now();
             if let Some(entry) = service.core().hosts.get_mut(&host) {
-                entry.heard = Heard::Connected { since: SystemClock.now() };
+                entry.life.connect(now);
                 entry.report =
                     Some(LastReport { hypervisor_reachable: true, foreign: Vec::new(), pools: Vec::new() });
             }
