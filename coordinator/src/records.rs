@@ -248,6 +248,29 @@ mod tests {
         assert!(vm.encode().unwrap().starts_with(r#"{"version":3,"#), "written anew in the form of now");
     }
 
+    /// Every older form that is still read, as it was written: `snapshots/KIND-VERSION.json`.
+    #[test]
+    fn every_older_version_of_every_record_is_readable() {
+        fn check<T: Record>(key: &str) {
+            for version in T::OLDEST_VERSION..T::VERSION {
+                let name = format!("{}/src/snapshots/{}-{version}.json", env!("CARGO_MANIFEST_DIR"), T::KIND);
+                let text = std::fs::read_to_string(&name).unwrap_or_else(|error| panic!("{name}: {error}"));
+                assert!(text.starts_with(&format!("{{\"version\":{version},")), "{name}");
+                T::decode(&stored(Key::new(key).unwrap(), text.into())).unwrap();
+            }
+        }
+        check::<Host>("hosts/1");
+        check::<Image>("images/a");
+        check::<Setup>("setups/a");
+        check::<Configuration>("configurations/a");
+        check::<Drive>("drives/a");
+        check::<Vm>("vms/a");
+        check::<PlacementDecision>("decisions/a");
+        check::<crate::recovery::Origin>("origins/a");
+        check::<crate::recovery::PendingRecovery>("recovery/pending");
+        check::<Workflow>("workflows/1");
+    }
+
     /// Hosts and configurations as they were written in version 1.
     #[test]
     fn what_was_not_said_then_is_as_it_was_then() {

@@ -11,6 +11,7 @@
 //! Must not: know how the coordinator is reached. It goes on without one.
 
 mod comparison;
+mod description;
 mod volumes;
 mod wishes;
 
@@ -295,6 +296,7 @@ impl Host {
                 self.outbox().report_due();
                 Ok(ReplyBody::Accepted)
             }
+            CommandBody::DescribeVms { after } => self.describe_vms(after).await,
             CommandBody::ReadConsole { vm, length_max } => self.read_console(vm, length_max).await,
             CommandBody::ListVolumes { pool } => self.list_volumes(pool).await,
             CommandBody::CreateVolume(volume) => self.create_volume(volume).await,

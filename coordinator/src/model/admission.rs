@@ -179,6 +179,8 @@ pub fn admit(id: VmId, parts: Parts<'_>, now: Timestamp) -> Result<Vm, Admission
         console: setup.console,
         vnc: setup.vnc,
         registration_timeout: realm.registration_timeout,
+        // Given along when it is told: it says more than is decided here.
+        origin: String::new(),
     };
     Ok(Vm {
         id,

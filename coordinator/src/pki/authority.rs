@@ -199,6 +199,43 @@ impl Authority {
         Ok(Self { issuer, certificate_pem, fingerprint, not_after })
     }
 
+    /// The authority's files in `directory` by name, to be kept in a backup.
+    ///
+    /// # Errors
+    /// [`AuthorityError`] as for [`Self::open`].
+    pub fn export(directory: &Path) -> Result<Vec<(String, Zeroizing<String>)>, AuthorityError> {
+        durable_file::check_private_directory(directory)?;
+        let key = durable_file::read_private(&directory.join(KEY_FILE), FILE_LENGTH_MAX)?;
+        let certificate = durable_file::read(&directory.join(CERTIFICATE_FILE), FILE_LENGTH_MAX)?;
+        Ok(vec![(KEY_FILE.to_owned(), key), (CERTIFICATE_FILE.to_owned(), Zeroizing::new(certificate))])
+    }
+
+    /// Puts exported files into `directory`, which must not exist yet. It appears there whole or not at all.
+    ///
+    /// # Errors
+    /// [`AuthorityError`], in particular when there is one already.
+    pub fn import(
+        directory: &Path,
+        files: &[(String, Zeroizing<String>)],
+        now: Timestamp,
+    ) -> Result<Self, AuthorityError> {
+        if durable_file::exists(directory)? {
+            return Err(AuthorityError::Exists { directory: directory.to_owned() });
+        }
+        let mut name = directory.file_name().unwrap_or_default().to_owned();
+        name.push(".new");
+        let beside = directory.with_file_name(name);
+        durable_file::remove_directory(&beside)?;
+        durable_file::create_private_directory(&beside)?;
+        for (file, mode) in [(KEY_FILE, PRIVATE_FILE), (CERTIFICATE_FILE, PUBLIC_FILE)] {
+            let text = files.iter().find(|(name, _)| name == file).map_or("", |(_, text)| text.as_str());
+            durable_file::write(&beside.join(file), text.as_bytes(), mode)?;
+        }
+        Self::open(&beside, now)?;
+        durable_file::rename(&beside, directory)?;
+        Self::open(directory, now)
+    }
+
     /// What a join line pins.
     #[must_use]
     pub const fn fingerprint(&self) -> CaFingerprint {

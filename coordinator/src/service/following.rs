@@ -7,7 +7,7 @@ use std::time::Duration;
 use reeve_common::clock::Timestamp;
 use reeve_common::ids::{HostId, RealmName, VmId};
 use reeve_common::protocol::{CommandBody, Hello, HostReport, Refusal, Welcome};
-use reeve_common::vm::{ObservedVm, VmObservation};
+use reeve_common::vm::{DesiredVm, ObservedVm, VmObservation};
 use reeve_common::wire::RefusalCode;
 use reeve_scheduler::Contact;
 
@@ -17,6 +17,7 @@ use crate::agents::AgentHandle;
 use crate::model::displacement::leftover_wish;
 use crate::model::vm::Vm;
 use crate::model::vm_life;
+use crate::recovery::origin_text;
 
 impl Service {
     /// Whether the agent that says `hello` is welcome, and with which words.
@@ -247,7 +248,15 @@ impl Service {
             return Some(CommandBody::EnsureVm { vm: id, generation, desired });
         }
         let here = vm.host == Some(host) && !vm.state.is_final();
-        here.then(|| CommandBody::EnsureVm { vm: id, generation: vm.generation, desired: vm.desired() })
+        if !here {
+            return None;
+        }
+        let mut desired = vm.desired();
+        if let DesiredVm::Running(spec) = &mut desired {
+            // Its host keeps this for a coordinator that has lost its records.
+            spec.origin = origin_text(&vm);
+        }
+        Some(CommandBody::EnsureVm { vm: id, generation: vm.generation, desired })
     }
 
     /// A host's realm.

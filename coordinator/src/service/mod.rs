@@ -56,6 +56,7 @@ use crate::model::setup::Setup;
 use crate::model::vm::Vm;
 use crate::pki::Authority;
 use crate::records::{self, Record};
+use crate::recovery;
 use crate::store::{Collection, CounterError, RecordError, Store, StoreError, Term};
 use crate::workflow::Workflow;
 
@@ -89,6 +90,17 @@ pub enum OpenError {
     /// A record cannot be understood.
     #[error("the store holds something that cannot be used")]
     Record(#[from] RecordError),
+    /// The hosts have to be asked first.
+    #[error(
+        "the store waits for its recovery since {since}: run `reeve-coordinator recover`, which asks the hosts what is really there; VMs run on meanwhile"
+    )]
+    RecoveryPending {
+        /// Since when.
+        since: Timestamp,
+    },
+    /// The recovery's mark cannot be read.
+    #[error("the store cannot be read")]
+    Recovery(#[from] recovery::WritingError),
     /// The term of office could not be advanced.
     #[error("the epoch cannot be advanced")]
     Epoch(#[from] CounterError),
@@ -138,6 +150,9 @@ impl Service {
         clock: Arc<dyn Clock>,
         authority: Arc<Authority>,
     ) -> Result<Self, OpenError> {
+        if let Some(pending) = recovery::pending_recovery(store.as_ref()).await? {
+            return Err(OpenError::RecoveryPending { since: pending.since });
+        }
         let term = Term::begin(store).await?;
         let epoch = term.epoch();
         let (started_at, opened) = (clock.now(), clock.monotonic());

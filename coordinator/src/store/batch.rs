@@ -113,6 +113,12 @@ impl Batch {
         self.with(Operation { key, precondition, action: Action::Check })
     }
 
+    /// Several batches as one.
+    #[must_use]
+    pub fn joined(batches: &[Self]) -> Self {
+        Self { operations: batches.iter().flat_map(|batch| batch.operations.iter().cloned()).collect() }
+    }
+
     fn with(mut self, operation: Operation) -> Self {
         self.operations.push(operation);
         self

@@ -31,12 +31,17 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 pub use batch::{Action, BATCH_BYTES_MAX, BATCH_OPERATIONS_MAX, Batch, Operation, Precondition, Version};
-pub use counters::{CounterError, advance_beyond, last_id, next_epoch, next_id};
+pub use counters::{
+    CounterError, advance_beyond, advance_epoch_beyond, last_epoch, last_id, next_epoch, next_id,
+};
 pub use error::{Conflict, EngineError, StoreError};
 pub use key::{Collection, InvalidKey, KEY_LENGTH_MAX, Key, RecordId};
 pub use memory::MemoryStore;
 pub use records::{RecordError, decode, encode};
-pub use sqlite::{OpenError, SqliteStore};
+pub use sqlite::{
+    Attachment, BackupError, Contents, OpenError, SqliteStore, StoreLock, back_up, extract, present_form,
+    read_contents,
+};
 pub use term::Term;
 pub use watch::{Change, Watch, WatchEnd};
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::description::VmDescription;
 use super::hello::RealmSettings;
 use super::storage::{NewVolume, Volume};
 use super::vm::DesiredVm;
@@ -14,7 +15,7 @@ use super::{
 use crate::ids::{Epoch, Generation, OperationId, VmId};
 use crate::protocol as domain;
 use crate::wire::bounded::{Blob, List, Text};
-use crate::wire::limits::{CONSOLE_LENGTH_MAX, VOLUMES_MAX};
+use crate::wire::limits::{CONSOLE_LENGTH_MAX, DESCRIPTIONS_MAX, VOLUMES_MAX};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::wire) struct Command {
@@ -35,6 +36,7 @@ enum CommandBody {
     DeleteVolume { pool: Name, volume: Name },
     InstallCertificate { certificate: Pem },
     GrantLease { number: u64, lease_milliseconds: u64 },
+    DescribeVms { after: Option<Id> },
 }
 
 impl From<domain::Command> for Command {
@@ -80,6 +82,9 @@ impl From<domain::CommandBody> for CommandBody {
             domain::CommandBody::GrantLease { number, lease } => {
                 Self::GrantLease { number, lease_milliseconds: to_milliseconds(lease) }
             }
+            domain::CommandBody::DescribeVms { after } => {
+                Self::DescribeVms { after: after.map(|vm| to_id(vm.0)) }
+            }
         }
     }
 }
@@ -117,6 +122,9 @@ impl TryFrom<CommandBody> for domain::CommandBody {
                 let lease = from_milliseconds("a lease in milliseconds", lease_milliseconds, Duration::ZERO)?;
                 Self::GrantLease { number, lease }
             }
+            CommandBody::DescribeVms { after } => {
+                Self::DescribeVms { after: after.map(|vm| VmId(from_id(vm))) }
+            }
         })
     }
 }
@@ -136,6 +144,7 @@ enum Outcome {
     StaleEpoch { sent: u64, highest: u64 },
     Invalid(FreeText),
     Failed(FreeText),
+    Descriptions { vms: List<VmDescription, DESCRIPTIONS_MAX>, more: bool },
 }
 
 impl From<domain::Reply> for Reply {
@@ -146,6 +155,9 @@ impl From<domain::Reply> for Reply {
             Ok(domain::ReplyBody::Console(bytes)) => Outcome::Console(Blob(bytes)),
             Ok(domain::ReplyBody::Volumes(volumes)) => {
                 Outcome::Volumes(List(volumes.into_iter().map(Into::into).collect()))
+            }
+            Ok(domain::ReplyBody::Descriptions { vms, more }) => {
+                Outcome::Descriptions { vms: List(vms.into_iter().map(Into::into).collect()), more }
             }
             Err(domain::Refusal::StaleEpoch { sent, highest }) => {
                 Outcome::StaleEpoch { sent: sent.0, highest: highest.0 }
@@ -170,6 +182,10 @@ impl TryFrom<Reply> for domain::Reply {
             Outcome::Volumes(volumes) => Ok(domain::ReplyBody::Volumes(
                 volumes.0.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
             )),
+            Outcome::Descriptions { vms, more } => Ok(domain::ReplyBody::Descriptions {
+                vms: vms.0.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
+                more,
+            }),
             Outcome::StaleEpoch { sent, highest } => {
                 Err(domain::Refusal::StaleEpoch { sent: Epoch(sent), highest: Epoch(highest) })
             }

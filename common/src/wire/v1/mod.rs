@@ -7,6 +7,7 @@
 //! Must not: hold a domain type, recurse, or have a type without size.
 
 mod command;
+mod description;
 mod event;
 mod hello;
 mod inventory;
