@@ -22,6 +22,7 @@ pub mod state_files;
 mod state_records;
 pub mod steady_clock;
 pub mod vm;
+pub mod witness;
 
 #[cfg(test)]
 mod test_machine;

@@ -16,6 +16,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::checkpoint::SignedCheckpoint;
 use crate::ids::{Epoch, Generation, HostId, OperationId, PoolName, RealmName, VmId, VolumeName};
 use crate::inventory::HostInventory;
 use crate::realm::RealmSettings;
@@ -106,6 +107,12 @@ pub enum CommandBody {
         /// The new certificate, PEM.
         certificate: String,
     },
+    /// Keep this checkpoint of the audit log as a witness, unless it contradicts the one that is kept; without one, only
+    /// say which that is.
+    Witness {
+        /// What is to be kept.
+        checkpoint: Option<SignedCheckpoint>,
+    },
 }
 
 /// What became of a command.
@@ -131,6 +138,11 @@ pub enum ReplyBody {
     Console(Vec<u8>),
     /// Volumes.
     Volumes(Vec<Volume>),
+    /// The checkpoint of the audit log that is kept now: the one offered, or another that it contradicts.
+    Witnessed {
+        /// None when there is none yet.
+        held: Option<SignedCheckpoint>,
+    },
 }
 
 /// Why a command was not carried out.

@@ -13,6 +13,7 @@
 mod comparison;
 mod volumes;
 mod wishes;
+mod witnessing;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
@@ -269,6 +270,7 @@ impl Host {
             CommandBody::ListVolumes { pool } => self.list_volumes(pool).await,
             CommandBody::CreateVolume(volume) => self.create_volume(volume).await,
             CommandBody::DeleteVolume { pool, volume } => self.delete_volume(pool, volume).await,
+            CommandBody::Witness { checkpoint } => self.witness(checkpoint).await,
             // The session's: it holds the identity.
             CommandBody::InstallCertificate { .. } => {
                 Err(Refusal::Invalid("no certificate was asked for".to_owned()))

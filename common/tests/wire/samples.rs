@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use reeve_common::checkpoint::{Checkpoint, CheckpointKey, LogHash, LogHead, Signature, SignedCheckpoint};
 use reeve_common::clock::Timestamp;
 use reeve_common::hardware_profile::HugePageSize;
 use reeve_common::ids::{
@@ -165,6 +166,19 @@ const fn command_name(body: &CommandBody) -> &'static str {
         CommandBody::CreateVolume(_) => "create-volume",
         CommandBody::DeleteVolume { .. } => "delete-volume",
         CommandBody::InstallCertificate { .. } => "install-certificate",
+        CommandBody::Witness { checkpoint: Some(_) } => "witness",
+        CommandBody::Witness { checkpoint: None } => "witness-asked",
+    }
+}
+
+/// Every byte differs from those beside it, so that none can be exchanged unnoticed.
+fn checkpoint() -> SignedCheckpoint {
+    let bytes = |first: u8| std::array::from_fn(|index| first + u8::try_from(index).unwrap());
+    let head = LogHead { size: 300, hash: LogHash(bytes(1)) };
+    SignedCheckpoint {
+        checkpoint: Checkpoint { head, at: Timestamp(1_700_000_000_000), epoch: Epoch(9) },
+        key: CheckpointKey(bytes(65)),
+        signature: Signature(std::array::from_fn(|index| 128 + u8::try_from(index).unwrap())),
     }
 }
 
@@ -195,6 +209,8 @@ pub(crate) fn commands() -> Vec<(&'static str, Command)> {
         }),
         CommandBody::DeleteVolume { pool: pool("drives"), volume: volume("home-anna") },
         CommandBody::InstallCertificate { certificate: "-----BEGIN CERTIFICATE-----\n".to_owned() },
+        CommandBody::Witness { checkpoint: Some(checkpoint()) },
+        CommandBody::Witness { checkpoint: None },
     ];
     running
         .chain(bodies)
@@ -208,6 +224,7 @@ const fn reply_name(outcome: &Result<ReplyBody, Refusal>) -> &'static str {
         Ok(ReplyBody::Superseded { .. }) => "superseded",
         Ok(ReplyBody::Console(_)) => "console",
         Ok(ReplyBody::Volumes(_)) => "volumes",
+        Ok(ReplyBody::Witnessed { .. }) => "witnessed",
         Err(Refusal::StaleEpoch { .. }) => "stale-epoch",
         Err(Refusal::Invalid(_)) => "invalid",
         Err(Refusal::Failed(_)) => "failed",
@@ -225,6 +242,8 @@ pub(crate) fn replies() -> Vec<(&'static str, Reply)> {
             allocation: Bytes(400 << 20),
             format: "qcow2".to_owned(),
         }])),
+        Ok(ReplyBody::Witnessed { held: Some(checkpoint()) }),
+        Ok(ReplyBody::Witnessed { held: None }),
         Err(Refusal::StaleEpoch { sent: Epoch(8), highest: Epoch(9) }),
         Err(Refusal::Invalid("no such pool".to_owned())),
         Err(Refusal::Failed("libvirt is away".to_owned())),

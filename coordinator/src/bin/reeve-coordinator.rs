@@ -1,10 +1,11 @@
 //! The coordinator's command: initialise, check the configuration, run.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use reeve_common::clock::{Clock, SystemClock};
+use reeve_coordinator::audit::offline;
 use reeve_coordinator::{chain, config, daemon, initialise};
 
 const EXAMPLES: &str = "\
@@ -12,6 +13,7 @@ Examples:
   reeve-coordinator check                 Is the configuration right?
   reeve-coordinator init                  Make the certificate authority and the store, once
   reeve-coordinator run                   Serve until SIGTERM; SIGHUP reads the configuration anew
+  reeve-coordinator audit-verify          Is the audit log whole? (when no coordinator runs)
 
 Exit codes: 0 done, 1 it failed, 2 wrong usage or a wrong configuration.";
 
@@ -34,6 +36,15 @@ enum Command {
     Check,
     /// Serve agents and the API until SIGTERM.
     Run,
+    /// Prove the audit log in the store's file, of a coordinator that is stopped or of a backup.
+    AuditVerify {
+        /// The store's file, when it is not the configuration's.
+        #[arg(long, value_name = "FILE")]
+        store: Option<PathBuf>,
+        /// Take the key that each checkpoint names for the right one: the authority's is not at hand.
+        #[arg(long)]
+        any_key: bool,
+    },
 }
 
 #[allow(clippy::print_stdout)] // a command's answer
@@ -57,6 +68,7 @@ fn main() -> ExitCode {
                 }
             },
         },
+        Command::AuditVerify { store, any_key } => audit_verify(&arguments.config, store, any_key),
         Command::Run => {
             reeve_common::logging::init("reeve-coordinator", None);
             let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
@@ -69,6 +81,28 @@ fn main() -> ExitCode {
                 Err(error) => fail(1, &chain(&error)),
             }
         }
+    }
+}
+
+#[allow(clippy::print_stdout)] // a command's answer
+fn audit_verify(config: &Path, store: Option<PathBuf>, any_key: bool) -> ExitCode {
+    let (config, _) = match config::check(config) {
+        Ok(checked) => checked,
+        Err(errors) => return fail(2, &errors.to_string()),
+    };
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(1, &format!("no runtime: {error}")),
+    };
+    let store = store.unwrap_or_else(|| config.store_path());
+    let pki = config.pki_directory();
+    let pki = (!any_key).then_some(pki.as_path());
+    match runtime.block_on(offline::verify_file(&store, pki, SystemClock.now())) {
+        Ok(report) => {
+            print!("{}", offline::words(&report));
+            if report.is_whole() { ExitCode::SUCCESS } else { ExitCode::from(1) }
+        }
+        Err(error) => fail(1, &chain(&error)),
     }
 }
 

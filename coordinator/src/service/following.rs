@@ -139,7 +139,8 @@ impl Service {
                 here.map(|current| current.vm.id).filter(|id| !mentioned.contains(id)).collect()
             };
             for id in absent {
-                let changed = self.change_vm(id, vm_life::apply_absence).await;
+                let report = self.report_of(host, id);
+                let changed = report.scope(self.change_vm(id, vm_life::apply_absence)).await;
                 log_failure(id, changed);
             }
         }
@@ -181,8 +182,9 @@ impl Service {
                 }
             }
             Some(current) if current.vm.host == Some(host) => {
-                let changed =
-                    self.change_vm(id, |vm, now| vm_life::apply_observation(vm, observation, now)).await;
+                let following =
+                    self.change_vm(id, |vm, now| vm_life::apply_observation(vm, observation, now));
+                let changed = self.report_of(host, id).scope(following).await;
                 log_failure(id, changed);
             }
             Some(current) => {
@@ -206,7 +208,9 @@ impl Service {
             return;
         }
         let why = refusal.to_string();
-        let changed = self.change_vm(id, |vm, now| vm_life::give_up(vm, &why, now)).await;
+        let Some(host) = self.core().vm(id).and_then(|current| current.vm.host) else { return };
+        let giving_up = self.change_vm(id, |vm, now| vm_life::give_up(vm, &why, now));
+        let changed = self.report_of(host, id).scope(giving_up).await;
         log_failure(id, changed);
     }
 

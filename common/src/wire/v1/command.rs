@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::checkpoint::SignedCheckpoint;
 use super::hello::RealmSettings;
 use super::storage::{NewVolume, Volume};
 use super::vm::DesiredVm;
@@ -31,6 +32,7 @@ enum CommandBody {
     CreateVolume(NewVolume),
     DeleteVolume { pool: Name, volume: Name },
     InstallCertificate { certificate: Pem },
+    Witness { checkpoint: Option<SignedCheckpoint> },
 }
 
 impl From<domain::Command> for Command {
@@ -73,6 +75,9 @@ impl From<domain::CommandBody> for CommandBody {
             domain::CommandBody::InstallCertificate { certificate } => {
                 Self::InstallCertificate { certificate: Text(certificate) }
             }
+            domain::CommandBody::Witness { checkpoint } => {
+                Self::Witness { checkpoint: checkpoint.map(Into::into) }
+            }
         }
     }
 }
@@ -105,6 +110,7 @@ impl TryFrom<CommandBody> for domain::CommandBody {
             CommandBody::InstallCertificate { certificate } => {
                 Self::InstallCertificate { certificate: certificate.0 }
             }
+            CommandBody::Witness { checkpoint } => Self::Witness { checkpoint: checkpoint.map(Into::into) },
         })
     }
 }
@@ -124,6 +130,7 @@ enum Outcome {
     StaleEpoch { sent: u64, highest: u64 },
     Invalid(FreeText),
     Failed(FreeText),
+    Witnessed { held: Option<SignedCheckpoint> },
 }
 
 impl From<domain::Reply> for Reply {
@@ -135,6 +142,7 @@ impl From<domain::Reply> for Reply {
             Ok(domain::ReplyBody::Volumes(volumes)) => {
                 Outcome::Volumes(List(volumes.into_iter().map(Into::into).collect()))
             }
+            Ok(domain::ReplyBody::Witnessed { held }) => Outcome::Witnessed { held: held.map(Into::into) },
             Err(domain::Refusal::StaleEpoch { sent, highest }) => {
                 Outcome::StaleEpoch { sent: sent.0, highest: highest.0 }
             }
@@ -158,6 +166,7 @@ impl TryFrom<Reply> for domain::Reply {
             Outcome::Volumes(volumes) => Ok(domain::ReplyBody::Volumes(
                 volumes.0.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
             )),
+            Outcome::Witnessed { held } => Ok(domain::ReplyBody::Witnessed { held: held.map(Into::into) }),
             Outcome::StaleEpoch { sent, highest } => {
                 Err(domain::Refusal::StaleEpoch { sent: Epoch(sent), highest: Epoch(highest) })
             }
