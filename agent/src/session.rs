@@ -379,7 +379,8 @@ const fn is_slow(body: &CommandBody) -> bool {
         | CommandBody::ReadConsole { .. }
         | CommandBody::ListVolumes { .. }
         | CommandBody::CreateVolume(_)
-        | CommandBody::DeleteVolume { .. } => true,
+        | CommandBody::DeleteVolume { .. }
+        | CommandBody::Witness { .. } => true,
     }
 }
 

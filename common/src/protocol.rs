@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::checkpoint::SignedCheckpoint;
 use crate::ids::{Epoch, Generation, HostId, HostName, OperationId, PoolName, RealmName, VmId, VolumeName};
 use crate::inventory::HostInventory;
 use crate::realm::RealmSettings;
@@ -123,6 +124,12 @@ pub enum CommandBody {
         /// Only those whose id is above this one; all when there is none.
         after: Option<VmId>,
     },
+    /// Keep this checkpoint of the audit log as a witness, unless it contradicts the one that is kept; without one, only
+    /// say which that is.
+    Witness {
+        /// What is to be kept.
+        checkpoint: Option<SignedCheckpoint>,
+    },
 }
 
 /// What became of a command.
@@ -154,6 +161,11 @@ pub enum ReplyBody {
         vms: Vec<VmDescription>,
         /// Whether there are more above the last one.
         more: bool,
+    },
+    /// The checkpoint of the audit log that is kept now: the one offered, or another that it contradicts.
+    Witnessed {
+        /// None when there is none yet.
+        held: Option<SignedCheckpoint>,
     },
 }
 

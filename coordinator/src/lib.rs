@@ -4,6 +4,7 @@
 
 pub mod agents;
 pub mod api;
+pub mod audit;
 pub mod backup;
 pub mod cli;
 pub mod config;

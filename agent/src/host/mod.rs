@@ -14,6 +14,7 @@ mod comparison;
 mod description;
 mod volumes;
 mod wishes;
+mod witnessing;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
@@ -307,6 +308,7 @@ impl Host {
                 }
                 Ok(ReplyBody::Accepted)
             }
+            CommandBody::Witness { checkpoint } => self.witness(checkpoint).await,
             // The session's: it holds the identity.
             CommandBody::InstallCertificate { .. } => {
                 Err(Refusal::Invalid("no certificate was asked for".to_owned()))

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use reeve_common::checkpoint::{Checkpoint, CheckpointKey, LogHash, LogHead, Signature, SignedCheckpoint};
 use reeve_common::clock::Timestamp;
 use reeve_common::hardware_profile::HugePageSize;
 use reeve_common::ids::{
@@ -172,6 +173,19 @@ const fn command_name(body: &CommandBody) -> &'static str {
         CommandBody::InstallCertificate { .. } => "install-certificate",
         CommandBody::GrantLease { .. } => "grant-lease",
         CommandBody::DescribeVms { .. } => "describe-vms",
+        CommandBody::Witness { checkpoint: Some(_) } => "witness",
+        CommandBody::Witness { checkpoint: None } => "witness-asked",
+    }
+}
+
+/// Every byte differs from those beside it, so that none can be exchanged unnoticed.
+fn checkpoint() -> SignedCheckpoint {
+    let bytes = |first: u8| std::array::from_fn(|index| first + u8::try_from(index).unwrap());
+    let head = LogHead { size: 300, hash: LogHash(bytes(1)) };
+    SignedCheckpoint {
+        checkpoint: Checkpoint { head, at: Timestamp(1_700_000_000_000), epoch: Epoch(9) },
+        key: CheckpointKey(bytes(65)),
+        signature: Signature(std::array::from_fn(|index| 128 + u8::try_from(index).unwrap())),
     }
 }
 
@@ -205,6 +219,8 @@ pub(crate) fn commands() -> Vec<(&'static str, Command)> {
         CommandBody::GrantLease { number: 77_000, lease: Duration::from_secs(30) },
         CommandBody::DescribeVms { after: None },
         CommandBody::DescribeVms { after: Some(vm()) },
+        CommandBody::Witness { checkpoint: Some(checkpoint()) },
+        CommandBody::Witness { checkpoint: None },
     ];
     running
         .chain(bodies)
@@ -219,6 +235,7 @@ const fn reply_name(outcome: &Result<ReplyBody, Refusal>) -> &'static str {
         Ok(ReplyBody::Console(_)) => "console",
         Ok(ReplyBody::Volumes(_)) => "volumes",
         Ok(ReplyBody::Descriptions { .. }) => "descriptions",
+        Ok(ReplyBody::Witnessed { .. }) => "witnessed",
         Err(Refusal::StaleEpoch { .. }) => "stale-epoch",
         Err(Refusal::Invalid(_)) => "invalid",
         Err(Refusal::Failed(_)) => "failed",
@@ -249,6 +266,8 @@ pub(crate) fn replies() -> Vec<(&'static str, Reply)> {
             }],
             more: true,
         }),
+        Ok(ReplyBody::Witnessed { held: Some(checkpoint()) }),
+        Ok(ReplyBody::Witnessed { held: None }),
         Err(Refusal::StaleEpoch { sent: Epoch(8), highest: Epoch(9) }),
         Err(Refusal::Invalid("no such pool".to_owned())),
         Err(Refusal::Failed("libvirt is away".to_owned())),

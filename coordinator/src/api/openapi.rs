@@ -2,7 +2,7 @@
 
 use utoipa::OpenApi;
 
-use super::routes::{catalogue, fencing, fleet, simulation, vms, workflows};
+use super::routes::{audit, catalogue, fencing, fleet, simulation, vms, workflows};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -19,6 +19,8 @@ use super::routes::{catalogue, fencing, fleet, simulation, vms, workflows};
         fleet::profiles,
         fleet::cost_functions,
         simulation::evaluate_cost,
+        audit::records,
+        audit::verification,
         fleet::hosts,
         fleet::host,
         fleet::add_host,

@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 use reeve_common::clock::{Clock, SystemClock};
 use reeve_common::ids::{HostName, ProfileName};
 use reeve_common::units::parse_duration;
+use reeve_coordinator::audit::offline;
 use reeve_coordinator::backup::{Restored, restore, save, verify};
 use reeve_coordinator::config::CoordinatorConfig;
 use reeve_coordinator::recovery::{RecoverRequest, recover};
@@ -22,6 +23,7 @@ Examples:
   reeve-coordinator backup /mnt/b/monday  Save store and certificate authority, while it runs
   reeve-coordinator verify /mnt/b/monday  Is the backup whole?
   reeve-coordinator restore /mnt/b/monday && reeve-coordinator recover && reeve-coordinator run
+  reeve-coordinator audit-verify          Is the audit log whole? (when no coordinator runs)
 
 Exit codes: 0 done, 1 it failed, 2 wrong usage or a wrong configuration.";
 
@@ -74,6 +76,15 @@ enum Command {
         #[arg(value_name = "FILE")]
         file: Option<PathBuf>,
     },
+    /// Prove the audit log in the store's file, of a coordinator that is stopped or of a backup.
+    AuditVerify {
+        /// The store's file, when it is not the configuration's.
+        #[arg(long, value_name = "FILE")]
+        store: Option<PathBuf>,
+        /// Take the key that each checkpoint names for the right one: the authority's is not at hand.
+        #[arg(long)]
+        any_key: bool,
+    },
     /// Ask the hosts what is really on them and write it into the store; the coordinator must not run.
     #[command(after_help = RECOVER_EXAMPLES)]
     Recover(RecoverArguments),
@@ -118,6 +129,9 @@ fn main() -> ExitCode {
         Command::Check => config::command_check(path),
         Command::Init => with_config(path, init),
         Command::Run => run(path),
+        Command::AuditVerify { store, any_key } => {
+            with_config(path, |config| audit_verify(&config, store, any_key))
+        }
         Command::Backup { file } => {
             with_config(path, |config| match save(&config, &file, SystemClock.now()) {
                 Err(error) => fail(1, &chain(&error)),
@@ -249,6 +263,21 @@ fn say(lines: &[String]) -> ExitCode {
         println!("{line}");
     }
     ExitCode::SUCCESS
+}
+
+#[allow(clippy::print_stdout)] // a command's answer
+fn audit_verify(config: &CoordinatorConfig, store: Option<PathBuf>, any_key: bool) -> ExitCode {
+    let store = store.unwrap_or_else(|| config.store_path());
+    let pki = config.pki_directory();
+    let pki = (!any_key).then_some(pki.as_path());
+    match on_runtime(offline::verify_file(&store, pki, SystemClock.now())) {
+        Err(code) => code,
+        Ok(Err(error)) => fail(1, &chain(&error)),
+        Ok(Ok(report)) => {
+            print!("{}", offline::words(&report));
+            if report.is_whole() { ExitCode::SUCCESS } else { ExitCode::from(1) }
+        }
+    }
 }
 
 #[allow(clippy::print_stderr)] // the one place where a failure is shown

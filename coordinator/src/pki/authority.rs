@@ -25,6 +25,7 @@ use ring::hmac;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use zeroize::Zeroizing;
 
+use super::checkpoint_signer::CheckpointSigner;
 use super::signing_request::{RequestRefusal, SigningRequest};
 
 /// The authority's own certificate. It outlives hardware generations; exchanging it means joining every host anew.
@@ -128,6 +129,9 @@ pub enum IssueError {
     /// No random number to be had.
     #[error("the certificate could not be made")]
     Randomness(#[from] NoRandomness),
+    /// The key for checkpoints could not be made; a mistake in this program.
+    #[error("the key that signs the audit log's checkpoints could not be made")]
+    CheckpointKey,
     /// What came out cannot be used; a mistake in this program.
     #[error("the coordinator's certificate could not be made")]
     Credentials(#[source] InvalidCredentials),
@@ -299,9 +303,23 @@ impl Authority {
     /// signing; nothing about the authority's key can be learnt from it.
     #[must_use]
     pub fn lasting_secret(&self) -> Zeroizing<Vec<u8>> {
+        self.secret_for(b"reeve lasting secret")
+    }
+
+    /// What signs the audit log's checkpoints: a key of its own, made of the authority's, so that it is there on every
+    /// coordinator that was ever initialised, and the same again when the authority comes from a backup.
+    ///
+    /// # Errors
+    /// [`IssueError::CheckpointKey`] when no key can be made, a mistake in this program.
+    pub fn checkpoint_signer(&self) -> Result<CheckpointSigner, IssueError> {
+        let seed = self.secret_for(b"reeve audit checkpoint key");
+        CheckpointSigner::from_seed(&seed).ok_or(IssueError::CheckpointKey)
+    }
+
+    fn secret_for(&self, purpose: &[u8]) -> Zeroizing<Vec<u8>> {
         let key = Zeroizing::new(self.issuer.key().serialize_der());
         let key = hmac::Key::new(hmac::HMAC_SHA256, &key);
-        Zeroizing::new(hmac::sign(&key, b"reeve lasting secret").as_ref().to_vec())
+        Zeroizing::new(hmac::sign(&key, purpose).as_ref().to_vec())
     }
 
     /// A new certificate and key for the coordinator itself. They live in memory only: a coordinator that starts makes

@@ -153,7 +153,8 @@ impl Service {
                 self.follow_leftover(host, id, false).await;
             }
             for id in absent {
-                let changed = self.change_vm_on(host, id, vm_life::apply_absence).await;
+                let report = self.report_of(host, id);
+                let changed = report.scope(self.change_vm_on(host, id, vm_life::apply_absence)).await;
                 log_failure(id, changed);
             }
         }
@@ -196,9 +197,9 @@ impl Service {
                 }
             }
             Some(current) if current.vm.host == Some(host) => {
-                let changed = self
-                    .change_vm_on(host, id, |vm, now| vm_life::apply_observation(vm, observation, now))
-                    .await;
+                let following =
+                    self.change_vm_on(host, id, |vm, now| vm_life::apply_observation(vm, observation, now));
+                let changed = self.report_of(host, id).scope(following).await;
                 log_failure(id, changed);
             }
             Some(current) if !self.follow_leftover(host, id, is_gone).await => {
@@ -236,7 +237,8 @@ impl Service {
             return;
         }
         let why = refusal.to_string();
-        let changed = self.change_vm_on(host, id, |vm, now| vm_life::give_up(vm, &why, now)).await;
+        let giving_up = self.change_vm_on(host, id, |vm, now| vm_life::give_up(vm, &why, now));
+        let changed = self.report_of(host, id).scope(giving_up).await;
         log_failure(id, changed);
     }
 

@@ -11,8 +11,8 @@ use reeve_scheduler::CostFunction;
 
 use super::core::{Core, HostEntry, VmVersion};
 use super::description::capacity;
-use super::fencing;
 use super::failing_over::wants_decision;
+use super::fencing;
 use super::lives::{Now, connection};
 use super::views::{HostView, ProfileView, RealmView, VmDetail, VmLog, VmView};
 use super::{Service, ServiceError};

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::checkpoint::SignedCheckpoint;
 use super::description::VmDescription;
 use super::hello::RealmSettings;
 use super::storage::{NewVolume, Volume};
@@ -37,6 +38,7 @@ enum CommandBody {
     InstallCertificate { certificate: Pem },
     GrantLease { number: u64, lease_milliseconds: u64 },
     DescribeVms { after: Option<Id> },
+    Witness { checkpoint: Option<SignedCheckpoint> },
 }
 
 impl From<domain::Command> for Command {
@@ -85,6 +87,9 @@ impl From<domain::CommandBody> for CommandBody {
             domain::CommandBody::DescribeVms { after } => {
                 Self::DescribeVms { after: after.map(|vm| to_id(vm.0)) }
             }
+            domain::CommandBody::Witness { checkpoint } => {
+                Self::Witness { checkpoint: checkpoint.map(Into::into) }
+            }
         }
     }
 }
@@ -125,6 +130,7 @@ impl TryFrom<CommandBody> for domain::CommandBody {
             CommandBody::DescribeVms { after } => {
                 Self::DescribeVms { after: after.map(|vm| VmId(from_id(vm))) }
             }
+            CommandBody::Witness { checkpoint } => Self::Witness { checkpoint: checkpoint.map(Into::into) },
         })
     }
 }
@@ -145,6 +151,7 @@ enum Outcome {
     Invalid(FreeText),
     Failed(FreeText),
     Descriptions { vms: List<VmDescription, DESCRIPTIONS_MAX>, more: bool },
+    Witnessed { held: Option<SignedCheckpoint> },
 }
 
 impl From<domain::Reply> for Reply {
@@ -159,6 +166,7 @@ impl From<domain::Reply> for Reply {
             Ok(domain::ReplyBody::Descriptions { vms, more }) => {
                 Outcome::Descriptions { vms: List(vms.into_iter().map(Into::into).collect()), more }
             }
+            Ok(domain::ReplyBody::Witnessed { held }) => Outcome::Witnessed { held: held.map(Into::into) },
             Err(domain::Refusal::StaleEpoch { sent, highest }) => {
                 Outcome::StaleEpoch { sent: sent.0, highest: highest.0 }
             }
@@ -186,6 +194,7 @@ impl TryFrom<Reply> for domain::Reply {
                 vms: vms.0.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
                 more,
             }),
+            Outcome::Witnessed { held } => Ok(domain::ReplyBody::Witnessed { held: held.map(Into::into) }),
             Outcome::StaleEpoch { sent, highest } => {
                 Err(domain::Refusal::StaleEpoch { sent: Epoch(sent), highest: Epoch(highest) })
             }

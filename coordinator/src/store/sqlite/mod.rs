@@ -119,6 +119,13 @@ impl Store for SqliteStore {
         Box::pin(self.readers.read(move |connection| rows::select_under(connection, &prefix)))
     }
 
+    fn page<'a>(&'a self, prefix: &'a str, from: &'a Key, count_max: usize) -> StoreFuture<'a, Vec<Stored>> {
+        let (prefix, from) = (prefix.to_owned(), from.clone());
+        Box::pin(
+            self.readers.read(move |connection| rows::select_page(connection, &prefix, &from, count_max)),
+        )
+    }
+
     fn apply(&self, batch: Batch) -> StoreFuture<'_, Version> {
         Box::pin(async move {
             batch.validate()?;
