@@ -299,6 +299,8 @@ mod tests {
             shutdown_timeout: Duration::from_secs(180),
             when_host_lost: WhenHostLost::Ask,
             brake: Brake::default(),
+            fence: None,
+            lease: None,
             quotas: reeve_scheduler::Quotas::default(),
         }
     }

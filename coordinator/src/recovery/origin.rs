@@ -108,6 +108,8 @@ impl Origin {
             reason,
             host: Some(host),
             assignment: self.assignment,
+            // A host that still has a leftover says so, and is told again then.
+            displaced_from: Vec::new(),
             wish: Wish::Run,
             generation,
             end: None,

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use reeve_common::clock::Clock;
 use reeve_common::ids::{Generation, HostId, HostName, VmId};
 use reeve_common::protocol::CommandBody;
 use reeve_common::vm::{DesiredVm, ObservedVm, StopReason};
