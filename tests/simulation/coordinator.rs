@@ -125,6 +125,8 @@ impl CoordinatorMachine {
         self.office.send_replace(Some(Office { service: service.clone(), dead }));
         let mut tasks = JoinSet::new();
         tasks.spawn(service.clone().keep_placing());
+        tasks.spawn(service.clone().keep_watching_hosts());
+        tasks.spawn(service.clone().keep_working());
         let mut connection = 0;
         while let Some(greeting) = greetings.recv().await {
             connection += 1;

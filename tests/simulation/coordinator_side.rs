@@ -103,6 +103,10 @@ impl AgentLink for SimulatedLink {
         })
     }
 
+    fn received(&self) -> u64 {
+        self.wire.received()
+    }
+
     fn close(&self, code: RefusalCode, text: &str) {
         self.wire.close(Side::Coordinator, code, text);
     }

@@ -124,6 +124,7 @@ fn records() -> Result<Vec<(Key, Arc<str>)>> {
             uri: "simulated:///".to_owned(),
             profile: ProfileName::new("node")?,
             state: HostState::Enabled,
+            draining: false,
             labels: BTreeMap::new(),
             added_at: at,
             joined_at: Some(at),
@@ -189,6 +190,8 @@ fn records() -> Result<Vec<(Key, Arc<str>)>> {
             team: "physics".to_owned(),
             project: None,
             drives,
+            when_host_lost: None,
+            priority: 0,
             created_at: at,
         };
         records.push((CONFIGURATIONS.key(&configuration.name), configuration.encode()?));

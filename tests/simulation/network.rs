@@ -5,6 +5,7 @@
 //! Must not: know what a message means. Messages go through the product's own codec on their way.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -209,7 +210,7 @@ impl Network {
     /// A new connection with a host.
     pub(super) fn connect(self: &Arc<Self>, host: HostId) -> Arc<Wire> {
         let ends = [watch::Sender::new(None), watch::Sender::new(None)];
-        let wire = Arc::new(Wire { network: Arc::clone(self), host, ends });
+        let wire = Arc::new(Wire { network: Arc::clone(self), host, ends, received: AtomicU64::new(1) });
         self.state().wires.push(Arc::downgrade(&wire));
         tokio::spawn(watch_silence(Arc::downgrade(&wire)));
         wire
@@ -221,6 +222,7 @@ pub(super) struct Wire {
     pub(super) network: Arc<Network>,
     pub(super) host: HostId,
     ends: [watch::Sender<Option<CloseReason>>; 2],
+    received: AtomicU64,
 }
 
 impl Wire {
@@ -229,6 +231,11 @@ impl Wire {
             Side::Agent => &self.ends[0],
             Side::Coordinator => &self.ends[1],
         }
+    }
+
+    /// How much the coordinator has received of the host.
+    pub(super) fn received(&self) -> u64 {
+        self.received.load(Ordering::Relaxed)
     }
 
     pub(super) fn has_ended(&self, side: Side) -> bool {
@@ -349,6 +356,9 @@ async fn watch_silence(wire: Weak<Wire>) {
         for (index, side) in [Side::Agent, Side::Coordinator].into_iter().enumerate() {
             if !wire.has_ended(side.other()) && wire.network.is_open(wire.host, side) {
                 heard[index] = now;
+                if side == Side::Coordinator {
+                    wire.received.fetch_add(1, Ordering::Relaxed);
+                }
             }
             // A coordinator that is stopped notices nothing until it goes on.
             let notices = side == Side::Agent || !wire.network.state().frozen;

@@ -9,8 +9,9 @@ use reeve_common::mutation::Mutation;
 use reeve_common::protocol::{CommandBody, Hello, HostReport, Refusal, Welcome};
 use reeve_common::vm::{ObservedVm, VmObservation};
 use reeve_common::wire::RefusalCode;
+use reeve_scheduler::Contact;
 
-use super::core::{Heard, LastReport};
+use super::core::LastReport;
 use super::{Service, ServiceError};
 use crate::agents::AgentHandle;
 use crate::model::vm_life;
@@ -53,11 +54,12 @@ impl Service {
         agent: AgentHandle,
         hello: Hello,
     ) -> Option<AgentHandle> {
-        let now = self.now();
+        let now = self.steady_now();
         let mut core = self.core();
         let entry = core.hosts.get_mut(&host)?;
         let name = entry.kept.value.name.clone();
-        entry.heard = Heard::Connected { since: now };
+        entry.life.connect(now);
+        entry.contact = Contact::Connected;
         entry.inventory = Some(hello.inventory);
         entry.refused = None;
         // What it said before it was away may have changed: it takes new VMs once it has reported.
@@ -71,7 +73,7 @@ impl Service {
 
     /// The connection `connection` to a host's agent is over; `silent_for` is how long nothing was heard by then.
     pub(crate) fn agent_disconnected(&self, host: HostId, connection: u64, silent_for: Duration, why: &str) {
-        let now = self.now();
+        let now = self.steady_now();
         let mut core = self.core();
         let Some(entry) = core.hosts.get_mut(&host) else { return };
         if entry.agent.as_ref().is_none_or(|agent| agent.connection() != connection) {
@@ -79,8 +81,8 @@ impl Service {
         }
         let name = entry.kept.value.name.clone();
         entry.agent = None;
-        let silent = u64::try_from(silent_for.as_millis()).unwrap_or(u64::MAX);
-        entry.heard = Heard::SilentSince(reeve_common::clock::Timestamp(now.0.saturating_sub(silent)));
+        entry.life.disconnect(silent_for, now);
+        entry.contact = Contact::Suspected;
         core.fleet.set_measured(host, None);
         drop(core);
         self.describe_host(host);
@@ -104,9 +106,13 @@ impl Service {
         let reachable = report.hypervisor_reachable;
         let mentioned: BTreeSet<VmId> = report.vms.iter().map(|seen| seen.vm).collect();
         {
+            let now = self.steady_now();
             let mut core = self.core();
             let known: BTreeSet<VmId> = core.vms.keys().copied().collect();
             let Some(entry) = core.hosts.get_mut(&host) else { return };
+            if reachable {
+                entry.life.report(now);
+            }
             entry.unmanaged = report
                 .vms
                 .iter()
