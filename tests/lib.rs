@@ -1,4 +1,4 @@
-//! Owns what the tests, the lab, the demo and the benchmarks share: the guest image, the lab and the harness.
+//! Owns what the tests, the lab, the demo and the benchmarks share: the guest image, the lab, the harness and the simulation.
 //!
 //! This is the only package that sees both the agent and the coordinator.
 
@@ -6,3 +6,4 @@ pub mod checker;
 pub mod harness;
 pub mod image;
 pub mod lab;
+pub mod simulation;

@@ -11,6 +11,7 @@ mod memory;
 mod native;
 mod placing;
 mod replaying;
+mod simulating;
 mod workload;
 
 use anyhow::Result;
@@ -19,7 +20,7 @@ use clap::builder::PossibleValuesParser;
 use placing::Wanted;
 
 /// What there is: the names by which figures are chosen, and what each says.
-const FIGURES: [(&str, &str); 17] = [
+const FIGURES: [(&str, &str); 18] = [
     ("place/5000", "placements a second, every one of 5,000 hosts considered"),
     ("place/50000", "the same with 50,000 hosts"),
     ("place/100000", "the same with 100,000 hosts"),
@@ -37,6 +38,7 @@ const FIGURES: [(&str, &str); 17] = [
     ("replay/azure", "hosts ever used by the preset that takes the fewest"),
     ("durable-place", "placements a second, each on the disk before it is acknowledged; 1,000 hosts"),
     ("restart", "from kill -9 of a coordinator of 20,000 VMs to its successor's first placement"),
+    ("simulation", "seeds of the whole product's simulation that break no rule, of 2,000"),
     ("start-overhead", "from `vm start` to the domain, over virsh alone (needs root)"),
     ("agent-rss/50", "resident memory of an agent with 50 domains (needs root)"),
     ("agent-cpu/50", "processor time of an agent with 50 domains (needs root)"),
@@ -106,6 +108,9 @@ fn main() -> Result<()> {
     }
     if ["durable-place", "restart"].into_iter().any(wanted) {
         durable::measure(wanted("durable-place"), wanted("restart"))?;
+    }
+    if wanted("simulation") {
+        simulating::measure()?;
     }
     if ["start-overhead", "agent-rss/50", "agent-cpu/50"].into_iter().any(wanted) {
         hosts::measure()?;

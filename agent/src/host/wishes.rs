@@ -4,6 +4,7 @@
 use std::sync::atomic::Ordering;
 
 use reeve_common::ids::{Epoch, Generation, VmId};
+use reeve_common::mutation::Mutation;
 use reeve_common::protocol::{Refusal, ReplyBody};
 use reeve_common::vm::{DesiredVm, ObservedVm};
 
@@ -35,6 +36,10 @@ impl Host {
         }
         match judge(generation, &desired, &standing, &self.inner.realm, vms_known, owner) {
             Verdict::Refuse(refusal) => Err(refusal),
+            Verdict::Superseded { .. } if Mutation::ObeyOlderGeneration.is_active() => {
+                roster.hand_on(vm, generation, epoch, desired);
+                Ok(ReplyBody::Accepted)
+            }
             Verdict::Superseded { current } => Ok(ReplyBody::Superseded { current }),
             Verdict::AlreadyGone => self.repeat_end(vm, epoch, generation).await,
             Verdict::Accept | Verdict::AlreadySo => {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reeve_common::ids::VmId;
+use reeve_common::mutation::Mutation;
 use reeve_common::text::{TEXT_LENGTH_MAX, chain, printable};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
@@ -145,7 +146,7 @@ impl Driver {
         });
         looked.await.unwrap_or_else(|error| {
             log::debug!(REEVE_VM:% = vm; "{vm} cannot be looked at: {error}");
-            Seen::Unknown
+            if Mutation::UnknownIsAbsent.is_active() { Seen::Absent } else { Seen::Unknown }
         })
     }
 
@@ -179,6 +180,8 @@ impl Driver {
             Step::AskShutdown => self.ordinary(step, move |hypervisor| hypervisor.shutdown(vm)).await,
             Step::Destroy => self.ordinary(step, move |hypervisor| hypervisor.destroy(vm)).await,
             Step::SaveConsole => self.save_console(vm, step).await,
+            Step::DeleteDisk(_) if Mutation::ForgetDisk.is_active() => Outcome::Done,
+            Step::WriteTombstone(_) if Mutation::ForgetTombstone.is_active() => Outcome::Done,
             Step::DeleteDisk((pool, volume)) => {
                 self.ordinary(step, move |hypervisor| {
                     // A pool that is gone took the disk with it.

@@ -22,6 +22,8 @@ pub(crate) enum Task {
     Wish(VmId),
     /// A VM that is over may be forgotten.
     Forget(VmId, Generation),
+    /// Everything it has is to be reported again.
+    Report,
 }
 
 #[derive(Debug, Default)]
@@ -31,6 +33,7 @@ struct Pending {
     certificate: Option<String>,
     wishes: BTreeSet<VmId>,
     forgets: BTreeMap<VmId, Generation>,
+    report: bool,
 }
 
 /// What one agent is still to be told.
@@ -80,6 +83,11 @@ impl TaskQueue {
         });
     }
 
+    /// What the host reported could not be recorded: it is to report again.
+    pub(crate) fn push_report(&self) {
+        self.push(|pending| pending.report = true);
+    }
+
     /// The next thing to tell; waits until there is one.
     pub(crate) async fn next(&self) -> Task {
         loop {
@@ -105,7 +113,10 @@ impl TaskQueue {
         if let Some(vm) = pending.wishes.pop_first() {
             return Some(Task::Wish(vm));
         }
-        pending.forgets.pop_first().map(|(vm, generation)| Task::Forget(vm, generation))
+        if let Some((vm, generation)) = pending.forgets.pop_first() {
+            return Some(Task::Forget(vm, generation));
+        }
+        std::mem::take(&mut pending.report).then_some(Task::Report)
     }
 }
 
@@ -130,6 +141,18 @@ mod tests {
         queue.push_wish(vm);
         queue.push_forget(vm, Generation(2));
         assert_eq!(queue.next().await, Task::Forget(vm, Generation(2)));
+        assert_eq!(queue.take(), None);
+    }
+
+    #[tokio::test]
+    async fn a_report_is_asked_for_once_and_after_the_rest() {
+        let queue = TaskQueue::default();
+        queue.push_report();
+        queue.push_report();
+        let vm = VmId::random();
+        queue.push_wish(vm);
+        assert_eq!(queue.next().await, Task::Wish(vm));
+        assert_eq!(queue.next().await, Task::Report);
         assert_eq!(queue.take(), None);
     }
 

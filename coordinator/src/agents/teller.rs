@@ -41,6 +41,11 @@ async fn tell_one(service: &Service, host: HostId, agent: &AgentHandle, task: Ta
         Task::Settings(settings) => (CommandBody::ConfigureRealm(settings), None),
         Task::Certificate(certificate) => (CommandBody::InstallCertificate { certificate }, None),
         Task::Forget(vm, generation) => (CommandBody::ForgetVm { vm, generation }, None),
+        Task::Report => {
+            // The store is given a moment to recover.
+            tokio::time::sleep(REPEAT_AFTER).await;
+            (CommandBody::Report, None)
+        }
         Task::Wish(vm) => match service.wish_for(host, vm) {
             Some(body) => (body, Some(vm)),
             None => return, // over, or elsewhere, by now
@@ -64,7 +69,12 @@ async fn tell_one(service: &Service, host: HostId, agent: &AgentHandle, task: Ta
             match vm {
                 Some(vm) if error.is_retryable() => again(agent, vm).await,
                 // It cannot even be said: nothing of it will ever be on the host.
-                Some(vm) => service.wish_refused(host, vm, &Refusal::Invalid(crate::chain(&error))).await,
+                Some(vm) => {
+                    let refusal = Refusal::Invalid(crate::chain(&error));
+                    if !service.wish_refused(host, vm, &refusal).await {
+                        again(agent, vm).await;
+                    }
+                }
                 None => {}
             }
         }
@@ -75,8 +85,9 @@ async fn refused(service: &Service, host: HostId, agent: &AgentHandle, vm: VmId,
     if refusal.is_retryable() {
         log::warn!(REEVE_VM:% = vm; "the wish for VM {vm} could not be taken up yet: {refusal}");
         again(agent, vm).await;
-    } else {
-        service.wish_refused(host, vm, refusal).await;
+    } else if !service.wish_refused(host, vm, refusal).await {
+        // It could not be recorded: the host is asked again, and will refuse again.
+        again(agent, vm).await;
     }
 }
 

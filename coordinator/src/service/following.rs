@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use reeve_common::clock::Timestamp;
 use reeve_common::ids::{HostId, RealmName, VmId};
+use reeve_common::mutation::Mutation;
 use reeve_common::protocol::{CommandBody, Hello, HostReport, Refusal, Welcome};
 use reeve_common::vm::{DesiredVm, ObservedVm, VmObservation};
 use reeve_common::wire::RefusalCode;
 use reeve_scheduler::Contact;
 
-use super::Service;
 use super::core::LastReport;
+use super::{Service, ServiceError};
 use crate::agents::AgentHandle;
 use crate::model::displacement::leftover_wish;
 use crate::model::vm::Vm;
@@ -132,11 +133,11 @@ impl Service {
         self.describe_host(host);
         for observation in &report.vms {
             self.follow_vm(host, observation).await;
-            if vm_life::must_hear_again(&observation.observed) {
+            if vm_life::must_hear_again(&observation.observed) && !Mutation::ForgetToRepeat.is_active() {
                 self.tell(observation.vm);
             }
         }
-        if reachable {
+        if reachable && !Mutation::ForgetToRepeat.is_active() {
             // Only when libvirt could be asked does absence mean anything.
             let absent: Vec<VmId> = {
                 let core = self.core();
@@ -155,7 +156,7 @@ impl Service {
             for id in absent {
                 let report = self.report_of(host, id);
                 let changed = report.scope(self.change_vm_on(host, id, vm_life::apply_absence)).await;
-                log_failure(id, changed);
+                self.see_to_failure(host, id, changed);
             }
         }
         self.inner.fleet_changed.notify_one();
@@ -200,7 +201,7 @@ impl Service {
                 let following =
                     self.change_vm_on(host, id, |vm, now| vm_life::apply_observation(vm, observation, now));
                 let changed = self.report_of(host, id).scope(following).await;
-                log_failure(id, changed);
+                self.see_to_failure(host, id, changed);
             }
             Some(current) if !self.follow_leftover(host, id, is_gone).await => {
                 log::error!(REEVE_VM:% = id; "host {} reports VM {}, which belongs on another host: it is left alone, look at it",
@@ -230,15 +231,27 @@ impl Service {
         self.change_vm(id, only_there).await
     }
 
-    /// A host has refused a VM's wish for good.
-    pub(crate) async fn wish_refused(&self, host: HostId, id: VmId, refusal: &Refusal) {
+    /// A host has refused a VM's wish for good. Answers whether that is settled; if not, it could not be recorded.
+    pub(crate) async fn wish_refused(&self, host: HostId, id: VmId, refusal: &Refusal) -> bool {
         if let Refusal::StaleEpoch { highest, .. } = refusal {
             log::error!(REEVE_VM:% = id; "another coordinator has taken over (epoch {highest}): stop this one");
-            return;
+            return true;
         }
         let why = refusal.to_string();
         let giving_up = self.change_vm_on(host, id, |vm, now| vm_life::give_up(vm, &why, now));
         let changed = self.report_of(host, id).scope(giving_up).await;
+        let settled = changed.is_ok();
+        log_failure(id, changed);
+        settled
+    }
+
+    /// What could not be recorded must be heard again: nothing else may happen to the VM for a long time.
+    fn see_to_failure(&self, host: HostId, id: VmId, changed: Result<(), ServiceError>) {
+        if changed.is_err()
+            && let Some(agent) = self.agent_of(host)
+        {
+            agent.queue().push_report();
+        }
         log_failure(id, changed);
     }
 
@@ -283,8 +296,7 @@ impl Service {
     }
 }
 
-/// A change that could not be made durable is tried again at the agent's next report.
-fn log_failure(id: VmId, changed: Result<(), super::ServiceError>) {
+fn log_failure(id: VmId, changed: Result<(), ServiceError>) {
     if let Err(error) = changed {
         log::error!(REEVE_VM:% = id; "what its host reports of VM {id} could not be recorded: {error}");
     }

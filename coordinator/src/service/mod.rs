@@ -45,6 +45,7 @@ use std::time::Instant;
 
 use reeve_common::clock::{Clock, Timestamp};
 use reeve_common::ids::Epoch;
+use reeve_common::mutation::Mutation;
 use tokio::sync::{Notify, watch};
 
 use self::auditing::AuditState;
@@ -240,6 +241,9 @@ impl Service {
         self.describe_all_hosts();
         self.apply_realm_rules();
         let mut core = self.core();
+        if Mutation::ForgetReservations.is_active() {
+            return;
+        }
         let holding: Vec<Arc<Vm>> = core.holding().filter(|vm| vm.holds_capacity()).collect();
         for vm in holding {
             if let Some(host) = vm.host {

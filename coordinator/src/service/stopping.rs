@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use reeve_common::clock::Timestamp;
 use reeve_common::ids::{Generation, HostId, VmId};
+use reeve_common::mutation::Mutation;
 
 use super::views::VmView;
 use super::{Actor, Service, ServiceError};
@@ -66,6 +67,9 @@ impl Service {
         log::info!(REEVE_VM:% = id, REEVE_OPERATOR:% = actor.name;
             "VM {} is to stop within {}, by {}", detail.view.vm.name, reeve_common::units::format_duration(grace), actor.name);
         self.change_vm(id, |vm, now| vm_life::wish_stop(vm, grace, now)).await?;
+        if Mutation::FreeCapacityEarly.is_active() {
+            self.core().fleet.release(id);
+        }
         Ok(self.vm_detail(id)?.view)
     }
 
