@@ -201,6 +201,8 @@ impl Host {
                 kvm: KvmTrust::default(),
                 coordinator: None,
                 log_level: None,
+                watchdog_device: None,
+                watchdog_timeout: None,
             },
             identity: HostIdentity {
                 realm: "lab".parse().unwrap(),

@@ -35,7 +35,7 @@ use tokio::time::{sleep, timeout};
 use super::agent_side::SimulatedDial;
 use super::chance::Chance;
 use super::clock::MachineClock;
-use super::estate::{DRIVE, DRIVES_POOL};
+use super::estate::{DRIVE, DRIVES_POOL, host_name};
 use super::network::Network;
 use super::trace::{Place, Trace, violated};
 
@@ -157,8 +157,9 @@ impl Machine {
         if inside.agent.is_some() || !inside.powered {
             return;
         }
-        let state = match StateDirectory::on(Arc::clone(&self.files) as _) {
-            Ok(state) => Arc::new(state),
+        let read = StateDirectory::on(Arc::clone(&self.files) as _).map_err(anyhow::Error::from);
+        let (state, name) = match read.and_then(|state| Ok((state, host_name(self.host)?))) {
+            Ok((state, name)) => (Arc::new(state), name),
             Err(error) => {
                 violated(&self.trace, "an agent can read what it wrote", error.to_string());
                 return;
@@ -178,6 +179,7 @@ impl Machine {
             identity: AgentIdentity {
                 host: self.host,
                 realm: self.realm.clone(),
+                name,
                 instance: OperationId::random(),
             },
             host: host.clone(),

@@ -224,7 +224,7 @@ impl Service {
         host: HostId,
         id: VmId,
         rule: impl FnOnce(&Vm, Timestamp) -> vm_life::Outcome,
-    ) -> Result<(), super::ServiceError> {
+    ) -> Result<(), ServiceError> {
         let only_there = |vm: &Vm, now| {
             if vm.host == Some(host) { rule(vm, now) } else { vm_life::Outcome::NOTHING }
         };
