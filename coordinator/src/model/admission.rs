@@ -297,6 +297,8 @@ mod tests {
             when_host_lost: WhenHostLost::Ask,
             brake: Brake::default(),
             quotas: reeve_scheduler::Quotas::default(),
+            fence: None,
+            lease: None,
         }
     }
 
