@@ -14,4 +14,3 @@ mod outliving;
 mod partition;
 mod path;
 mod room;
-mod self_fencing;

@@ -302,6 +302,8 @@ mod tests {
             fence: None,
             lease: None,
             quotas: reeve_scheduler::Quotas::default(),
+            fence: None,
+            lease: None,
         }
     }
 
