@@ -169,13 +169,22 @@ impl Service {
                 let note = Some("the host has returned, and says itself what it has".to_owned());
                 return Ok(Outcome::Done { note, then: Vec::new() });
             }
+            Some(_) if self.brake_of(host).is_some() => {
+                return Ok(Outcome::NotYet { note: self.brake_of(host).map(|braked| braked.to_string()) });
+            }
             Some(Ownership::Released(proof)) => proof,
             Some(Ownership::Unknown { .. }) if !is_lost => {
                 return Ok(Outcome::NotYet { note: Some("it may be on its way back".to_owned()) });
             }
-            Some(Ownership::Unknown { .. }) => return self.seek_proof(host, &name).await,
+            Some(Ownership::Unknown { .. }) => return Ok(Self::seek_proof(&name)),
         };
         Ok(Outcome::Done { note: Some(proof_words(&proof)), then: self.displacements(host) })
+    }
+
+    /// Whether so much of the host's realm is silent that nothing is done by itself.
+    fn brake_of(&self, host: HostId) -> Option<Braked> {
+        let realm = self.core().hosts.get(&host).map(|entry| entry.kept.value.realm.clone())?;
+        self.failover_plan(&realm).braked
     }
 
     /// A step for each VM that is to be restarted elsewhere, the most urgent first.
@@ -196,16 +205,13 @@ impl Service {
         restarted.into_iter().map(step).collect()
     }
 
-    async fn seek_proof(&self, host: HostId, name: &HostName) -> Result<Outcome, ServiceError> {
-        let realm = self.core().hosts.get(&host).map(|entry| entry.kept.value.realm.clone());
-        let braked = realm.and_then(|realm| self.failover_plan(&realm).braked);
-        if let Some(braked) = braked {
-            return Ok(Outcome::NotYet { note: Some(braked.to_string()) });
+    /// What the proof waits for.
+    fn seek_proof(name: &HostName) -> Outcome {
+        Outcome::NotYet {
+            note: Some(format!(
+                "it waits until the host's lease is over with a watchdog behind it, the host returns, or it is fenced: a person states `reeve host confirm-off {name}`"
+            )),
         }
-        let note = format!(
-            "no command can fence it: it waits until its lease is over with a watchdog behind it, it returns, or a person states `reeve host confirm-off {name}`"
-        );
-        Ok(Outcome::NotYet { note: Some(note) })
     }
 
     /// The VM has left its host, and waits for a place.
@@ -253,8 +259,13 @@ impl Service {
         log::warn!(REEVE_VM:% = displaced.id, REEVE_HOST:% = name, REEVE_REALM:% = displaced.realm;
             "VM {} leaves host {name}, which is lost ({}), and is started elsewhere", displaced.name, proof_words(proof));
         // What it held there is free: the host is proved to run it no more, and it takes nothing new until it returns.
-        self.core().fleet.release(displaced.id);
+        let id = displaced.id;
+        self.core().fleet.release(id);
         self.show_vm(version, displaced);
+        // It may have returned while this was being written, and hears what it is to clear up.
+        if let Some(agent) = self.core().hosts.get(&host).and_then(|entry| entry.agent.as_ref()) {
+            agent.queue().push_wish(id);
+        }
         Ok(())
     }
 

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use reeve_common::clock::Clock;
 use reeve_common::ids::{Generation, HostId, HostName, VmId};
 use reeve_common::protocol::CommandBody;
 use reeve_common::vm::{DesiredVm, ObservedVm, StopReason};
@@ -217,6 +216,34 @@ async fn half_a_fleet_that_is_silent_restarts_nobody_even_with_proofs() {
     let by_hand = vms(&service)[0].id;
     let view = service.restart_elsewhere(&by_hand, &stage.actor).await.unwrap();
     assert!(view.host.is_some_and(|(host, _)| !lost.contains(&host)));
+}
+
+#[tokio::test]
+async fn a_brake_that_comes_later_holds_what_was_begun() {
+    let stage = Stage::with_vms(2).await;
+    let (service, _store) = opened(&stage).await;
+    for number in 3..=6 {
+        stage.add_host(&service, &format!("node-{number}")).await;
+    }
+    stage.connect(&service);
+    join_all(&service).await;
+    let lost = ["node-1", "node-3", "node-4"].map(|host| id_of(&service, host));
+    lose(&service, &stage, &lost[..1]);
+    work(&service).await;
+    assert_eq!(service.workflows().len(), 1);
+    lose(&service, &stage, &lost);
+    prove(&service, lost[0]);
+    work(&service).await;
+    assert_eq!(on(&service, lost[0]).len(), 2, "three of six are silent by now");
+    let note = the_workflow(&service).unwrap().steps[0].note.clone().unwrap();
+    assert!(note.starts_with("3 of 6 hosts are silent at once"), "{note}");
+    let back = service.steady_now();
+    for host in &lost[1..] {
+        service.core().hosts.get_mut(host).unwrap().life.connect(back);
+    }
+    service.watch_hosts();
+    work(&service).await;
+    assert_eq!(on(&service, lost[0]), ["web-0"], "the others are back, and it goes on");
 }
 
 #[tokio::test]
