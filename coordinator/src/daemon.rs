@@ -90,6 +90,7 @@ pub async fn run(path: &Path) -> Result<(), DaemonError> {
     let mut tasks = JoinSet::new();
     tasks.spawn(agents::serve(service.clone(), agents_endpoint.clone()));
     tasks.spawn(service.clone().keep_placing());
+    tasks.spawn(service.clone().keep_checkpoints());
     tasks.spawn(service.clone().keep_forgetting());
     tasks.spawn(service.clone().keep_working());
     tasks.spawn(service.clone().keep_failing_over());

@@ -37,6 +37,7 @@ pub(super) async fn tell(service: Service, host: HostId, agent: AgentHandle) {
 
 async fn tell_one(service: &Service, host: HostId, agent: &AgentHandle, task: Task) {
     let (body, vm) = match task {
+        Task::Grant(number, lease) => (CommandBody::GrantLease { number, lease }, None),
         Task::Settings(settings) => (CommandBody::ConfigureRealm(settings), None),
         Task::Certificate(certificate) => (CommandBody::InstallCertificate { certificate }, None),
         Task::Forget(vm, generation) => (CommandBody::ForgetVm { vm, generation }, None),

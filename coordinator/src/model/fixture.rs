@@ -108,6 +108,7 @@ pub(crate) fn vm() -> Vm {
             console: true,
             vnc: false,
             registration_timeout: Duration::from_secs(300),
+            origin: String::new(),
         },
         state: VmState::Requested,
         reason: None,

@@ -11,6 +11,7 @@ pub mod displacement;
 pub mod drive;
 pub mod explanation;
 pub mod failover;
+pub mod fence;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub mod host;

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use reeve_common::clock::Timestamp;
-use reeve_common::ids::{ConfigurationName, DriveName, HostId, HostName, ImageName, SetupName, VmId};
+use reeve_common::ids::{
+    ConfigurationName, DriveName, HostId, HostName, ImageName, OperationId, SetupName, VmId,
+};
 use reeve_common::inventory::HostInventory;
 use reeve_common::storage::PoolReport;
 use reeve_common::utilization::HostSample;
@@ -16,6 +18,7 @@ use tokio::sync::watch;
 use crate::agents::AgentHandle;
 use crate::model::configuration::Configuration;
 use crate::model::drive::Drive;
+use crate::model::fence::Fence;
 use crate::model::host::Host;
 use crate::model::host_life::HostLife;
 use crate::model::image::Image;
@@ -54,6 +57,10 @@ pub(crate) struct HostEntry {
     pub(crate) contact: Contact,
     /// How much had come in on its connection when that was last looked at.
     pub(crate) received: u64,
+    /// The life of its agent that was last heard.
+    pub(crate) instance: Option<OperationId>,
+    /// Its latest fencings, the oldest first.
+    pub(crate) fences: Vec<Kept<Fence>>,
     pub(crate) agent: Option<AgentHandle>,
     pub(crate) inventory: Option<HostInventory>,
     pub(crate) report: Option<LastReport>,
@@ -71,6 +78,8 @@ impl HostEntry {
             life: HostLife::new(watched_since),
             contact: Contact::Lost,
             received: 0,
+            instance: None,
+            fences: Vec::new(),
             agent: None,
             inventory: None,
             report: None,

@@ -37,6 +37,10 @@ use crate::workflow::{Outcome, Purpose, Step, WorkflowState};
 /// How often it is looked whether a host is lost: as often as that is judged.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 
+/// How long after a fencing that failed the next is tried: its own attempts are over by then, and a management controller
+/// that was restarted is back.
+const FENCE_AGAIN_AFTER: Duration = Duration::from_secs(60);
+
 /// How long after its start the coordinator takes a host that it has never heard for one that is only coming back: agents
 /// reconnect within 30 seconds, also when all of them do at once.
 const FIRST_CONTACT_PATIENCE: Duration = Duration::from_secs(60);
@@ -176,7 +180,7 @@ impl Service {
             Some(Ownership::Unknown { .. }) if !is_lost => {
                 return Ok(Outcome::NotYet { note: Some("it may be on its way back".to_owned()) });
             }
-            Some(Ownership::Unknown { .. }) => return Ok(Self::seek_proof(&name)),
+            Some(Ownership::Unknown { .. }) => return self.seek_proof(host, &name).await,
         };
         Ok(Outcome::Done { note: Some(proof_words(&proof)), then: self.displacements(host) })
     }
@@ -205,13 +209,31 @@ impl Service {
         restarted.into_iter().map(step).collect()
     }
 
-    /// What the proof waits for.
-    fn seek_proof(name: &HostName) -> Outcome {
-        Outcome::NotYet {
-            note: Some(format!(
-                "it waits until the host's lease is over with a watchdog behind it, the host returns, or it is fenced: a person states `reeve host confirm-off {name}`"
-            )),
+    /// Has the host fenced if there is a command for it, and says what the proof waits for.
+    async fn seek_proof(&self, host: HostId, name: &HostName) -> Result<Outcome, ServiceError> {
+        if !self.can_be_fenced(host) {
+            let note = format!(
+                "no command can fence it: it waits until the host's lease is over with a watchdog behind it, the host returns, or a person states `reeve host confirm-off {name}`"
+            );
+            return Ok(Outcome::NotYet { note: Some(note) });
         }
+        let latest = self.core().hosts.get(&host).and_then(|entry| entry.fences.last().cloned());
+        let now = self.now();
+        let note = match latest.map(|kept| kept.value) {
+            Some(fence) if !fence.state.is_final() => "it is being fenced".to_owned(),
+            Some(fence)
+                if fence.ended_at.is_some_and(|at| now.since(at) < FENCE_AGAIN_AFTER)
+                    && !fence.is_proof() =>
+            {
+                let why = fence.reason.as_deref().unwrap_or(fence.state.as_str());
+                format!("it could not be fenced ({why}), and that is tried again")
+            }
+            _ => {
+                self.begin_fence(name, BY_ITSELF).await?;
+                "it is being fenced".to_owned()
+            }
+        };
+        Ok(Outcome::NotYet { note: Some(note) })
     }
 
     /// The VM has left its host, and waits for a place.
@@ -285,12 +307,17 @@ impl Service {
         match self.ownership(*host) {
             Some(Ownership::Released(_)) => {}
             Some(Ownership::Unknown { .. }) => {
+                let fence = if self.can_be_fenced(*host) {
+                    format!("`reeve host fence {host_name}` fences it; ")
+                } else {
+                    String::new()
+                };
                 return Err(ServiceError::conflict(format!(
                     "nothing proves that host {host_name} does not run VM {} any more: started elsewhere, it might run twice",
                     vm.name
                 ))
                 .advise(format!(
-                    "`reeve host confirm-off {host_name}` states that you have seen the machine off"
+                    "{fence}`reeve host confirm-off {host_name}` states that you have seen the machine off"
                 )));
             }
             Some(Ownership::Holds) | None => {

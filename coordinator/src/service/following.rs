@@ -7,7 +7,7 @@ use std::time::Duration;
 use reeve_common::clock::Timestamp;
 use reeve_common::ids::{HostId, RealmName, VmId};
 use reeve_common::protocol::{CommandBody, Hello, HostReport, Refusal, Welcome};
-use reeve_common::vm::{ObservedVm, VmObservation};
+use reeve_common::vm::{DesiredVm, ObservedVm, VmObservation};
 use reeve_common::wire::RefusalCode;
 use reeve_scheduler::Contact;
 
@@ -17,6 +17,7 @@ use crate::agents::AgentHandle;
 use crate::model::displacement::leftover_wish;
 use crate::model::vm::Vm;
 use crate::model::vm_life;
+use crate::recovery::origin_text;
 
 impl Service {
     /// Whether the agent that says `hello` is welcome, and with which words.
@@ -63,6 +64,7 @@ impl Service {
         entry.life.connect(now);
         entry.contact = Contact::Connected;
         entry.inventory = Some(hello.inventory);
+        entry.instance = Some(hello.instance);
         entry.refused = None;
         // What it said before it was away may have changed: it takes new VMs once it has reported.
         entry.report = None;
@@ -151,7 +153,8 @@ impl Service {
                 self.follow_leftover(host, id, false).await;
             }
             for id in absent {
-                let changed = self.change_vm_on(host, id, vm_life::apply_absence).await;
+                let report = self.report_of(host, id);
+                let changed = report.scope(self.change_vm_on(host, id, vm_life::apply_absence)).await;
                 log_failure(id, changed);
             }
         }
@@ -194,9 +197,9 @@ impl Service {
                 }
             }
             Some(current) if current.vm.host == Some(host) => {
-                let changed = self
-                    .change_vm_on(host, id, |vm, now| vm_life::apply_observation(vm, observation, now))
-                    .await;
+                let following =
+                    self.change_vm_on(host, id, |vm, now| vm_life::apply_observation(vm, observation, now));
+                let changed = self.report_of(host, id).scope(following).await;
                 log_failure(id, changed);
             }
             Some(current) if !self.follow_leftover(host, id, is_gone).await => {
@@ -234,7 +237,8 @@ impl Service {
             return;
         }
         let why = refusal.to_string();
-        let changed = self.change_vm_on(host, id, |vm, now| vm_life::give_up(vm, &why, now)).await;
+        let giving_up = self.change_vm_on(host, id, |vm, now| vm_life::give_up(vm, &why, now));
+        let changed = self.report_of(host, id).scope(giving_up).await;
         log_failure(id, changed);
     }
 
@@ -246,7 +250,15 @@ impl Service {
             return Some(CommandBody::EnsureVm { vm: id, generation, desired });
         }
         let here = vm.host == Some(host) && !vm.state.is_final();
-        here.then(|| CommandBody::EnsureVm { vm: id, generation: vm.generation, desired: vm.desired() })
+        if !here {
+            return None;
+        }
+        let mut desired = vm.desired();
+        if let DesiredVm::Running(spec) = &mut desired {
+            // Its host keeps this for a coordinator that has lost its records.
+            spec.origin = origin_text(&vm);
+        }
+        Some(CommandBody::EnsureVm { vm: id, generation: vm.generation, desired })
     }
 
     /// A host's realm.

@@ -12,6 +12,7 @@ use reeve_scheduler::CostFunction;
 use super::core::{Core, HostEntry, VmVersion};
 use super::description::capacity;
 use super::failing_over::wants_decision;
+use super::fencing;
 use super::lives::{Now, connection};
 use super::views::{HostView, ProfileView, RealmView, VmDetail, VmLog, VmView};
 use super::{Service, ServiceError};
@@ -314,6 +315,9 @@ fn host_view(core: &Core, entry: &HostEntry, config: &CoordinatorConfig, now: No
             .as_ref()
             .and(entry.report.as_ref())
             .map(|report| report.hypervisor_reachable),
+        fences: entry.fences.iter().rev().map(|kept| (*kept.value).clone()).collect(),
+        can_be_fenced: fencing::means_of(entry, config).is_some(),
+        stops_by_itself_at: entry.life.stops_by_itself_at().map(|at| now.shown(at)),
         warnings: warnings(entry, config),
     }
 }
@@ -334,6 +338,15 @@ fn warnings(entry: &HostEntry, config: &CoordinatorConfig) -> Vec<String> {
     if entry.report.as_ref().is_some_and(|report| !report.hypervisor_reachable) {
         warnings.push(
             "its agent cannot reach libvirt: see the agent's log, and whether libvirtd runs".to_owned(),
+        );
+    }
+    if entry.life.is_connected()
+        && config.realms.get(&host.realm).is_some_and(|realm| realm.lease.is_some())
+        && entry.life.lacks_watchdog()
+    {
+        warnings.push(
+            "no watchdog stands behind its lease: it is not eligible for starting its VMs elsewhere by self-fencing"
+                .to_owned(),
         );
     }
     if !entry.unmanaged.is_empty() {
