@@ -149,6 +149,7 @@ mod tests {
     use reeve_scheduler::{Assignment, HostState};
 
     use super::*;
+    use crate::model::displacement::Displaced;
     use crate::model::fence::FenceState;
     use crate::model::fixture;
     use crate::model::vm_state::VmState;
@@ -297,6 +298,8 @@ mod tests {
             },
             Step::StartVm { start },
             Step::ConfirmEmpty { host: HostId(7) },
+            Step::ProveStopped { host: HostId(7) },
+            Step::Displace { vm: fixture::vm().id, name: fixture::vm().name, host: HostId(7) },
         ];
         let workflow = Workflow {
             id: WorkflowId(3),
@@ -313,6 +316,20 @@ mod tests {
             ended_at: None,
         };
         insta::assert_json_snapshot!(form(WORKFLOWS.key(&workflow.id.0), &workflow));
+    }
+
+    #[test]
+    fn a_vm_of_version_2_was_moved_from_nowhere() {
+        let mut vm = fixture::vm();
+        vm.displaced_from.push(Displaced { host: HostId(4), generation: vm.generation, at: Timestamp(5) });
+        vm.request.left.insert(HostId(4));
+        let key = || vm_key(&fixture::vm()).unwrap();
+        let mut form = form(key(), &vm);
+        form["version"] = 2.into();
+        form["record"].as_object_mut().unwrap().remove("displaced-from").unwrap();
+        form["record"]["request"].as_object_mut().unwrap().remove("left").unwrap();
+        let read: Vm = Record::decode(&stored(key(), form.to_string().into())).unwrap();
+        assert_eq!(read, fixture::vm());
     }
 
     #[test]

@@ -37,6 +37,10 @@ use crate::workflow::{Outcome, Purpose, Step, WorkflowState};
 /// How often it is looked whether a host is lost: as often as that is judged.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 
+/// How long after a fencing that failed the next is tried: its own attempts are over by then, and a management controller
+/// that was restarted is back.
+const FENCE_AGAIN_AFTER: Duration = Duration::from_secs(60);
+
 /// How long after its start the coordinator takes a host that it has never heard for one that is only coming back: agents
 /// reconnect within 30 seconds, also when all of them do at once.
 const FIRST_CONTACT_PATIENCE: Duration = Duration::from_secs(60);
@@ -169,6 +173,9 @@ impl Service {
                 let note = Some("the host has returned, and says itself what it has".to_owned());
                 return Ok(Outcome::Done { note, then: Vec::new() });
             }
+            Some(_) if self.brake_of(host).is_some() => {
+                return Ok(Outcome::NotYet { note: self.brake_of(host).map(|braked| braked.to_string()) });
+            }
             Some(Ownership::Released(proof)) => proof,
             Some(Ownership::Unknown { .. }) if !is_lost => {
                 return Ok(Outcome::NotYet { note: Some("it may be on its way back".to_owned()) });
@@ -176,6 +183,12 @@ impl Service {
             Some(Ownership::Unknown { .. }) => return self.seek_proof(host, &name).await,
         };
         Ok(Outcome::Done { note: Some(proof_words(&proof)), then: self.displacements(host) })
+    }
+
+    /// Whether so much of the host's realm is silent that nothing is done by itself.
+    fn brake_of(&self, host: HostId) -> Option<Braked> {
+        let realm = self.core().hosts.get(&host).map(|entry| entry.kept.value.realm.clone())?;
+        self.failover_plan(&realm).braked
     }
 
     /// A step for each VM that is to be restarted elsewhere, the most urgent first.
@@ -196,15 +209,30 @@ impl Service {
         restarted.into_iter().map(step).collect()
     }
 
+    /// Has the host fenced if there is a command for it, and says what the proof waits for.
     async fn seek_proof(&self, host: HostId, name: &HostName) -> Result<Outcome, ServiceError> {
-        let realm = self.core().hosts.get(&host).map(|entry| entry.kept.value.realm.clone());
-        let braked = realm.and_then(|realm| self.failover_plan(&realm).braked);
-        if let Some(braked) = braked {
-            return Ok(Outcome::NotYet { note: Some(braked.to_string()) });
+        if !self.can_be_fenced(host) {
+            let note = format!(
+                "no command can fence it: it waits until the host's lease is over with a watchdog behind it, the host returns, or a person states `reeve host confirm-off {name}`"
+            );
+            return Ok(Outcome::NotYet { note: Some(note) });
         }
-        let note = format!(
-            "no command can fence it: it waits until its lease is over with a watchdog behind it, it returns, or a person states `reeve host confirm-off {name}`"
-        );
+        let latest = self.core().hosts.get(&host).and_then(|entry| entry.fences.last().cloned());
+        let now = self.now();
+        let note = match latest.map(|kept| kept.value) {
+            Some(fence) if !fence.state.is_final() => "it is being fenced".to_owned(),
+            Some(fence)
+                if fence.ended_at.is_some_and(|at| now.since(at) < FENCE_AGAIN_AFTER)
+                    && !fence.is_proof() =>
+            {
+                let why = fence.reason.as_deref().unwrap_or(fence.state.as_str());
+                format!("it could not be fenced ({why}), and that is tried again")
+            }
+            _ => {
+                self.begin_fence(name, BY_ITSELF).await?;
+                "it is being fenced".to_owned()
+            }
+        };
         Ok(Outcome::NotYet { note: Some(note) })
     }
 
@@ -253,8 +281,13 @@ impl Service {
         log::warn!(REEVE_VM:% = displaced.id, REEVE_HOST:% = name, REEVE_REALM:% = displaced.realm;
             "VM {} leaves host {name}, which is lost ({}), and is started elsewhere", displaced.name, proof_words(proof));
         // What it held there is free: the host is proved to run it no more, and it takes nothing new until it returns.
-        self.core().fleet.release(displaced.id);
+        let id = displaced.id;
+        self.core().fleet.release(id);
         self.show_vm(version, displaced);
+        // It may have returned while this was being written, and hears what it is to clear up.
+        if let Some(agent) = self.core().hosts.get(&host).and_then(|entry| entry.agent.as_ref()) {
+            agent.queue().push_wish(id);
+        }
         Ok(())
     }
 
@@ -274,12 +307,17 @@ impl Service {
         match self.ownership(*host) {
             Some(Ownership::Released(_)) => {}
             Some(Ownership::Unknown { .. }) => {
+                let fence = if self.can_be_fenced(*host) {
+                    format!("`reeve host fence {host_name}` fences it; ")
+                } else {
+                    String::new()
+                };
                 return Err(ServiceError::conflict(format!(
                     "nothing proves that host {host_name} does not run VM {} any more: started elsewhere, it might run twice",
                     vm.name
                 ))
                 .advise(format!(
-                    "`reeve host confirm-off {host_name}` states that you have seen the machine off"
+                    "{fence}`reeve host confirm-off {host_name}` states that you have seen the machine off"
                 )));
             }
             Some(Ownership::Holds) | None => {

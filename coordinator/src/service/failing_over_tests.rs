@@ -219,6 +219,34 @@ async fn half_a_fleet_that_is_silent_restarts_nobody_even_with_proofs() {
 }
 
 #[tokio::test]
+async fn a_brake_that_comes_later_holds_what_was_begun() {
+    let stage = Stage::with_vms(2).await;
+    let (service, _store) = opened(&stage).await;
+    for number in 3..=6 {
+        stage.add_host(&service, &format!("node-{number}")).await;
+    }
+    stage.connect(&service);
+    join_all(&service).await;
+    let lost = ["node-1", "node-3", "node-4"].map(|host| id_of(&service, host));
+    lose(&service, &stage, &lost[..1]);
+    work(&service).await;
+    assert_eq!(service.workflows().len(), 1);
+    lose(&service, &stage, &lost);
+    prove(&service, lost[0]);
+    work(&service).await;
+    assert_eq!(on(&service, lost[0]).len(), 2, "three of six are silent by now");
+    let note = the_workflow(&service).unwrap().steps[0].note.clone().unwrap();
+    assert!(note.starts_with("3 of 6 hosts are silent at once"), "{note}");
+    let back = service.steady_now();
+    for host in &lost[1..] {
+        service.core().hosts.get_mut(host).unwrap().life.connect(back);
+    }
+    service.watch_hosts();
+    work(&service).await;
+    assert_eq!(on(&service, lost[0]), ["web-0"], "the others are back, and it goes on");
+}
+
+#[tokio::test]
 async fn a_coordinator_that_has_just_started_takes_no_host_for_lost() {
     let stage = Stage::with_vms(2).await;
     let (service, store) = opened(&stage).await;

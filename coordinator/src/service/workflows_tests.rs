@@ -134,6 +134,7 @@ impl Stage {
         }
         stage.connect(&service);
         for number in 0..vms {
+            stage.clock.pass(Duration::from_secs(1));
             service.start_vm(&name(&format!("web-{number}")), &stage.actor).await.unwrap();
         }
         tell_running(&service).await;
