@@ -97,7 +97,9 @@ fn join(arguments: &JoinArguments) -> anyhow::Result<()> {
         let lines = read_join_line(&arguments.line, FLEET_LINES_LENGTH_MAX)?;
         let runtime = start_fleet_runtime()?;
         let joined = runtime.block_on(fleet::join(&lines, &configuration.state_directory, clock))?;
-        log::info!("{joined} simulated hosts have joined; start them with `reeve-agent run --hypervisor simulated --hosts N`");
+        log::info!(
+            "{joined} simulated hosts have joined; start them with `reeve-agent run --hypervisor simulated --hosts N`"
+        );
         return Ok(());
     }
     let line: JoinLine = read_join_line(&arguments.line, JOIN_LINE_LENGTH_MAX)?.parse()?;
@@ -124,8 +126,8 @@ fn read_join_line(said: &str, length_max: u64) -> anyhow::Result<String> {
             read.context("the join line cannot be read from standard input")?;
         }
         Some(path) => {
-            let read = std::fs::File::open(path)
-                .and_then(|file| file.take(length_max).read_to_string(&mut line));
+            let read =
+                std::fs::File::open(path).and_then(|file| file.take(length_max).read_to_string(&mut line));
             read.with_context(|| format!("the join line cannot be read from {path}"))?;
         }
         None => said.clone_into(&mut line),

@@ -27,7 +27,9 @@ pub enum FleetJoinError {
         source: InvalidJoinLine,
     },
     /// There are more lines than hosts can be in one process.
-    #[error("a fleet has at most {HOSTS_MAX} hosts, and there are {0} lines beside those that have joined; none was used")]
+    #[error(
+        "a fleet has at most {HOSTS_MAX} hosts, and there are {0} lines beside those that have joined; none was used"
+    )]
     TooMany(usize),
     /// A host could not join.
     #[error("host {number} of the fleet could not join; lines that were not used can be given again")]
@@ -44,11 +46,7 @@ pub enum FleetJoinError {
 ///
 /// # Errors
 /// [`FleetJoinError`] at the first that fails; when a line is none, nothing is done.
-pub async fn join(
-    lines: &str,
-    state_directory: &Path,
-    clock: Arc<dyn Clock>,
-) -> Result<u32, FleetJoinError> {
+pub async fn join(lines: &str, state_directory: &Path, clock: Arc<dyn Clock>) -> Result<u32, FleetJoinError> {
     let lines = lines.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     let lines: Vec<JoinLine> = lines
         .map(|(index, line)| {

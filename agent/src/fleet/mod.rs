@@ -113,9 +113,8 @@ pub fn host_directory(state_directory: &Path, number: u32) -> PathBuf {
 /// The first number that no host of the fleet has.
 #[must_use]
 pub fn next_number(state_directory: &Path) -> u32 {
-    let joined = |number: &u32| {
-        IdentityDirectory::within(&host_directory(state_directory, *number)).path().exists()
-    };
+    let joined =
+        |number: &u32| IdentityDirectory::within(&host_directory(state_directory, *number)).path().exists();
     (1..=HOSTS_MAX).find(|number| !joined(number)).unwrap_or(HOSTS_MAX)
 }
 

@@ -104,14 +104,16 @@ impl Service {
         let mentioned: BTreeSet<VmId> = report.vms.iter().map(|seen| seen.vm).collect();
         {
             let mut core = self.core();
-            let known: BTreeSet<VmId> = core.vms.keys().copied().collect();
-            let Some(entry) = core.hosts.get_mut(&host) else { return };
-            entry.unmanaged = report
+            let unmanaged = report
                 .vms
                 .iter()
-                .filter(|seen| !known.contains(&seen.vm) && !matches!(seen.observed, ObservedVm::Gone(_)))
+                .filter(|seen| {
+                    !core.vms.contains_key(&seen.vm) && !matches!(seen.observed, ObservedVm::Gone(_))
+                })
                 .map(|seen| seen.vm)
                 .collect();
+            let Some(entry) = core.hosts.get_mut(&host) else { return };
+            entry.unmanaged = unmanaged;
             entry.report = Some(LastReport {
                 hypervisor_reachable: reachable,
                 foreign: report.foreign,
@@ -128,9 +130,8 @@ impl Service {
         if reachable {
             // Only when libvirt could be asked does absence mean anything.
             let absent: Vec<VmId> = {
-                let core = self.core();
-                let here = core.living().filter(|current| current.vm.host == Some(host));
-                here.map(|current| current.vm.id).filter(|id| !mentioned.contains(id)).collect()
+                let here = self.core().living_on(host).into_iter();
+                here.filter(|id| !mentioned.contains(id)).collect()
             };
             for id in absent {
                 let changed = self.change_vm(id, vm_life::apply_absence).await;

@@ -23,6 +23,7 @@ mod reading;
 mod realm_rules;
 mod simulating;
 mod starting;
+mod status;
 mod stopping;
 mod tokens;
 mod views;
@@ -49,8 +50,8 @@ use crate::store::{Collection, CounterError, RecordError, Store, StoreError, Ter
 pub use self::comparing::{Comparison, Judgement};
 pub use self::drives::NewDrive;
 pub use self::error::{ErrorKind, ServiceError};
-pub use self::reading::Status;
 pub use self::simulating::{AddedHosts, SimulatedHost, SimulationAnswer, SimulationQuestion, User};
+pub use self::status::{HostCounts, Status};
 pub use self::tokens::StoredTokens;
 pub(crate) use self::tokens::agent_address;
 pub use self::views::{HostView, JoinToken, ProfileView, RealmView, VmDetail, VmLog, VmView};
