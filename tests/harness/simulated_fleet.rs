@@ -135,7 +135,15 @@ impl SimulatedFleet {
         self.directory.path().join("reeve.sock")
     }
 
-    fn state_directory(&self) -> PathBuf {
+    /// Where the coordinator's certificate authority is.
+    #[must_use]
+    pub fn authority_directory(&self) -> PathBuf {
+        self.directory.path().join("coordinator").join("pki")
+    }
+
+    /// Where the hosts' identities are, as the agents' process finds them.
+    #[must_use]
+    pub fn state_directory(&self) -> PathBuf {
         self.directory.path().join("agents")
     }
 
@@ -306,6 +314,13 @@ hardware-profiles {{
 
 impl Drop for SimulatedFleet {
     fn drop(&mut self) {
+        self.end_all();
+    }
+}
+
+impl SimulatedFleet {
+    /// Ends both processes, if they run.
+    pub fn end_all(&mut self) {
         for child in [self.agents.take(), self.coordinator.take()].into_iter().flatten() {
             let _ = end(child);
         }
