@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, anyhow, ensure};
 use reeve_agent::fleet::{SOCKETS_MAX, host_directory};
 use reeve_agent::identity::IdentityDirectory;
 use reeve_common::clock::{Clock, SystemClock};
-use reeve_common::quic::{client_endpoint, server_endpoint};
+use reeve_common::quic::{server_endpoint, shared_client_endpoint};
 use reeve_common::tls::{COORDINATOR_SERVER_NAME, agent_client_config, coordinator_server_config};
 use reeve_coordinator::pki::Authority;
 use reeve_tests::harness::simulated_fleet::SimulatedFleet;
@@ -122,7 +122,7 @@ pub(crate) fn connect() -> Result<()> {
         });
         let credentials: Vec<_> = credentials.collect::<Result<_>>()?;
         let sockets: Vec<quinn::Endpoint> = (0..credentials.len().min(SOCKETS_MAX))
-            .map(|_| Ok(client_endpoint(SocketAddr::from(([127, 0, 0, 1], 0)))?))
+            .map(|_| Ok(shared_client_endpoint(SocketAddr::from(([127, 0, 0, 1], 0)))?))
             .collect::<Result<_>>()?;
         println!("ready");
         let mut line = String::new();

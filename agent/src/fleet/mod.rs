@@ -247,6 +247,6 @@ fn open_sockets(members: &[Member]) -> Result<Vec<quinn::Endpoint>, FleetError> 
         SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0))
     };
     (0..members.len().min(SOCKETS_MAX))
-        .map(|_| reeve_common::quic::client_endpoint(local).map_err(FleetError::Socket))
+        .map(|_| reeve_common::quic::shared_client_endpoint(local).map_err(FleetError::Socket))
         .collect()
 }
