@@ -57,8 +57,8 @@ pub struct Counts {
     pub connected: u64,
     /// Of those, the ones that have reported all they have.
     pub reported: u64,
-    /// Silent for a moment.
-    pub silent: u64,
+    /// Not heard for a moment.
+    pub suspected: u64,
     /// Lost.
     pub lost: u64,
 }
@@ -276,7 +276,7 @@ hardware-profiles {{
         Ok(Counts {
             connected: count("connected")?,
             reported: count("reported")?,
-            silent: count("silent")?,
+            suspected: count("suspected")?,
             lost: count("lost")?,
         })
     }

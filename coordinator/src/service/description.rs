@@ -15,13 +15,18 @@ use reeve_common::utilization::HostSample;
 use reeve_scheduler::{ForeignUse, HostDescription, HostState, Measured};
 
 use super::Service;
-use super::core::{Heard, HostEntry, LastReport};
+use super::core::{HostEntry, LastReport};
+use super::lives::contact;
 use crate::config::CoordinatorConfig;
 use crate::model::discovery;
 
 /// The host as the scheduler is to see it. A host whose profile is not configured any more keeps its VMs and gets no
 /// new ones.
-pub(super) fn describe(entry: &HostEntry, config: &CoordinatorConfig) -> Option<HostDescription> {
+pub(super) fn describe(
+    entry: &HostEntry,
+    config: &CoordinatorConfig,
+    now: Timestamp,
+) -> Option<HostDescription> {
     let host = &entry.kept.value;
     let realm = config.realms.get(&host.realm);
     let profile = config.hardware_profiles.get(&host.profile);
@@ -39,8 +44,8 @@ pub(super) fn describe(entry: &HostEntry, config: &CoordinatorConfig) -> Option<
         name: host.name.clone(),
         realm: host.realm.clone(),
         state: if disabled { HostState::Disabled } else { host.state },
-        connected: matches!(entry.heard, Heard::Connected { .. }),
-        draining: false,
+        contact: contact(entry, config, now),
+        draining: host.draining,
         capacity: profile.map_or_else(Capacity::default, |profile| capacity(entry, profile, config).0),
         foreign: entry.report.as_ref().map_or_else(no_foreign_use, foreign_use),
         storage_problem: problem,
@@ -167,9 +172,9 @@ fn mebibytes(bytes: u64) -> f64 {
 impl Service {
     /// Brings the scheduler's picture of one host up to date.
     pub(super) fn describe_host(&self, id: HostId) {
-        let config = self.config();
+        let (config, now) = (self.config(), self.steady_now());
         let mut core = self.core();
-        let description = core.hosts.get(&id).and_then(|entry| describe(entry, &config));
+        let description = core.hosts.get(&id).and_then(|entry| describe(entry, &config, now));
         match description {
             Some(description) => core.fleet.upsert_host(description),
             None => core.fleet.remove_host(id),

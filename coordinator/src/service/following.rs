@@ -8,9 +8,10 @@ use reeve_common::ids::{HostId, RealmName, VmId};
 use reeve_common::protocol::{CommandBody, Hello, HostReport, Refusal, Welcome};
 use reeve_common::vm::{ObservedVm, VmObservation};
 use reeve_common::wire::RefusalCode;
+use reeve_scheduler::Contact;
 
 use super::Service;
-use super::core::{Heard, LastReport};
+use super::core::LastReport;
 use crate::agents::AgentHandle;
 use crate::model::vm_life;
 
@@ -52,11 +53,12 @@ impl Service {
         agent: AgentHandle,
         hello: Hello,
     ) -> Option<AgentHandle> {
-        let now = self.now();
+        let now = self.steady_now();
         let mut core = self.core();
         let entry = core.hosts.get_mut(&host)?;
         let name = entry.kept.value.name.clone();
-        entry.heard = Heard::Connected { since: now };
+        entry.life.connect(now);
+        entry.contact = Contact::Connected;
         entry.inventory = Some(hello.inventory);
         entry.refused = None;
         // What it said before it was away may have changed: it takes new VMs once it has reported.
@@ -70,7 +72,7 @@ impl Service {
 
     /// The connection `connection` to a host's agent is over; `silent_for` is how long nothing was heard by then.
     pub(crate) fn agent_disconnected(&self, host: HostId, connection: u64, silent_for: Duration, why: &str) {
-        let now = self.now();
+        let now = self.steady_now();
         let mut core = self.core();
         let Some(entry) = core.hosts.get_mut(&host) else { return };
         if entry.agent.as_ref().is_none_or(|agent| agent.connection() != connection) {
@@ -78,8 +80,8 @@ impl Service {
         }
         let name = entry.kept.value.name.clone();
         entry.agent = None;
-        let silent = u64::try_from(silent_for.as_millis()).unwrap_or(u64::MAX);
-        entry.heard = Heard::SilentSince(reeve_common::clock::Timestamp(now.0.saturating_sub(silent)));
+        entry.life.disconnect(silent_for, now);
+        entry.contact = Contact::Suspected;
         core.fleet.set_measured(host, None);
         drop(core);
         self.describe_host(host);
@@ -103,6 +105,7 @@ impl Service {
         let reachable = report.hypervisor_reachable;
         let mentioned: BTreeSet<VmId> = report.vms.iter().map(|seen| seen.vm).collect();
         {
+            let now = self.steady_now();
             let mut core = self.core();
             let unmanaged = report
                 .vms
@@ -113,6 +116,9 @@ impl Service {
                 .map(|seen| seen.vm)
                 .collect();
             let Some(entry) = core.hosts.get_mut(&host) else { return };
+            if reachable {
+                entry.life.report(now);
+            }
             entry.unmanaged = unmanaged;
             entry.report = Some(LastReport {
                 hypervisor_reachable: reachable,

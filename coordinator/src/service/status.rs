@@ -5,7 +5,8 @@ use reeve_common::clock::Timestamp;
 use reeve_common::ids::Epoch;
 
 use super::Service;
-use super::reading::{connection, shown_state, warnings};
+use super::lives::connection;
+use super::reading::{shown_state, warnings};
 use crate::model::host::Connection;
 use crate::model::vm_state::VmState;
 
@@ -21,10 +22,12 @@ pub struct HostCounts {
     pub connected: usize,
     /// Of those, the ones that have told all they have since they connected: they take new VMs.
     pub reported: usize,
-    /// Silent for a moment.
-    pub silent: usize,
+    /// Not heard for a moment.
+    pub suspected: usize,
     /// Lost.
     pub lost: usize,
+    /// Seen to be off, or fenced by themselves.
+    pub fenced: usize,
     /// Never joined.
     pub never_joined: usize,
 }
@@ -52,7 +55,7 @@ impl Service {
     /// The coordinator at a glance.
     #[must_use]
     pub fn status(&self) -> Status {
-        let (config, now) = (self.config(), self.now());
+        let (config, now) = (self.config(), self.both_clocks());
         let core = self.core();
         let mut hosts = HostCounts { total: core.hosts.len(), ..HostCounts::default() };
         let mut words = Vec::new();
@@ -62,7 +65,8 @@ impl Service {
                     hosts.connected += 1;
                     hosts.reported += usize::from(entry.report.is_some());
                 }
-                Connection::Silent { .. } => hosts.silent += 1,
+                Connection::Suspected { .. } => hosts.suspected += 1,
+                Connection::Fenced { .. } | Connection::SelfFenced { .. } => hosts.fenced += 1,
                 Connection::Lost { .. } => hosts.lost += 1,
                 Connection::NeverJoined => hosts.never_joined += 1,
             }

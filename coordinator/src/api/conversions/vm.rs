@@ -89,13 +89,14 @@ pub(in crate::api) fn vm_log_of(log: service::VmLog) -> VmLog {
 }
 
 pub(in crate::api) fn status_of(status: service::Status) -> Status {
-    let service::HostCounts { total, connected, reported, silent, lost, never_joined } = status.hosts;
+    let service::HostCounts { total, connected, reported, suspected, lost, fenced, never_joined } =
+        status.hosts;
     Status {
         version: status.version.to_owned(),
         epoch: status.epoch.0,
         started_at: status.started_at.into(),
         realms: status.realms,
-        hosts: HostCounts { total, connected, reported, silent, lost, never_joined },
+        hosts: HostCounts { total, connected, reported, suspected, lost, fenced, never_joined },
         vms: status.vms.iter().map(|(state, count)| (state.as_str().to_owned(), *count)).collect(),
         warnings: status.warnings,
     }

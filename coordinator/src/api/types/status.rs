@@ -37,10 +37,12 @@ pub struct HostCounts {
     pub connected: usize,
     /// Of those, the ones that have told all they have since they connected: they take new VMs.
     pub reported: usize,
-    /// Silent for a moment.
-    pub silent: usize,
+    /// Not heard for a moment.
+    pub suspected: usize,
     /// Lost.
     pub lost: usize,
+    /// Seen to be off, or fenced by themselves.
+    pub fenced: usize,
     /// Never joined.
     pub never_joined: usize,
 }

@@ -13,8 +13,9 @@ pub(in crate::cli) fn status(screen: &Screen, status: &Status) -> String {
             let hosts: Vec<String> = [
                 ("connected", hosts.connected),
                 ("connected and not reported yet", hosts.connected.saturating_sub(hosts.reported)),
-                ("silent", hosts.silent),
+                ("suspected", hosts.suspected),
                 ("lost", hosts.lost),
+                ("fenced", hosts.fenced),
                 ("never joined", hosts.never_joined),
             ]
             .iter()
