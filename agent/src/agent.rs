@@ -15,8 +15,7 @@ use crate::coordinator_link::QuicDial;
 use crate::host::Host;
 use crate::hypervisor::Hypervisor;
 use crate::identity::{HostIdentity, IdentityDirectory};
-use crate::inventory::MachineInventory;
-use crate::sampler::MachineSampler;
+use crate::machine::Machine;
 use crate::self_fencing::{LeaseKeeper, WatchdogChoice};
 use crate::session::{AgentIdentity, Session};
 use crate::state_directory::StateDirectory;
@@ -38,6 +37,8 @@ pub struct Agent {
     pub state: Arc<StateDirectory>,
     /// Its hypervisor.
     pub hypervisor: Arc<dyn Hypervisor>,
+    /// What it runs on.
+    pub machine: Box<dyn Machine>,
     /// Its clock.
     pub clock: Arc<dyn Clock>,
     /// Chance, for pauses.
@@ -58,10 +59,10 @@ impl Agent {
     /// # Errors
     /// [`AgentError`] when it cannot begin.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), AgentError> {
-        let Self { configuration, identity, state, hypervisor, clock, seed } = self;
+        let Self { configuration, identity, state, hypervisor, machine, clock, seed } = self;
         let steady = Arc::new(SteadyClock::new(Arc::clone(&clock)));
         let host = Host::new(identity.realm.clone(), Arc::clone(&hypervisor), state, steady);
-        host.listen(hypervisor.as_ref()).map_err(AgentError::Thread)?;
+        machine.listen(&host, hypervisor.as_ref()).map_err(AgentError::Thread)?;
         let watchdog = WatchdogChoice {
             device: configuration.watchdog_device.clone(),
             timeout: configuration.watchdog_timeout,
@@ -71,7 +72,7 @@ impl Agent {
         lease.bind(&host);
         let address = configuration.coordinator.unwrap_or_else(|| identity.coordinator.clone());
         let credentials = Arc::new(Mutex::new(Arc::new(identity.credentials.clone())));
-        let dial = Arc::new(QuicDial::new(address, Arc::clone(&credentials)));
+        let dial = Arc::new(QuicDial::new(address, Arc::clone(&credentials), machine.socket()));
         let session = Session {
             dial: Arc::clone(&dial),
             identity: AgentIdentity {
@@ -81,8 +82,8 @@ impl Agent {
                 instance: OperationId::random(),
             },
             host: host.clone(),
-            inventory: MachineInventory::new(host.driver().clone()),
-            samples: MachineSampler::new(Arc::clone(&clock)),
+            inventory: machine.inventory(&host),
+            samples: machine.samples(Arc::clone(&clock)),
             certificates: Arc::new(IdentityRenewal {
                 directory: IdentityDirectory::within(&configuration.state_directory),
                 credentials,

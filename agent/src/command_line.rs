@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::configuration::{
     CONFIGURATION_FILE, HypervisorKind, LogLevel, Settings, checked_address, checked_watchdog_timeout,
 };
+use crate::fleet::HOSTS_MAX;
 use crate::hypervisor::libvirt::KvmTrust;
 
 /// Everything went well.
@@ -27,6 +28,8 @@ const EXAMPLES: &str = "Examples:
   reeve-agent join - < join-line                                the line from standard input
   reeve-agent run                                               keep this host's VMs, as a service does
   reeve-agent run --hypervisor simulated --log-level debug      without libvirt, for trying things out
+  reeve-agent join --fleet --state-directory DIR - < lines      a hundred simulated hosts, one for each line …
+  reeve-agent run --hypervisor simulated --hosts 100 --state-directory DIR          … in one process
 
 Exit status:
   0  all went well
@@ -34,6 +37,15 @@ Exit status:
   2  the command line or the configuration file is wrong
   3  this machine has not joined a coordinator
   4  the coordinator refused, or is not the one that the join line names";
+
+const JOINING: &str = "The key is made here and never leaves this machine. The line works once.
+
+Trying a fleet of simulated hosts, without libvirt and without root, beside a coordinator on the same machine:
+  for n in $(seq 100); do
+    reeve host add sim-$n --realm primary --profile r750 >/dev/null 2>&1
+    reeve host join-token sim-$n 2>/dev/null
+  done | reeve-agent join --fleet --state-directory /tmp/fleet -
+  reeve-agent run --hypervisor simulated --hosts 100 --state-directory /tmp/fleet";
 
 /// The agent of one KVM host.
 #[derive(Debug, Parser)]
@@ -48,7 +60,7 @@ pub struct CommandLine {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Make this machine a host of a coordinator, with a line printed by `reeve host join-token NAME` there
-    #[command(after_help = "The key is made here and never leaves this machine. The line works once.")]
+    #[command(after_help = JOINING)]
     Join(JoinArguments),
     /// Keep this host's VMs and obey its coordinator, until told to stop; VMs run on after that
     #[command(
@@ -66,6 +78,9 @@ pub struct JoinArguments {
     /// Join although this machine is a host already; its old identity is lost
     #[arg(long)]
     pub replace: bool,
+    /// One line for each host of a simulated fleet, from a file or standard input; hosts are added to those there are
+    #[arg(long, conflicts_with = "replace")]
+    pub fleet: bool,
     /// Where to look, and what to say.
     #[command(flatten)]
     pub common: CommonArguments,
@@ -77,6 +92,9 @@ pub struct RunArguments {
     /// The hypervisor: libvirt, or simulated (a pretence of one, kept in the state directory)
     #[arg(long, value_name = "KIND")]
     pub hypervisor: Option<HypervisorKind>,
+    /// So many simulated hosts in this process, each with an identity that `join --fleet` gave it
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(HOSTS_MAX)))]
+    pub hosts: Option<u32>,
     /// Which libvirt [default: qemu:///system]
     #[arg(long, value_name = "URI")]
     pub libvirt_uri: Option<String>,

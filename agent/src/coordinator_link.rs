@@ -99,12 +99,22 @@ impl CoordinatorVoice for Sender {
 /// What this host proves itself with just now: exchanged when the certificate is renewed, and used by the next dial.
 pub type CurrentCredentials = Arc<Mutex<Arc<Credentials>>>;
 
+/// Where a dial goes out from.
+#[derive(Debug, Clone)]
+pub enum Socket {
+    /// A new socket for each attempt: the last one's local address may have gone with the network it belonged to.
+    ForEachAttempt,
+    /// One that others dial from as well.
+    Shared(quinn::Endpoint),
+}
+
 /// Dials over QUIC.
 #[derive(Debug)]
 pub struct QuicDial {
     /// `HOST:PORT`; the host part is looked up at each attempt, since the coordinator may move.
     address: String,
     credentials: CurrentCredentials,
+    socket: Socket,
     /// The socket of the last attempt.
     endpoint: Mutex<Option<quinn::Endpoint>>,
 }
@@ -112,8 +122,8 @@ pub struct QuicDial {
 impl QuicDial {
     /// A way to the coordinator at `address`, as `HOST:PORT`.
     #[must_use]
-    pub const fn new(address: String, credentials: CurrentCredentials) -> Self {
-        Self { address, credentials, endpoint: Mutex::new(None) }
+    pub const fn new(address: String, credentials: CurrentCredentials, socket: Socket) -> Self {
+        Self { address, credentials, socket, endpoint: Mutex::new(None) }
     }
 
     /// Waits until the end of the last connection has been said to the coordinator.
@@ -122,6 +132,16 @@ impl QuicDial {
         if let Some(endpoint) = endpoint {
             endpoint.wait_idle().await;
         }
+    }
+
+    fn open(&self, address: SocketAddr) -> Result<quinn::Endpoint, ConnectError> {
+        let local: SocketAddr = match (&self.socket, address) {
+            (Socket::Shared(endpoint), _) => return Ok(endpoint.clone()),
+            (Socket::ForEachAttempt, SocketAddr::V4(_)) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+            (Socket::ForEachAttempt, SocketAddr::V6(_)) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+        };
+        reeve_common::quic::client_endpoint(local)
+            .map_err(|error| ConnectError::Dial { address, why: format!("no socket: {error}") })
     }
 
     async fn look_up(&self) -> Result<SocketAddr, ConnectError> {
@@ -139,13 +159,7 @@ impl CoordinatorDial for Arc<QuicDial> {
 
     async fn dial(&self, hello: Hello) -> Result<(QuicLink, Welcome), ConnectError> {
         let address = self.look_up().await?;
-        // A socket for each attempt: its local address may have gone with the network it belonged to.
-        let local: SocketAddr = match address {
-            SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
-            SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
-        };
-        let endpoint = reeve_common::quic::client_endpoint(local)
-            .map_err(|error| ConnectError::Dial { address, why: format!("no socket: {error}") })?;
+        let endpoint = self.open(address)?;
         *self.endpoint.lock().unwrap_or_else(PoisonError::into_inner) = Some(endpoint.clone());
         let credentials = Arc::clone(&self.credentials.lock().unwrap_or_else(PoisonError::into_inner));
         let (end, welcome) = AgentEnd::connect(&endpoint, address, &credentials, hello).await?;

@@ -42,7 +42,13 @@ impl MachineInventory {
     /// Looks at the machine. Blocks for some milliseconds.
     #[must_use]
     pub fn new(driver: Driver) -> Arc<Self> {
-        Arc::new(Self { driver, machine: look_at_machine(), facts: Mutex::new(None) })
+        Self::of(look_at_machine(), driver)
+    }
+
+    /// The same for a machine that was looked at already.
+    #[must_use]
+    pub fn of(machine: HostInventory, driver: Driver) -> Arc<Self> {
+        Arc::new(Self { driver, machine, facts: Mutex::new(None) })
     }
 
     async fn gather(&self) -> HostInventory {
@@ -93,7 +99,9 @@ fn huge_pages(nodes: &[NumaNodeInventory]) -> BTreeMap<HugePageSize, u64> {
     })
 }
 
-fn look_at_machine() -> HostInventory {
+/// What the kernel says of this machine. Blocks for some milliseconds.
+#[must_use]
+pub fn look_at_machine() -> HostInventory {
     let wanted = RefreshKind::nothing()
         .with_cpu(CpuRefreshKind::nothing())
         .with_memory(MemoryRefreshKind::nothing().with_ram());

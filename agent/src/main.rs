@@ -17,10 +17,12 @@ use reeve_agent::command_line::{
 };
 use reeve_agent::configuration::{Configuration, ConfigurationError, HypervisorKind};
 use reeve_agent::enrolment::{self, JoinError};
+use reeve_agent::fleet::{self, Fleet, FleetError, FleetJoinError};
 use reeve_agent::hypervisor::Hypervisor;
 use reeve_agent::hypervisor::libvirt::{LibvirtHypervisor, LibvirtSettings};
 use reeve_agent::hypervisor::simulated::{SimulatedHypervisor, SimulationSettings};
 use reeve_agent::identity::{IdentityDirectory, IdentityError};
+use reeve_agent::machine::ThisMachine;
 use reeve_agent::state_directory::StateDirectory;
 use reeve_agent::vm::driver::BLOCKING_THREADS_MAX;
 use reeve_common::clock::{Clock, SystemClock};
@@ -36,6 +38,8 @@ const LAST_CALLS: Duration = Duration::from_secs(5);
 
 /// A join line has a few hundred bytes.
 const JOIN_LINE_LENGTH_MAX: u64 = 4096;
+/// As many lines as a fleet has hosts.
+const FLEET_LINES_LENGTH_MAX: u64 = fleet::HOSTS_MAX as u64 * JOIN_LINE_LENGTH_MAX;
 
 fn main() -> ExitCode {
     let arguments = CommandLine::parse();
@@ -65,10 +69,19 @@ fn exit_code(error: &anyhow::Error) -> u8 {
     if error.is::<ConfigurationError>() || error.is::<InvalidJoinLine>() {
         return EXIT_USAGE;
     }
-    if matches!(error.downcast_ref(), Some(IdentityError::NotJoined { .. })) {
-        return EXIT_NOT_JOINED;
+    let join_error = match error.downcast_ref() {
+        Some(FleetJoinError::Line { .. } | FleetJoinError::TooMany(_)) => return EXIT_USAGE,
+        Some(FleetJoinError::Join { source, .. }) => Some(source),
+        None => error.downcast_ref(),
+    };
+    match (error.downcast_ref(), error.downcast_ref()) {
+        (Some(IdentityError::NotJoined { .. }), _) | (_, Some(FleetError::NotJoined { .. })) => {
+            return EXIT_NOT_JOINED;
+        }
+        (_, Some(FleetError::NotSimulated)) => return EXIT_USAGE,
+        _ => {}
     }
-    match error.downcast_ref() {
+    match join_error {
         Some(JoinError::Refused(_) | JoinError::NotTheCoordinator { .. } | JoinError::OtherAuthority) => {
             EXIT_REFUSED
         }
@@ -79,11 +92,20 @@ fn exit_code(error: &anyhow::Error) -> u8 {
 fn join(arguments: &JoinArguments) -> anyhow::Result<()> {
     let configuration = Configuration::load(arguments.settings(), arguments.common.config.as_deref())?;
     start_logging(&configuration);
-    let line: JoinLine = read_join_line(&arguments.line)?.parse()?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    if arguments.fleet {
+        let lines = read_join_line(&arguments.line, FLEET_LINES_LENGTH_MAX)?;
+        let runtime = start_fleet_runtime()?;
+        let joined = runtime.block_on(fleet::join(&lines, &configuration.state_directory, clock))?;
+        log::info!(
+            "{joined} simulated hosts have joined; start them with `reeve-agent run --hypervisor simulated --hosts N`"
+        );
+        return Ok(());
+    }
+    let line: JoinLine = read_join_line(&arguments.line, JOIN_LINE_LENGTH_MAX)?.parse()?;
     // A running agent would go on with the old identity; its lock keeps it from being exchanged.
     let _state = StateDirectory::open(&configuration.state_directory)?;
     let directory = IdentityDirectory::within(&configuration.state_directory);
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let runtime = start_runtime()?;
     let joined = runtime.block_on(enrolment::join(&line, &directory, arguments.replace, clock))?;
     log::info!(
@@ -95,17 +117,17 @@ fn join(arguments: &JoinArguments) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The line itself, from a file, or from standard input.
-fn read_join_line(said: &str) -> anyhow::Result<String> {
+/// The line itself, or what stands in a file or comes from standard input, up to so many bytes.
+fn read_join_line(said: &str, length_max: u64) -> anyhow::Result<String> {
     let mut line = String::new();
     match said.strip_prefix('@') {
         _ if said == "-" => {
-            let read = std::io::stdin().take(JOIN_LINE_LENGTH_MAX).read_to_string(&mut line);
+            let read = std::io::stdin().take(length_max).read_to_string(&mut line);
             read.context("the join line cannot be read from standard input")?;
         }
         Some(path) => {
-            let read = std::fs::File::open(path)
-                .and_then(|file| file.take(JOIN_LINE_LENGTH_MAX).read_to_string(&mut line));
+            let read =
+                std::fs::File::open(path).and_then(|file| file.take(length_max).read_to_string(&mut line));
             read.with_context(|| format!("the join line cannot be read from {path}"))?;
         }
         None => said.clone_into(&mut line),
@@ -116,14 +138,29 @@ fn read_join_line(said: &str) -> anyhow::Result<String> {
 fn run(arguments: &RunArguments) -> anyhow::Result<()> {
     let configuration = Configuration::load(arguments.settings(), arguments.common.config.as_deref())?;
     start_logging(&configuration);
+    if let Some(hosts) = arguments.hosts {
+        return run_fleet(&configuration, hosts);
+    }
     let identity = IdentityDirectory::within(&configuration.state_directory).load()?;
     let state = Arc::new(StateDirectory::open(&configuration.state_directory)?);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let hypervisor = start_hypervisor(&configuration, Arc::clone(&clock))?;
     let (seed, _) = uuid::Uuid::new_v4().as_u64_pair();
-    let agent = Agent { configuration, identity, state, hypervisor, clock, seed };
+    let machine = Box::new(ThisMachine);
+    let agent = Agent { configuration, identity, state, hypervisor, machine, clock, seed };
     let runtime = start_runtime()?;
     let ended = runtime.block_on(async { agent.run(stop_signal()?).await.map_err(anyhow::Error::from) });
+    runtime.shutdown_timeout(LAST_CALLS);
+    ended
+}
+
+fn run_fleet(configuration: &Configuration, hosts: u32) -> anyhow::Result<()> {
+    if configuration.hypervisor != HypervisorKind::Simulated {
+        return Err(FleetError::NotSimulated.into());
+    }
+    let fleet = Fleet::open(configuration, hosts, Arc::new(SystemClock))?;
+    let runtime = start_fleet_runtime()?;
+    let ended = runtime.block_on(async { fleet.run(stop_signal()?).await.map_err(anyhow::Error::from) });
     runtime.shutdown_timeout(LAST_CALLS);
     ended
 }
@@ -140,6 +177,16 @@ fn start_runtime() -> anyhow::Result<Runtime> {
         .thread_stack_size(STACK_SIZE)
         .build()
         .context("the agent's threads cannot be started")
+}
+
+/// A fleet is as busy as its hosts are many, and works on all processors.
+fn start_fleet_runtime() -> anyhow::Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
+        .thread_stack_size(STACK_SIZE)
+        .build()
+        .context("the fleet's threads cannot be started")
 }
 
 fn start_hypervisor(

@@ -25,7 +25,7 @@ use reeve_common::protocol::{
 };
 use reeve_common::text::chain;
 use reeve_common::wire::agent_end::ConnectError;
-use reeve_common::wire::{LinkError, RefusalCode};
+use reeve_common::wire::{CloseReason, LinkError, RefusalCode};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -130,6 +130,15 @@ enum End {
     StaleCoordinator(Refusal),
 }
 
+/// How long the first attempt waits after a session. A coordinator that has just said it forgot the connection is there,
+/// with a whole fleet at its door: giving up and dialling anew would only lose the place in its line.
+const fn dial_patience_after(end: &End) -> Duration {
+    match end {
+        End::Link(LinkError::Closed(CloseReason::Forgotten)) => DIAL_PATIENCE_MAX,
+        _ => DIAL_PATIENCE_FIRST,
+    }
+}
+
 impl<D: CoordinatorDial> Session<D> {
     /// Talks to the coordinator for ever.
     pub async fn run(self) {
@@ -138,9 +147,9 @@ impl<D: CoordinatorDial> Session<D> {
         loop {
             let pause = match self.greet(patience).await {
                 Ok((link, welcome)) => {
-                    patience = DIAL_PATIENCE_FIRST;
                     let began = self.clock.monotonic();
                     let end = self.converse(link, welcome).await;
+                    patience = dial_patience_after(&end);
                     if self.clock.monotonic().duration_since(began) >= STABLE_AFTER {
                         pauses.reset();
                     }

@@ -4,20 +4,24 @@
 //! Must not: know what is said over a connection, or who says it.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::admission::LINE_MAX;
+use nix::sys::socket::{setsockopt, sockopt};
 use quinn::{
     ConnectionId, ConnectionIdGenerator, EndpointConfig, IdleTimeout, Incoming, TransportConfig, VarInt,
 };
 use ring::hmac;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// The agent sends something this often, so that silence means something.
-pub const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(2);
-/// A connection is given up after this much silence: three keep-alives may be lost, and a host still shows as lost
-/// within the 10 s that the product promises.
+/// The agent sends something this often, so that silence means something. A keep-alive that is lost is repeated within a
+/// round trip or two, so that on a bad network, too, a host that is there is silent for little longer than this; ten
+/// thousand of them a second take a fifth of a processor.
+pub const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(1);
+/// A connection is given up after this much silence. It is longer than a network's ordinary interruptions: dialling anew
+/// costs more than waiting. Whether a host counts as lost by then is not for the connection to say.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(8);
 /// A joining host says one thing and gets one answer; it needs no patience.
 pub const JOIN_IDLE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -43,9 +47,13 @@ const CRYPTO_BUFFER_SIZE: usize = 16 << 10;
 /// Before the first measurement a round trip is taken to be this long: hosts are in a data centre, not on the moon.
 const INITIAL_ROUND_TRIP: Duration = Duration::from_millis(100);
 
-/// Connections whose handshake has begun and not ended, in the library's own queue. All hosts of a fleet come back at
-/// once after a coordinator restart; those beyond this try again within a second or two.
-const INCOMING_MAX: usize = 1024;
+/// Connections whose handshake has not begun. All hosts of a fleet come back at once after a coordinator restart; the first
+/// packet of one beyond this is not answered and comes again by itself.
+const INCOMING_MAX: usize = LINE_MAX + 1024;
+/// What the kernel keeps of datagrams that arrived and were not read yet, or were sent and did not leave yet, on a port that
+/// a whole fleet dials: some thousand. The kernel may allow less (`net.core.rmem_max`, `wmem_max`); what it drops then
+/// comes again.
+const SERVER_SOCKET_BUFFER: usize = 4 << 20;
 /// Data kept for one connection that nobody has looked at yet: a TLS flight.
 const INCOMING_BUFFER_SIZE: u64 = 8 << 10;
 /// The same over all such connections.
@@ -131,7 +139,7 @@ pub(crate) fn bounded_server(
 /// # Errors
 /// When the address cannot be bound.
 pub fn client_endpoint(local: SocketAddr) -> io::Result<quinn::Endpoint> {
-    endpoint(local, None)
+    bind(UdpSocket::bind(local)?, EndpointConfig::default(), None)
 }
 
 /// A socket that connections are taken on.
@@ -139,7 +147,15 @@ pub fn client_endpoint(local: SocketAddr) -> io::Result<quinn::Endpoint> {
 /// # Errors
 /// When the address cannot be bound.
 pub fn server_endpoint(local: SocketAddr, config: quinn::ServerConfig) -> io::Result<quinn::Endpoint> {
-    endpoint(local, Some(config))
+    bind(server_socket(local)?, EndpointConfig::default(), Some(config))
+}
+
+/// A socket that many connections are made from.
+///
+/// # Errors
+/// When the address cannot be bound.
+pub fn shared_client_endpoint(local: SocketAddr) -> io::Result<quinn::Endpoint> {
+    bind(server_socket(local)?, EndpointConfig::default(), None)
 }
 
 /// The same for a server that is restarted now and then. What is derived from `secret`, which only this server may
@@ -157,7 +173,7 @@ pub fn lasting_server_endpoint(
     let mut endpoint_config = EndpointConfig::new(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, key.as_ref())));
     // The library's own ids carry a mark of this process; packets with another mark are dropped without a word.
     endpoint_config.cid_generator(|| Box::new(PlainConnectionIds));
-    bind(local, endpoint_config, Some(config))
+    bind(server_socket(local)?, endpoint_config, Some(config))
 }
 
 /// Connection ids that are nothing but random.
@@ -187,17 +203,21 @@ impl ConnectionIdGenerator for PlainConnectionIds {
     }
 }
 
-fn endpoint(local: SocketAddr, server: Option<quinn::ServerConfig>) -> io::Result<quinn::Endpoint> {
-    bind(local, EndpointConfig::default(), server)
+/// A socket with room for a burst.
+fn server_socket(local: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = UdpSocket::bind(local)?;
+    // Less room than asked for is no reason not to serve.
+    let _ = setsockopt(&socket, sockopt::RcvBuf, &SERVER_SOCKET_BUFFER);
+    let _ = setsockopt(&socket, sockopt::SndBuf, &SERVER_SOCKET_BUFFER);
+    Ok(socket)
 }
 
 fn bind(
-    local: SocketAddr,
+    socket: UdpSocket,
     mut config: EndpointConfig,
     server: Option<quinn::ServerConfig>,
 ) -> io::Result<quinn::Endpoint> {
     config.max_udp_payload_size(DATAGRAM_SIZE_MAX).map_err(io::Error::other)?;
-    let socket = std::net::UdpSocket::bind(local)?;
     quinn::Endpoint::new(config, server, socket, Arc::new(quinn::TokioRuntime))
 }
 
@@ -228,22 +248,40 @@ impl HandshakeGate {
         Self { places: Arc::new(Semaphore::new(places_max)), places_max, places_before_retry }
     }
 
+    /// Whether so many places are taken that peers must prove their address first.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        self.places_max.saturating_sub(self.places.available_permits()) >= self.places_before_retry
+    }
+
+    /// A place, if one is free.
+    pub(crate) fn free_place(&self) -> Option<HandshakePermit> {
+        Some(HandshakePermit { _place: Arc::clone(&self.places).try_acquire_owned().ok()? })
+    }
+
+    /// Waits for a place.
+    pub(crate) async fn place(&self) -> HandshakePermit {
+        loop {
+            // The semaphore is never closed.
+            if let Ok(place) = Arc::clone(&self.places).acquire_owned().await {
+                return HandshakePermit { _place: place };
+            }
+        }
+    }
+
     /// Lets a connection attempt in, or answers it at once: under load a peer must prove its address first, and when
     /// all places are taken it is told to come back later.
     #[must_use]
     pub fn admit(&self, incoming: Incoming) -> Option<(Incoming, HandshakePermit)> {
-        let busy = self.places_max.saturating_sub(self.places.available_permits());
-        if busy >= self.places_before_retry && !incoming.remote_address_validated() && incoming.may_retry() {
+        if self.is_busy() && !incoming.remote_address_validated() && incoming.may_retry() {
             // The only error is "may not retry", which has been asked.
             let _ = incoming.retry();
             return None;
         }
-        match Arc::clone(&self.places).try_acquire_owned() {
-            Ok(place) => Some((incoming, HandshakePermit { _place: place })),
-            Err(_) => {
-                incoming.refuse();
-                None
-            }
-        }
+        let Some(place) = self.free_place() else {
+            incoming.refuse();
+            return None;
+        };
+        Some((incoming, place))
     }
 }

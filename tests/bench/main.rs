@@ -3,13 +3,17 @@
 
 #![allow(clippy::print_stdout)] // the figures are the output
 
+mod agents;
+mod bare;
 mod batch;
+mod detect;
 mod durable;
 mod figures;
 mod hosts;
 mod memory;
 mod native;
 mod placing;
+mod relay;
 mod replaying;
 mod simulating;
 mod workload;
@@ -20,7 +24,7 @@ use clap::builder::PossibleValuesParser;
 use placing::Wanted;
 
 /// What there is: the names by which figures are chosen, and what each says.
-const FIGURES: [(&str, &str); 18] = [
+const FIGURES: [(&str, &str); 26] = [
     ("place/5000", "placements a second, every one of 5,000 hosts considered"),
     ("place/50000", "the same with 50,000 hosts"),
     ("place/100000", "the same with 100,000 hosts"),
@@ -39,6 +43,20 @@ const FIGURES: [(&str, &str); 18] = [
     ("durable-place", "placements a second, each on the disk before it is acknowledged; 1,000 hosts"),
     ("restart", "from kill -9 of a coordinator of 20,000 VMs to its successor's first placement"),
     ("simulation", "seeds of the whole product's simulation that break no rule, of 2,000"),
+    ("agents/100", "processor time of a coordinator with 100 agents, each telling a sample a second"),
+    ("agents/1000", "the same with 1,000 agents"),
+    ("agents/10000", "the same with 10,000 agents"),
+    ("agents-memory/10000", "what each of 10,000 agents takes of the coordinator's memory"),
+    (
+        "storm/1000",
+        "from the start of a killed coordinator's successor until all agents have reported, and its ratio to bare handshakes",
+    ),
+    ("storm/10000", "the same with 10,000 agents"),
+    ("storm-ratio", "storm/10000 over as many bare handshakes with client certificates"),
+    (
+        "detect",
+        "99 of 100 hosts that are gone are known as lost so soon, without a false alarm on a bad network",
+    ),
     ("start-overhead", "from `vm start` to the domain, over virsh alone (needs root)"),
     ("agent-rss/50", "resident memory of an agent with 50 domains (needs root)"),
     ("agent-cpu/50", "processor time of an agent with 50 domains (needs root)"),
@@ -65,7 +83,7 @@ fn after_help() -> String {
 fn names() -> Vec<&'static str> {
     let mut names: Vec<&str> = FIGURES.iter().map(|(name, _)| *name).collect();
     names.extend(FIGURES.iter().filter_map(|(name, _)| name.split_once('/').map(|(kind, _)| kind)));
-    names.push(memory::HERE);
+    names.extend([memory::HERE, bare::SERVER, bare::CLIENTS]);
     names.sort_unstable();
     names.dedup();
     names
@@ -75,6 +93,11 @@ fn main() -> Result<()> {
     let chosen = Arguments::parse().names;
     if chosen.iter().any(|name| name == memory::HERE) {
         return memory::measure_here();
+    }
+    match chosen.first().map(String::as_str) {
+        Some(bare::SERVER) => return bare::serve(),
+        Some(bare::CLIENTS) => return bare::connect(),
+        _ => {}
     }
     let wanted = |name: &str| {
         let kind = name.split_once('/').map_or(name, |(kind, _)| kind);
@@ -111,6 +134,20 @@ fn main() -> Result<()> {
     }
     if wanted("simulation") {
         simulating::measure()?;
+    }
+    for hosts in [100, 1_000, 10_000] {
+        let [agents, memory, storm] =
+            ["agents", "agents-memory", "storm"].map(|kind| wanted(&format!("{kind}/{hosts}")));
+        // The sizes beside the largest are for whoever names them.
+        let is_named = !chosen.is_empty() || hosts == 10_000;
+        let idle = is_named && (agents || (memory && hosts == 10_000));
+        let storm = is_named && (storm || (hosts == 10_000 && wanted("storm-ratio")));
+        if idle || storm {
+            agents::measure(hosts, agents::Wanted { idle, storm })?;
+        }
+    }
+    if wanted("detect") {
+        detect::measure()?;
     }
     if ["start-overhead", "agent-rss/50", "agent-cpu/50"].into_iter().any(wanted) {
         hosts::measure()?;

@@ -3,6 +3,7 @@
 pub mod domain;
 pub mod kvm_device;
 pub mod private_libvirtd;
+pub mod simulated_fleet;
 mod test_lab;
 pub mod waiting;
 

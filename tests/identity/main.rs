@@ -3,6 +3,7 @@
 // The helpers beside the tests fail a test the way the tests do.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
+mod admission;
 mod hostile;
 mod joining;
 mod refusals;

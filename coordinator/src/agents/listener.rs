@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use reeve_common::admission::Admission;
 use reeve_common::clock::Clock;
 use reeve_common::quic::{HandshakeGate, lasting_server_endpoint};
 use reeve_common::tls::{Credentials, TlsError, coordinator_server_config};
@@ -51,9 +52,8 @@ pub fn listen(
 
 /// Serves agents until the endpoint is closed.
 pub async fn serve(service: Service, endpoint: quinn::Endpoint) {
-    let gate = HandshakeGate::default();
-    while let Some(incoming) = endpoint.accept().await {
-        let Some((incoming, permit)) = gate.admit(incoming) else { continue };
+    let mut admission = Admission::new(endpoint, HandshakeGate::default());
+    while let Some((incoming, permit)) = admission.next().await {
         let service = service.clone();
         let remote = incoming.remote_address();
         let connection = CONNECTIONS.fetch_add(1, Ordering::Relaxed);

@@ -162,6 +162,14 @@ impl Core {
         self.vms.values().filter(|entry| entry.durable).map(|entry| entry.current.borrow().clone())
     }
 
+    /// The VMs on a host whose records say that they are not over, by id. Takes as long as the host has VMs.
+    pub(crate) fn living_on(&self, host: HostId) -> Vec<VmId> {
+        let recorded = |id: &VmId| self.vm(*id).is_some_and(|current| current.vm.host == Some(host));
+        let mut vms: Vec<VmId> = self.fleet.vms_on(host).filter(recorded).collect();
+        vms.sort_unstable();
+        vms
+    }
+
     /// Every VM that holds something now, also those whose record is still being written.
     pub(crate) fn holding(&self) -> impl Iterator<Item = Arc<Vm>> + '_ {
         self.vms.values().map(|entry| Arc::clone(&entry.current.borrow().vm))

@@ -130,10 +130,9 @@ impl Service {
     fn was_called_off(&self, host: HostId) -> bool {
         let now = self.both_clocks();
         let core = self.core();
-        let workflows = core.workflows.values().map(|entry| Arc::clone(&entry.borrow().workflow));
+        let mut workflows = core.workflows.values().map(|entry| Arc::clone(&entry.borrow().workflow));
         let latest = workflows
-            .filter(|workflow| matches!(workflow.purpose, Purpose::Failover { host: of, .. } if of == host))
-            .last();
+            .rfind(|workflow| matches!(workflow.purpose, Purpose::Failover { host: of, .. } if of == host));
         let heard =
             core.hosts.get(&host).and_then(|entry| entry.life.last_sign()).map(|sign| now.shown(sign));
         latest.is_some_and(|workflow| {

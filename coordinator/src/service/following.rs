@@ -113,17 +113,19 @@ impl Service {
         {
             let now = self.steady_now();
             let mut core = self.core();
-            let known: BTreeSet<VmId> = core.vms.keys().copied().collect();
+            let unmanaged = report
+                .vms
+                .iter()
+                .filter(|seen| {
+                    !core.vms.contains_key(&seen.vm) && !matches!(seen.observed, ObservedVm::Gone(_))
+                })
+                .map(|seen| seen.vm)
+                .collect();
             let Some(entry) = core.hosts.get_mut(&host) else { return };
             if reachable {
                 entry.life.report(now);
             }
-            entry.unmanaged = report
-                .vms
-                .iter()
-                .filter(|seen| !known.contains(&seen.vm) && !matches!(seen.observed, ObservedVm::Gone(_)))
-                .map(|seen| seen.vm)
-                .collect();
+            entry.unmanaged = unmanaged;
             entry.report = Some(LastReport {
                 hypervisor_reachable: reachable,
                 foreign: report.foreign,
@@ -140,9 +142,8 @@ impl Service {
         if reachable && !Mutation::ForgetToRepeat.is_active() {
             // Only when libvirt could be asked does absence mean anything.
             let absent: Vec<VmId> = {
-                let core = self.core();
-                let here = core.living().filter(|current| current.vm.host == Some(host));
-                here.map(|current| current.vm.id).filter(|id| !mentioned.contains(id)).collect()
+                let here = self.core().living_on(host).into_iter();
+                here.filter(|id| !mentioned.contains(id)).collect()
             };
             let leftovers: Vec<VmId> = {
                 let core = self.core();

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use reeve_common::clock::Timestamp;
-use reeve_common::ids::{Epoch, HostId, HostName, RealmName, VmId};
+use reeve_common::ids::{HostId, HostName, RealmName, VmId};
 use reeve_common::protocol::{CommandBody, ReplyBody};
 use reeve_common::text::printable;
 use reeve_scheduler::CostFunction;
@@ -19,6 +18,7 @@ use super::{Service, ServiceError};
 use crate::config::{CoordinatorConfig, Realm};
 use crate::model::discovery;
 use crate::model::explanation::PlacementDecision;
+use crate::model::vm::Vm;
 use crate::model::vm_state::VmState;
 use crate::records::{DECISIONS, Record};
 
@@ -27,44 +27,7 @@ const CONSOLE_LENGTH_MAX: u32 = 64 * 1024;
 /// How long an agent may take to fetch it.
 const CONSOLE_PATIENCE: Duration = Duration::from_secs(10);
 
-/// The coordinator at a glance.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Status {
-    /// Its version.
-    pub version: &'static str,
-    /// Its term of office.
-    pub epoch: Epoch,
-    /// When it started.
-    pub started_at: Timestamp,
-    /// All hosts.
-    pub hosts: usize,
-    /// Those connected.
-    pub connected_hosts: usize,
-    /// VMs that are not over, by state in the order of a life.
-    pub vms: Vec<(VmState, usize)>,
-}
-
 impl Service {
-    /// The coordinator at a glance.
-    #[must_use]
-    pub fn status(&self) -> Status {
-        let views = self.vms();
-        let core = self.core();
-        let count = |state| views.iter().filter(|view| view.state == state).count();
-        Status {
-            version: env!("CARGO_PKG_VERSION"),
-            epoch: self.inner.epoch,
-            started_at: self.inner.started_at,
-            hosts: core.hosts.len(),
-            connected_hosts: core.hosts.values().filter(|entry| entry.agent.is_some()).count(),
-            vms: VmState::ALL
-                .into_iter()
-                .map(|state| (state, count(state)))
-                .filter(|(_, n)| *n > 0)
-                .collect(),
-        }
-    }
-
     /// All realms.
     #[must_use]
     pub fn realms(&self) -> Vec<RealmView> {
@@ -303,11 +266,7 @@ fn host_view(core: &Core, entry: &HostEntry, config: &CoordinatorConfig, now: No
             .map(|inventory| discovery::devices_by_class(inventory, &config.device_classes))
             .unwrap_or_default(),
         sample: entry.sample.as_deref().cloned(),
-        vms: core
-            .living()
-            .filter(|current| current.vm.host == Some(host.id))
-            .map(|current| current.vm.id)
-            .collect(),
+        vms: core.living_on(host.id),
         foreign: entry.report.as_ref().map(|report| report.foreign.clone()).unwrap_or_default(),
         pools: entry.report.as_ref().map(|report| report.pools.clone()).unwrap_or_default(),
         hypervisor_reachable: entry
@@ -322,7 +281,7 @@ fn host_view(core: &Core, entry: &HostEntry, config: &CoordinatorConfig, now: No
     }
 }
 
-fn warnings(entry: &HostEntry, config: &CoordinatorConfig) -> Vec<String> {
+pub(super) fn warnings(entry: &HostEntry, config: &CoordinatorConfig) -> Vec<String> {
     let host = &entry.kept.value;
     let mut warnings = Vec::new();
     if let Some(why) = &entry.refused {
@@ -355,14 +314,19 @@ fn warnings(entry: &HostEntry, config: &CoordinatorConfig) -> Vec<String> {
     warnings
 }
 
+/// A VM's state as far as it can be known now: *unknown* where its host is lost, or does not reach its libvirt.
+pub(super) fn shown_state(core: &Core, config: &CoordinatorConfig, now: Now, vm: &Vm) -> VmState {
+    let Some(entry) = vm.host.and_then(|host| core.hosts.get(&host)) else { return vm.state };
+    let lost = connection(entry, config, now).is_lost();
+    let blind = entry.report.as_ref().is_some_and(|report| !report.hypervisor_reachable);
+    if !vm.state.is_final() && (lost || blind) { VmState::Unknown } else { vm.state }
+}
+
 fn vm_view(core: &Core, config: &CoordinatorConfig, now: Now, current: VmVersion) -> VmView {
     let entry = current.vm.host.and_then(|host| core.hosts.get(&host));
     let lost = entry.is_some_and(|entry| connection(entry, config, now).is_lost());
-    let blind =
-        entry.is_some_and(|entry| entry.report.as_ref().is_some_and(|report| !report.hypervisor_reachable));
-    let over = current.vm.state.is_final();
-    let state = if !over && (lost || blind) { VmState::Unknown } else { current.vm.state };
-    let decision_wanted = !over && lost && wants_decision(core, config, &current.vm);
+    let state = shown_state(core, config, now, &current.vm);
+    let decision_wanted = !state.is_final() && lost && wants_decision(core, config, &current.vm);
     VmView {
         state,
         decision_wanted,

@@ -27,6 +27,22 @@ pub enum Call {
     Console,
 }
 
+impl Call {
+    /// Whether it may change anything that the state file holds.
+    pub(super) const fn changes(self) -> bool {
+        !matches!(
+            self,
+            Self::Facts
+                | Self::Domains
+                | Self::Domain
+                | Self::GuestPing
+                | Self::Statistics
+                | Self::Volumes
+                | Self::Console
+        )
+    }
+}
+
 /// How a call fails.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {

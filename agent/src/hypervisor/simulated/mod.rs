@@ -132,7 +132,9 @@ impl SimulatedHypervisor {
             return Err(fault.to_error());
         }
         let result = work(&mut inside, now);
-        inside.save(&self.settings);
+        if call.changes() {
+            inside.save(&self.settings);
+        }
         match fault {
             Some(fault) => Err(fault.to_error()),
             None => result,

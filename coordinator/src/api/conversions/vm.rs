@@ -3,16 +3,11 @@
 use reeve_common::units::Mebibytes;
 
 use super::explanation::explanation_of;
-use super::host::connection_of;
 use crate::api::types::{
-    ConnectionState, Decision, Explanation, HostCounts, Status, Transition, Vm, VmDetail, VmLog, VmState,
-    Wish,
+    Decision, Explanation, HostCounts, Status, Transition, Vm, VmDetail, VmLog, VmState, Wish,
 };
 use crate::model;
-use crate::service::{self, HostView, VmView};
-
-/// How many warnings the status carries; the hosts' own documents have them all.
-const WARNINGS_MAX: usize = 20;
+use crate::service::{self, VmView};
 
 const fn state_of(state: model::vm_state::VmState) -> VmState {
     use model::vm_state::VmState as Kept;
@@ -105,30 +100,16 @@ pub(in crate::api) fn vm_log_of(log: service::VmLog) -> VmLog {
     }
 }
 
-pub(in crate::api) fn status_of(status: &service::Status, realms: usize, hosts: &[HostView]) -> Status {
-    let mut counts = HostCounts { total: hosts.len(), ..HostCounts::default() };
-    for host in hosts {
-        match connection_of(host.connection).0 {
-            ConnectionState::Connected => counts.connected += 1,
-            ConnectionState::Suspected => counts.suspected += 1,
-            ConnectionState::Fenced | ConnectionState::SelfFenced => counts.fenced += 1,
-            ConnectionState::Lost => counts.lost += 1,
-            ConnectionState::NeverJoined => counts.never_joined += 1,
-        }
-    }
+pub(in crate::api) fn status_of(status: service::Status) -> Status {
+    let service::HostCounts { total, connected, reported, suspected, lost, fenced, never_joined } =
+        status.hosts;
     Status {
         version: status.version.to_owned(),
         epoch: status.epoch.0,
         started_at: status.started_at.into(),
-        realms,
-        hosts: counts,
+        realms: status.realms,
+        hosts: HostCounts { total, connected, reported, suspected, lost, fenced, never_joined },
         vms: status.vms.iter().map(|(state, count)| (state.as_str().to_owned(), *count)).collect(),
-        warnings: hosts
-            .iter()
-            .flat_map(|view| {
-                view.warnings.iter().map(|warning| format!("host {}: {warning}", view.host.name))
-            })
-            .take(WARNINGS_MAX)
-            .collect(),
+        warnings: status.warnings,
     }
 }

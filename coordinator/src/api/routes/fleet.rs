@@ -39,7 +39,7 @@ pub(in crate::api) async fn openapi() -> Json<utoipa::openapi::OpenApi> {
     (status = 200, description = "The coordinator and its fleet", body = Status),
     (status = "default", description = "What is wrong", body = ProblemReport)))]
 pub(in crate::api) async fn status(State(service): State<Service>) -> Json<Status> {
-    Json(status_of(&service.status(), service.realms().len(), &service.hosts()))
+    Json(status_of(service.status()))
 }
 
 /// All realms.

@@ -35,6 +35,8 @@ pub struct HostCounts {
     pub total: usize,
     /// Connected now.
     pub connected: usize,
+    /// Of those, the ones that have told all they have since they connected: they take new VMs.
+    pub reported: usize,
     /// Not heard for a moment.
     pub suspected: usize,
     /// Lost.

@@ -12,6 +12,7 @@ pub(in crate::cli) fn status(screen: &Screen, status: &Status) -> String {
             let hosts = status.hosts;
             let hosts: Vec<String> = [
                 ("connected", hosts.connected),
+                ("connected and not reported yet", hosts.connected.saturating_sub(hosts.reported)),
                 ("suspected", hosts.suspected),
                 ("lost", hosts.lost),
                 ("fenced", hosts.fenced),

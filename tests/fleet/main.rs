@@ -1,0 +1,45 @@
+//! Many agents at once: a real coordinator and a process of simulated hosts, each with its own identity and connection.
+
+// A test fails by panicking.
+#![allow(clippy::unwrap_used)]
+
+use std::time::Duration;
+
+use reeve_tests::harness::simulated_fleet::{FleetSettings, SimulatedFleet};
+
+/// Enough that a handshake each at the same moment is more than the gate lets in at once.
+const HOSTS: u32 = 300;
+/// A debug build on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// What the coordinator may grow by for each agent, with a debug build's larger futures and a margin: a leak or a buffer of
+/// a megabyte for each connection is far beyond it.
+const KIBIBYTES_EACH_MAX: f64 = 160.0;
+
+fn resident_kibibytes(process: u32) -> f64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+#[test]
+fn a_fleet_connects_at_once_and_comes_back_to_a_coordinator_that_was_killed() {
+    let settings = FleetSettings {
+        hosts: HOSTS,
+        sample_interval: Duration::from_secs(1),
+        lost_after: Duration::from_secs(10),
+    };
+    let mut fleet = SimulatedFleet::prepare(settings, |_, port| Ok(format!("127.0.0.1:{port}"))).unwrap();
+    fleet.start_coordinator().unwrap();
+    let before = resident_kibibytes(fleet.coordinator_process().unwrap());
+    fleet.start_agents().unwrap();
+    fleet.wait_for_all(PATIENCE).unwrap();
+    let each = (resident_kibibytes(fleet.coordinator_process().unwrap()) - before) / f64::from(HOSTS);
+    assert!(each < KIBIBYTES_EACH_MAX, "{each:.0} KiB for each agent");
+
+    fleet.kill_coordinator().unwrap();
+    fleet.start_coordinator().unwrap();
+    fleet.wait_for_all(PATIENCE).unwrap();
+    let counts = fleet.counts().unwrap();
+    assert_eq!((counts.connected, counts.lost), (u64::from(HOSTS), 0), "{counts:?}");
+}
