@@ -77,6 +77,7 @@ impl Agent {
             identity: AgentIdentity {
                 host: identity.host,
                 realm: identity.realm.clone(),
+                name: identity.name.clone(),
                 instance: OperationId::random(),
             },
             host: host.clone(),

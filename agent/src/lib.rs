@@ -26,6 +26,7 @@ mod state_records;
 pub mod steady_clock;
 pub mod vm;
 pub mod watchdog;
+pub mod witness;
 
 #[cfg(test)]
 mod test_machine;

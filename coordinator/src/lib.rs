@@ -4,6 +4,8 @@
 
 pub mod agents;
 pub mod api;
+pub mod audit;
+pub mod backup;
 pub mod cli;
 pub mod config;
 pub mod daemon;
@@ -14,6 +16,7 @@ pub mod initialise;
 pub mod model;
 pub mod pki;
 pub mod records;
+pub mod recovery;
 pub mod replay;
 pub mod service;
 pub mod store;

@@ -99,8 +99,9 @@ impl Record for Drive {
 }
 impl Record for Vm {
     const KIND: &'static str = "vm";
-    /// 2: what is asked of the host as the setup says it, processor features and huge pages.
-    const VERSION: u32 = 2;
+    /// 2: what is asked of the host as the setup says it, processor features and huge pages. 3: the hosts it was moved
+    /// away from.
+    const VERSION: u32 = 3;
 }
 impl Record for Workflow {
     const KIND: &'static str = "workflow";
@@ -244,7 +245,30 @@ mod tests {
         let mut complete = vm.clone();
         complete.complete();
         assert_eq!(complete.request.pools.len(), 2, "the pools of its disk and of its image");
-        assert!(vm.encode().unwrap().starts_with(r#"{"version":2,"#), "written anew in the form of now");
+        assert!(vm.encode().unwrap().starts_with(r#"{"version":3,"#), "written anew in the form of now");
+    }
+
+    /// Every older form that is still read, as it was written: `snapshots/KIND-VERSION.json`.
+    #[test]
+    fn every_older_version_of_every_record_is_readable() {
+        fn check<T: Record>(key: &str) {
+            for version in T::OLDEST_VERSION..T::VERSION {
+                let name = format!("{}/src/snapshots/{}-{version}.json", env!("CARGO_MANIFEST_DIR"), T::KIND);
+                let text = std::fs::read_to_string(&name).unwrap_or_else(|error| panic!("{name}: {error}"));
+                assert!(text.starts_with(&format!("{{\"version\":{version},")), "{name}");
+                T::decode(&stored(Key::new(key).unwrap(), text.into())).unwrap();
+            }
+        }
+        check::<Host>("hosts/1");
+        check::<Image>("images/a");
+        check::<Setup>("setups/a");
+        check::<Configuration>("configurations/a");
+        check::<Drive>("drives/a");
+        check::<Vm>("vms/a");
+        check::<PlacementDecision>("decisions/a");
+        check::<crate::recovery::Origin>("origins/a");
+        check::<crate::recovery::PendingRecovery>("recovery/pending");
+        check::<Workflow>("workflows/1");
     }
 
     /// Hosts and configurations as they were written in version 1.

@@ -174,6 +174,7 @@ pub(crate) fn hello(identity: &Identity) -> Hello {
     Hello {
         host: *host,
         realm: realm.clone(),
+        name: format!("host-{host}").parse().unwrap(),
         instance: OperationId::random(),
         highest_epoch: Epoch(0),
         inventory: HostInventory::default(),

@@ -11,8 +11,10 @@
 //! Must not: know how the coordinator is reached. It goes on without one.
 
 mod comparison;
+mod description;
 mod volumes;
 mod wishes;
+mod witnessing;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
@@ -295,6 +297,7 @@ impl Host {
                 self.outbox().report_due();
                 Ok(ReplyBody::Accepted)
             }
+            CommandBody::DescribeVms { after } => self.describe_vms(after).await,
             CommandBody::ReadConsole { vm, length_max } => self.read_console(vm, length_max).await,
             CommandBody::ListVolumes { pool } => self.list_volumes(pool).await,
             CommandBody::CreateVolume(volume) => self.create_volume(volume).await,
@@ -305,6 +308,7 @@ impl Host {
                 }
                 Ok(ReplyBody::Accepted)
             }
+            CommandBody::Witness { checkpoint } => self.witness(checkpoint).await,
             // The session's: it holds the identity.
             CommandBody::InstallCertificate { .. } => {
                 Err(Refusal::Invalid("no certificate was asked for".to_owned()))

@@ -23,6 +23,8 @@ pub const VMS_MAX: usize = 2048;
 pub const FOREIGN_DOMAINS_MAX: usize = 1024;
 /// Pools of one report: a realm has three.
 pub const POOLS_MAX: usize = 16;
+/// VMs described in one answer: with the longest origins it stays within a reply's frame.
+pub const DESCRIPTIONS_MAX: usize = 64;
 /// Volumes of one pool in one answer.
 pub const VOLUMES_MAX: usize = 8192;
 /// Console output in one answer.

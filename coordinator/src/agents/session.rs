@@ -19,6 +19,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::{AgentHandle, GreetingAgent, TaskQueue, Welcomed, teller};
+use crate::audit::Who;
 use crate::service::Service;
 
 /// How long an older connection of the same host has to show that it is alive. On a live link an answer takes
@@ -38,6 +39,7 @@ pub async fn serve(service: Service, pending: impl GreetingAgent, connection: u6
         Err((code, why)) => {
             log::warn!(REEVE_HOST:% = service.host_label_of(host); "the agent at {} was turned away: {why}", pending.remote());
             service.agent_refused(host, &why);
+            record_refusal(&service, host, pending.remote(), &why).await;
             pending.refuse(code, &why);
             return;
         }
@@ -48,6 +50,7 @@ pub async fn serve(service: Service, pending: impl GreetingAgent, connection: u6
         let why = "another agent with this host's identity is connected and answers: was a disk cloned?";
         log::error!(REEVE_HOST:% = service.host_label_of(host); "the agent at {} was turned away: {why}", pending.remote());
         service.agent_refused(host, why);
+        record_refusal(&service, host, pending.remote(), why).await;
         pending.refuse(RefusalCode::DuplicateAgent, why);
         return;
     }
@@ -77,12 +80,22 @@ pub async fn serve(service: Service, pending: impl GreetingAgent, connection: u6
     }
     // Whatever ends this session ends the telling with it.
     let mut telling = JoinSet::new();
+    telling.spawn({
+        let (service, agent) = (service.clone(), agent.clone());
+        async move { service.meet_witness(host, &agent).await }
+    });
     telling.spawn(teller::tell(service.clone(), host, agent.clone()));
     listen(&service, host, &agent, events, samples).await;
     telling.abort_all();
     let reason = end.closed().await;
     let silent_for = if reason == CloseReason::Silent { IDLE_TIMEOUT } else { Duration::ZERO };
     service.agent_disconnected(host, connection, silent_for, &reason.to_string());
+}
+
+async fn record_refusal(service: &Service, host: HostId, remote: String, why: &str) {
+    let who = Who::Host { id: host, name: service.host_label_of(host) };
+    let object = format!("the port for agents, from {remote}");
+    service.record_stranger(who, "connect", &object, "denied", why).await;
 }
 
 async fn listen(

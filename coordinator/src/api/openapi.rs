@@ -2,7 +2,7 @@
 
 use utoipa::OpenApi;
 
-use super::routes::{catalogue, fencing, fleet, simulation, vms, workflows};
+use super::routes::{audit, catalogue, fencing, fleet, simulation, vms, workflows};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -19,6 +19,8 @@ use super::routes::{catalogue, fencing, fleet, simulation, vms, workflows};
         fleet::profiles,
         fleet::cost_functions,
         simulation::evaluate_cost,
+        audit::records,
+        audit::verification,
         fleet::hosts,
         fleet::host,
         fleet::add_host,
@@ -31,6 +33,7 @@ use super::routes::{catalogue, fencing, fleet, simulation, vms, workflows};
         workflows::drain_host,
         workflows::cancel_drain,
         workflows::undrain_host,
+        workflows::restart_elsewhere,
         workflows::workflows,
         workflows::workflow,
         workflows::workflow_changed,

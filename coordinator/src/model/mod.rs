@@ -7,6 +7,7 @@
 pub mod admission;
 pub mod configuration;
 pub mod discovery;
+pub mod displacement;
 pub mod drive;
 pub mod explanation;
 pub mod failover;

@@ -1,7 +1,7 @@
 //! Owns what the coordinator holds in memory: the records as last stored, joined with what is never stored
 //! (connections, samples, reservations). Everything here is behind one lock that is never held across an await.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use reeve_common::clock::Timestamp;
@@ -121,6 +121,8 @@ pub(crate) struct Core {
     pub(crate) past: VecDeque<VmVersion>,
     /// Those under way, and the most recent ones that are over.
     pub(crate) workflows: BTreeMap<WorkflowId, WorkflowEntry>,
+    /// VMs that are being taken off a lost host: until that is durable, nobody is told their wish.
+    pub(crate) displacing: BTreeSet<VmId>,
     pub(crate) fleet: Fleet,
 }
 
@@ -135,6 +137,7 @@ impl Core {
             vms: BTreeMap::new(),
             past: VecDeque::new(),
             workflows: BTreeMap::new(),
+            displacing: BTreeSet::new(),
             fleet: Fleet::new(),
         }
     }

@@ -11,6 +11,7 @@ use reeve_scheduler::CostFunction;
 
 use super::core::{Core, HostEntry, VmVersion};
 use super::description::capacity;
+use super::failing_over::wants_decision;
 use super::fencing;
 use super::lives::{Now, connection};
 use super::views::{HostView, ProfileView, RealmView, VmDetail, VmLog, VmView};
@@ -361,8 +362,10 @@ fn vm_view(core: &Core, config: &CoordinatorConfig, now: Now, current: VmVersion
         entry.is_some_and(|entry| entry.report.as_ref().is_some_and(|report| !report.hypervisor_reachable));
     let over = current.vm.state.is_final();
     let state = if !over && (lost || blind) { VmState::Unknown } else { current.vm.state };
+    let decision_wanted = !over && lost && wants_decision(core, config, &current.vm);
     VmView {
         state,
+        decision_wanted,
         host: current.vm.host.map(|host| {
             (host, entry.map_or_else(|| deleted_host_name(host), |entry| entry.kept.value.name.clone()))
         }),

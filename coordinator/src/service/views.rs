@@ -101,6 +101,8 @@ pub struct VmView {
     pub state: VmState,
     /// The name of its host.
     pub host: Option<(HostId, HostName)>,
+    /// Its host is lost, and a person must decide what becomes of it.
+    pub decision_wanted: bool,
     /// Grows with every change of the record: what `Service::vm_changed` waits for.
     pub version: u64,
 }

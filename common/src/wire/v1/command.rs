@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::checkpoint::SignedCheckpoint;
+use super::description::VmDescription;
 use super::hello::RealmSettings;
 use super::storage::{NewVolume, Volume};
 use super::vm::DesiredVm;
@@ -14,7 +16,7 @@ use super::{
 use crate::ids::{Epoch, Generation, OperationId, VmId};
 use crate::protocol as domain;
 use crate::wire::bounded::{Blob, List, Text};
-use crate::wire::limits::{CONSOLE_LENGTH_MAX, VOLUMES_MAX};
+use crate::wire::limits::{CONSOLE_LENGTH_MAX, DESCRIPTIONS_MAX, VOLUMES_MAX};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::wire) struct Command {
@@ -35,6 +37,8 @@ enum CommandBody {
     DeleteVolume { pool: Name, volume: Name },
     InstallCertificate { certificate: Pem },
     GrantLease { number: u64, lease_milliseconds: u64 },
+    DescribeVms { after: Option<Id> },
+    Witness { checkpoint: Option<SignedCheckpoint> },
 }
 
 impl From<domain::Command> for Command {
@@ -80,6 +84,12 @@ impl From<domain::CommandBody> for CommandBody {
             domain::CommandBody::GrantLease { number, lease } => {
                 Self::GrantLease { number, lease_milliseconds: to_milliseconds(lease) }
             }
+            domain::CommandBody::DescribeVms { after } => {
+                Self::DescribeVms { after: after.map(|vm| to_id(vm.0)) }
+            }
+            domain::CommandBody::Witness { checkpoint } => {
+                Self::Witness { checkpoint: checkpoint.map(Into::into) }
+            }
         }
     }
 }
@@ -117,6 +127,10 @@ impl TryFrom<CommandBody> for domain::CommandBody {
                 let lease = from_milliseconds("a lease in milliseconds", lease_milliseconds, Duration::ZERO)?;
                 Self::GrantLease { number, lease }
             }
+            CommandBody::DescribeVms { after } => {
+                Self::DescribeVms { after: after.map(|vm| VmId(from_id(vm))) }
+            }
+            CommandBody::Witness { checkpoint } => Self::Witness { checkpoint: checkpoint.map(Into::into) },
         })
     }
 }
@@ -136,6 +150,8 @@ enum Outcome {
     StaleEpoch { sent: u64, highest: u64 },
     Invalid(FreeText),
     Failed(FreeText),
+    Descriptions { vms: List<VmDescription, DESCRIPTIONS_MAX>, more: bool },
+    Witnessed { held: Option<SignedCheckpoint> },
 }
 
 impl From<domain::Reply> for Reply {
@@ -147,6 +163,10 @@ impl From<domain::Reply> for Reply {
             Ok(domain::ReplyBody::Volumes(volumes)) => {
                 Outcome::Volumes(List(volumes.into_iter().map(Into::into).collect()))
             }
+            Ok(domain::ReplyBody::Descriptions { vms, more }) => {
+                Outcome::Descriptions { vms: List(vms.into_iter().map(Into::into).collect()), more }
+            }
+            Ok(domain::ReplyBody::Witnessed { held }) => Outcome::Witnessed { held: held.map(Into::into) },
             Err(domain::Refusal::StaleEpoch { sent, highest }) => {
                 Outcome::StaleEpoch { sent: sent.0, highest: highest.0 }
             }
@@ -170,6 +190,11 @@ impl TryFrom<Reply> for domain::Reply {
             Outcome::Volumes(volumes) => Ok(domain::ReplyBody::Volumes(
                 volumes.0.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
             )),
+            Outcome::Descriptions { vms, more } => Ok(domain::ReplyBody::Descriptions {
+                vms: vms.0.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
+                more,
+            }),
+            Outcome::Witnessed { held } => Ok(domain::ReplyBody::Witnessed { held: held.map(Into::into) }),
             Outcome::StaleEpoch { sent, highest } => {
                 Err(domain::Refusal::StaleEpoch { sent: Epoch(sent), highest: Epoch(highest) })
             }

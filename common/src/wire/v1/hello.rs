@@ -21,6 +21,7 @@ pub(in crate::wire) struct Hello {
     instance: Id,
     highest_epoch: u64,
     inventory: HostInventory,
+    name: Name,
 }
 
 impl From<domain::Hello> for Hello {
@@ -31,6 +32,7 @@ impl From<domain::Hello> for Hello {
             instance: to_id(hello.instance.0),
             highest_epoch: hello.highest_epoch.0,
             inventory: hello.inventory.into(),
+            name: to_name(hello.name),
         }
     }
 }
@@ -45,6 +47,7 @@ impl TryFrom<Hello> for domain::Hello {
             instance: OperationId(from_id(hello.instance)),
             highest_epoch: Epoch(hello.highest_epoch),
             inventory: hello.inventory.try_into()?,
+            name: from_name(hello.name)?,
         })
     }
 }

@@ -3,6 +3,7 @@
 //! Must not: decide anything but whether a document's amounts and words can be read. What contradicts the state of
 //! things is refused by the service.
 
+mod audit;
 mod catalogue;
 mod explanation;
 mod fence;
@@ -25,6 +26,7 @@ use reeve_scheduler::Promised;
 use super::types::Amounts;
 use crate::service::ServiceError;
 
+pub(super) use self::audit::{audit_page_of, audit_verification_of};
 pub(super) use self::catalogue::{
     configuration_of, configuration_to_make, drive_of, drive_to_make, image_of, image_to_make, setup_of,
     setup_to_make,

@@ -4,6 +4,7 @@
 //! Must not: know records, the service or HTTP. Keys are kebab-case; moments are RFC 3339; an amount carries its unit
 //! at the end of its key (`memory-mib`) in answers and in its value (`"2 GiB"`) in questions, where people write it.
 
+mod audit;
 mod catalogue;
 mod explanation;
 mod fence;
@@ -16,6 +17,10 @@ mod status;
 mod vm;
 mod workflow;
 
+pub use audit::{
+    AuditActor, AuditChange, AuditCheckpoint, AuditOutcome, AuditPage, AuditRecord, AuditVerification,
+    AuditWitness,
+};
 pub use catalogue::{
     AffinityRule, Companions, Configuration, DebugOptions, DiskFormat, Drive, DriveUse, Image, Machine,
     NewConfiguration, NewDrive, NewImage, NewSetup, Setup, VirtType,
