@@ -302,8 +302,6 @@ mod tests {
             fence: None,
             lease: None,
             quotas: reeve_scheduler::Quotas::default(),
-            fence: None,
-            lease: None,
         }
     }
 
