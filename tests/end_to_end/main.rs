@@ -15,3 +15,4 @@ mod outliving;
 mod partition;
 mod path;
 mod room;
+mod self_fencing;
