@@ -4,7 +4,6 @@
 mod checking;
 mod drives;
 mod enrolment;
-mod failover;
 mod faults;
 mod fleet;
 mod hostile;

@@ -12,6 +12,7 @@ use reeve_agent::hypervisor::Hypervisor as _;
 use reeve_agent::hypervisor::libvirt::KvmTrust;
 use reeve_agent::hypervisor::simulated::{GuestMode, GuestPace, SimulatedHypervisor, SimulationSettings};
 use reeve_agent::identity::HostIdentity;
+use reeve_agent::machine::ThisMachine;
 use reeve_agent::state_directory::StateDirectory;
 use reeve_common::clock::{Clock as _, SystemClock};
 use reeve_common::ids::HostId;
@@ -213,6 +214,7 @@ impl Host {
             },
             state,
             hypervisor: Arc::<SimulatedHypervisor>::clone(&hypervisor),
+            machine: Box::new(ThisMachine),
             clock: Arc::new(SystemClock),
             seed: u64::from(number),
         };
