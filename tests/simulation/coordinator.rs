@@ -127,6 +127,8 @@ impl CoordinatorMachine {
         tasks.spawn(service.clone().keep_placing());
         tasks.spawn(service.clone().keep_watching_hosts());
         tasks.spawn(service.clone().keep_working());
+        tasks.spawn(service.clone().keep_failing_over());
+        tasks.spawn(service.clone().keep_checkpoints());
         let mut connection = 0;
         while let Some(greeting) = greetings.recv().await {
             connection += 1;

@@ -24,7 +24,7 @@ use reeve_agent::vm::driver::Driver;
 use reeve_agent::vm::workers::{Job, Work, Workers};
 use reeve_common::clock::Clock;
 use reeve_common::durable_file::FileError;
-use reeve_common::ids::{HostId, OperationId, PoolName, RealmName, VolumeName};
+use reeve_common::ids::{HostId, HostName, OperationId, PoolName, RealmName, VolumeName};
 use reeve_common::inventory::HostInventory;
 use reeve_common::storage::DiskFormat;
 use reeve_common::units::Bytes;
@@ -35,7 +35,7 @@ use tokio::time::{sleep, timeout};
 use super::agent_side::SimulatedDial;
 use super::chance::Chance;
 use super::clock::MachineClock;
-use super::estate::{DRIVE, DRIVES_POOL};
+use super::estate::{DRIVE, DRIVES_POOL, host_name};
 use super::network::Network;
 use super::trace::{Place, Trace, violated};
 
@@ -59,6 +59,7 @@ pub struct Machine {
     pub clock: Arc<MachineClock>,
     /// Its small files.
     pub files: Arc<Files>,
+    name: HostName,
     realm: RealmName,
     network: Arc<Network>,
     trace: Trace,
@@ -123,6 +124,7 @@ impl Machine {
             hypervisor,
             clock: Arc::new(MachineClock::right()),
             files: Arc::default(),
+            name: host_name(host)?,
             realm,
             network,
             trace,
@@ -177,6 +179,7 @@ impl Machine {
             dial: SimulatedDial { network: Arc::clone(&self.network), host: self.host },
             identity: AgentIdentity {
                 host: self.host,
+                name: self.name.clone(),
                 realm: self.realm.clone(),
                 instance: OperationId::random(),
             },

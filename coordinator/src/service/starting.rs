@@ -5,6 +5,7 @@ use std::sync::Arc;
 use reeve_common::ids::{ConfigurationName, VmId};
 use reeve_common::mutation::Mutation;
 
+use super::acting::acting_on;
 use super::catalogue::{find_configuration, find_setup};
 use super::core::{Core, VmEntry, VmVersion};
 use super::placing::choose;
@@ -39,6 +40,7 @@ impl Service {
     ) -> Result<VmDetail, ServiceError> {
         let (vm, decision) = self.admit_and_hold(id, name)?;
         self.log_decision(&vm, &decision);
+        acting_on(|| format!("vm {}", vm.name));
         if Mutation::AcknowledgeEarly.is_active() {
             if let Some(entry) = self.core().vms.get_mut(&id) {
                 entry.durable = true;
