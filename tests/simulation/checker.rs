@@ -31,8 +31,6 @@ struct Memory {
     seen: BTreeMap<(HostId, VmId), (bool, u32)>,
     /// How often each VM was started, anywhere.
     starts: BTreeMap<VmId, u32>,
-    /// VMs that only read the drive.
-    readers: BTreeSet<VmId>,
     /// VMs that users know of, and whether they were promised that it stops.
     promised: BTreeMap<VmId, bool>,
     /// VMs whose end somebody or something other than the product has brought about.
@@ -69,12 +67,8 @@ impl Checker {
     }
 
     /// A user was told that this VM is started.
-    pub fn promise_start(&self, vm: VmId, reads_drive_only: bool) {
-        let mut memory = self.memory();
-        memory.promised.entry(vm).or_insert(false);
-        if reads_drive_only {
-            memory.readers.insert(vm);
-        }
+    pub fn promise_start(&self, vm: VmId) {
+        self.memory().promised.entry(vm).or_insert(false);
     }
 
     /// A user was told that this VM is being stopped.
@@ -187,6 +181,9 @@ impl Checker {
     }
 }
 
+/// The system disks of VMs that only read the drive are called so.
+const READER: &str = "reader-";
+
 const TWICE: &str = "no VM runs twice";
 const WRITERS: &str = "a drive has one writer";
 const HELD: &str = "what is there holds its capacity";
@@ -250,7 +247,8 @@ impl Memory {
                 if !disks.iter().any(|(_, volume)| volume.as_str() == DRIVE) {
                     continue;
                 }
-                let reads = self.readers.contains(&vm);
+                // A VM's disk is called after its configuration; users may know nothing of the VM.
+                let reads = disks.iter().any(|(_, volume)| volume.as_str().starts_with(READER));
                 if let Some((other, there)) = writer {
                     broken.push((
                         WRITERS,

@@ -7,13 +7,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use reeve_common::clock::Clock;
 use reeve_coordinator::agents::serve_agent;
 use reeve_coordinator::service::Service;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::clock::MachineClock;
 use super::coordinator_side::Greeting;
 use super::estate::Estate;
 use super::network::Network;
+use super::signal::Signal;
 use super::store::{Disk, DiskDoor};
 use super::trace::{Place, Trace, violated};
 
@@ -22,14 +23,13 @@ use super::trace::{Place, Trace, violated};
 pub struct Office {
     /// What it does.
     pub service: Service,
-    dead: watch::Receiver<bool>,
+    dead: Signal<bool>,
 }
 
 impl Office {
     /// Waits for the end of this life.
     pub async fn death(&self) {
-        let mut dead = self.dead.clone();
-        let _ = dead.wait_for(|dead| *dead).await;
+        self.dead.until(|dead| *dead).await;
     }
 }
 
@@ -42,15 +42,15 @@ pub struct CoordinatorMachine {
     pub disk: Arc<Disk>,
     network: Arc<Network>,
     trace: Trace,
-    office: watch::Sender<Option<Office>>,
+    office: Signal<Option<Office>>,
     life: Mutex<Option<Life>>,
-    frozen: watch::Sender<bool>,
+    frozen: Signal<bool>,
 }
 
 struct Life {
     work: AbortHandle,
     door_closed: Arc<AtomicBool>,
-    dead: watch::Sender<bool>,
+    dead: Signal<bool>,
 }
 
 impl CoordinatorMachine {
@@ -64,9 +64,9 @@ impl CoordinatorMachine {
             disk,
             network,
             trace,
-            office: watch::Sender::new(None),
+            office: Signal::new(None),
             life: Mutex::new(None),
-            frozen: watch::Sender::new(false),
+            frozen: Signal::new(false),
         })
     }
 
@@ -77,15 +77,13 @@ impl CoordinatorMachine {
     /// The life there is now, once it has taken up its work.
     #[must_use]
     pub fn office(&self) -> Option<Office> {
-        self.office.borrow().clone()
+        self.office.get()
     }
 
     /// Waits until a coordinator is there and answers.
     pub async fn until_open(&self) -> Option<Office> {
-        let mut frozen = self.frozen.subscribe();
-        frozen.wait_for(|frozen| !frozen).await.ok()?;
-        let mut office = self.office.subscribe();
-        office.wait_for(Option::is_some).await.ok()?.clone()
+        self.frozen.until(|frozen| !frozen).await;
+        self.office.until(Option::is_some).await
     }
 
     /// Starts a coordinator, unless one runs.
@@ -95,7 +93,8 @@ impl CoordinatorMachine {
             return;
         }
         self.trace.note(Place::Coordinator, "starts", None);
-        let (dead, is_dead) = watch::channel(false);
+        let dead = Signal::new(false);
+        let is_dead = dead.clone();
         let door_closed = Arc::new(AtomicBool::new(false));
         let door = Arc::new(DiskDoor::new(Arc::clone(&self.disk), Arc::clone(&door_closed)));
         let machine = Arc::clone(self);
@@ -103,7 +102,7 @@ impl CoordinatorMachine {
         *life = Some(Life { work, door_closed, dead });
     }
 
-    async fn run(self: Arc<Self>, door: Arc<DiskDoor>, dead: watch::Receiver<bool>) {
+    async fn run(self: Arc<Self>, door: Arc<DiskDoor>, dead: Signal<bool>) {
         let clock: Arc<dyn Clock> = Arc::clone(&self.clock) as _;
         let service = loop {
             let config = self.estate.config.clone();
@@ -122,11 +121,14 @@ impl CoordinatorMachine {
         let (listener, mut greetings) = mpsc::unbounded_channel::<Greeting>();
         self.network.set_listener(Some(listener));
         self.network.disown();
-        self.office.send_replace(Some(Office { service: service.clone(), dead }));
+        let office = Office { service: service.clone(), dead };
+        self.office.change(|current| *current = Some(office));
         let mut tasks = JoinSet::new();
         tasks.spawn(service.clone().keep_placing());
         tasks.spawn(service.clone().keep_watching_hosts());
         tasks.spawn(service.clone().keep_working());
+        tasks.spawn(service.clone().keep_failing_over());
+        tasks.spawn(service.clone().keep_checkpoints());
         let mut connection = 0;
         while let Some(greeting) = greetings.recv().await {
             connection += 1;
@@ -146,8 +148,8 @@ impl CoordinatorMachine {
         life.door_closed.store(true, Ordering::Relaxed);
         self.network.set_listener(None);
         self.network.vanish(None);
-        self.office.send_replace(None);
-        life.dead.send_replace(true);
+        self.office.change(|office| *office = None);
+        life.dead.change(|dead| *dead = true);
         life.work.abort();
     }
 
@@ -156,6 +158,6 @@ impl CoordinatorMachine {
         self.trace.note(Place::Coordinator, if frozen { "is stopped" } else { "goes on" }, None);
         self.network.set_frozen(frozen);
         self.disk.set_frozen(frozen);
-        self.frozen.send_replace(frozen);
+        self.frozen.change(|is_frozen| *is_frozen = frozen);
     }
 }

@@ -24,7 +24,7 @@ use reeve_agent::vm::driver::Driver;
 use reeve_agent::vm::workers::{Job, Work, Workers};
 use reeve_common::clock::Clock;
 use reeve_common::durable_file::FileError;
-use reeve_common::ids::{HostId, OperationId, PoolName, RealmName, VolumeName};
+use reeve_common::ids::{HostId, HostName, OperationId, PoolName, RealmName, VolumeName};
 use reeve_common::inventory::HostInventory;
 use reeve_common::storage::DiskFormat;
 use reeve_common::units::Bytes;
@@ -59,6 +59,7 @@ pub struct Machine {
     pub clock: Arc<MachineClock>,
     /// Its small files.
     pub files: Arc<Files>,
+    name: HostName,
     realm: RealmName,
     network: Arc<Network>,
     trace: Trace,
@@ -123,6 +124,7 @@ impl Machine {
             hypervisor,
             clock: Arc::new(MachineClock::right()),
             files: Arc::default(),
+            name: host_name(host)?,
             realm,
             network,
             trace,
@@ -157,9 +159,8 @@ impl Machine {
         if inside.agent.is_some() || !inside.powered {
             return;
         }
-        let read = StateDirectory::on(Arc::clone(&self.files) as _).map_err(anyhow::Error::from);
-        let (state, name) = match read.and_then(|state| Ok((state, host_name(self.host)?))) {
-            Ok((state, name)) => (Arc::new(state), name),
+        let state = match StateDirectory::on(Arc::clone(&self.files) as _) {
+            Ok(state) => Arc::new(state),
             Err(error) => {
                 violated(&self.trace, "an agent can read what it wrote", error.to_string());
                 return;
@@ -178,8 +179,8 @@ impl Machine {
             dial: SimulatedDial { network: Arc::clone(&self.network), host: self.host },
             identity: AgentIdentity {
                 host: self.host,
+                name: self.name.clone(),
                 realm: self.realm.clone(),
-                name,
                 instance: OperationId::random(),
             },
             host: host.clone(),

@@ -26,6 +26,7 @@ pub mod obedience;
 pub mod play;
 pub mod range;
 pub mod shrink;
+pub mod signal;
 pub mod store;
 pub mod story;
 pub mod trace;

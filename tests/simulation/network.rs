@@ -14,12 +14,13 @@ use reeve_common::quic::IDLE_TIMEOUT;
 use reeve_common::wire::message::Message;
 use reeve_common::wire::version::CURRENT;
 use reeve_common::wire::{CloseReason, LinkError, RefusalCode};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::chance::Chance;
 use super::coordinator_side::Greeting;
 use super::obedience::Obedience;
+use super::signal::Signal;
 use super::trace::{Place, Trace, violated};
 
 /// Messages on their way on one stream; who sends more waits.
@@ -63,7 +64,7 @@ struct State {
 /// The network.
 pub struct Network {
     state: Mutex<State>,
-    changed: watch::Sender<u64>,
+    changed: Signal<u64>,
     pub(super) trace: Trace,
     /// What was said on it.
     pub obedience: Arc<Obedience>,
@@ -82,7 +83,7 @@ impl Network {
         };
         Arc::new(Self {
             state: Mutex::new(state),
-            changed: watch::Sender::new(0),
+            changed: Signal::new(0),
             obedience: Obedience::new(trace.clone()),
             trace,
         })
@@ -94,7 +95,7 @@ impl Network {
 
     fn change(&self, change: impl FnOnce(&mut State)) {
         change(&mut self.state());
-        self.changed.send_modify(|count| *count += 1);
+        self.changed.change(|count| *count += 1);
     }
 
     /// Cuts or mends one direction of a host's path.
@@ -170,27 +171,17 @@ impl Network {
 
     /// Waits until a message toward this side gets through.
     pub(super) async fn until_open(&self, host: HostId, toward: Side) {
-        let mut changes = self.changed.subscribe();
-        while !self.is_open(host, toward) {
-            if changes.changed().await.is_err() {
-                return;
-            }
-        }
+        self.changed.until(|_| self.is_open(host, toward)).await;
     }
 
     /// Waits until somebody listens, and says who.
     pub(super) async fn until_listened(&self) -> Option<mpsc::UnboundedSender<Greeting>> {
-        let mut changes = self.changed.subscribe();
-        loop {
-            let (listener, frozen) = {
-                let state = self.state();
-                (state.listener.clone(), state.frozen)
-            };
-            if listener.is_some() && !frozen {
-                return listener;
-            }
-            changes.changed().await.ok()?;
-        }
+        let listening = || {
+            let state = self.state();
+            state.listener.clone().filter(|_| !state.frozen)
+        };
+        self.changed.until(|_| listening().is_some()).await;
+        listening()
     }
 
     /// How long the next message of a host takes.
@@ -209,7 +200,7 @@ impl Network {
 
     /// A new connection with a host.
     pub(super) fn connect(self: &Arc<Self>, host: HostId) -> Arc<Wire> {
-        let ends = [watch::Sender::new(None), watch::Sender::new(None)];
+        let ends = [Signal::new(None), Signal::new(None)];
         let wire = Arc::new(Wire { network: Arc::clone(self), host, ends, received: AtomicU64::new(1) });
         self.state().wires.push(Arc::downgrade(&wire));
         tokio::spawn(watch_silence(Arc::downgrade(&wire)));
@@ -221,12 +212,12 @@ impl Network {
 pub(super) struct Wire {
     pub(super) network: Arc<Network>,
     pub(super) host: HostId,
-    ends: [watch::Sender<Option<CloseReason>>; 2],
+    ends: [Signal<Option<CloseReason>>; 2],
     received: AtomicU64,
 }
 
 impl Wire {
-    const fn own(&self, side: Side) -> &watch::Sender<Option<CloseReason>> {
+    const fn own(&self, side: Side) -> &Signal<Option<CloseReason>> {
         match side {
             Side::Agent => &self.ends[0],
             Side::Coordinator => &self.ends[1],
@@ -239,21 +230,17 @@ impl Wire {
     }
 
     pub(super) fn has_ended(&self, side: Side) -> bool {
-        self.own(side).borrow().is_some()
+        self.own(side).get().is_some()
     }
 
     /// How the connection ended for this side; waits for it.
     pub(super) async fn closed(&self, side: Side) -> CloseReason {
-        let mut end = self.own(side).subscribe();
-        let reason = end.wait_for(Option::is_some).await.ok().and_then(|reason| reason.clone());
-        reason.unwrap_or(CloseReason::Silent)
+        self.own(side).until(Option::is_some).await.unwrap_or(CloseReason::Silent)
     }
 
     fn end(&self, side: Side, reason: CloseReason) {
-        self.own(side).send_if_modified(|end| {
-            let first = end.is_none();
+        self.own(side).change(|end| {
             end.get_or_insert(reason);
-            first
         });
     }
 

@@ -10,10 +10,10 @@ use std::time::Duration;
 use reeve_coordinator::store::{
     Batch, Key, MemoryStore, Store, StoreError, StoreFuture, Stored, Version, Watch,
 };
-use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::chance::Chance;
+use super::signal::Signal;
 
 /// The disk of the coordinator's machine, and whether its process runs.
 pub struct Disk {
@@ -21,7 +21,7 @@ pub struct Disk {
     chance: Mutex<Chance>,
     slow: AtomicBool,
     full: AtomicBool,
-    frozen: watch::Sender<bool>,
+    frozen: Signal<bool>,
 }
 
 impl Disk {
@@ -33,7 +33,7 @@ impl Disk {
             chance: Mutex::new(Chance::new(seed, 2)),
             slow: AtomicBool::new(false),
             full: AtomicBool::new(false),
-            frozen: watch::Sender::new(false),
+            frozen: Signal::new(false),
         })
     }
 
@@ -49,7 +49,7 @@ impl Disk {
 
     /// Stops the process that uses it, or lets it go on.
     pub fn set_frozen(&self, frozen: bool) {
-        self.frozen.send_replace(frozen);
+        self.frozen.change(|is_frozen| *is_frozen = frozen);
     }
 
     /// What is on it.
@@ -71,8 +71,7 @@ impl Disk {
     }
 
     async fn until_thawed(&self) {
-        let mut frozen = self.frozen.subscribe();
-        let _ = frozen.wait_for(|frozen| !frozen).await;
+        self.frozen.until(|frozen| !frozen).await;
     }
 }
 

@@ -56,7 +56,7 @@ impl User {
         if let Some(detail) = self.answer(&office, "the start", asked).await {
             let vm = detail.view.vm.id;
             self.trace.tell_vm(Place::User, "is promised", vm, detail.view.vm.state.to_string());
-            self.checker.promise_start(vm, configuration == "reader");
+            self.checker.promise_start(vm);
             self.known.lock().unwrap_or_else(PoisonError::into_inner).push(vm);
         }
         Ok(())
