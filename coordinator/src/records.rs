@@ -270,6 +270,7 @@ mod tests {
         check::<crate::recovery::Origin>("origins/a");
         check::<crate::recovery::PendingRecovery>("recovery/pending");
         check::<Workflow>("workflows/1");
+        check::<Fence>("fences/1");
     }
 
     /// Hosts and configurations as they were written in version 1.

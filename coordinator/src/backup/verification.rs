@@ -13,12 +13,13 @@ use crate::config::CoordinatorConfig;
 use crate::model::configuration::Configuration;
 use crate::model::drive::Drive;
 use crate::model::explanation::PlacementDecision;
+use crate::model::fence::Fence;
 use crate::model::host::Host;
 use crate::model::image::Image;
 use crate::model::setup::Setup;
 use crate::model::vm::Vm;
 use crate::records::{
-    CONFIGURATIONS, DECISIONS, DRIVES, HOSTS, IMAGES, PAST_VMS, Record, SETUPS, VMS, WORKFLOWS,
+    CONFIGURATIONS, DECISIONS, DRIVES, FENCES, HOSTS, IMAGES, PAST_VMS, Record, SETUPS, VMS, WORKFLOWS,
 };
 use crate::recovery::PendingRecovery;
 use crate::store::{
@@ -110,6 +111,8 @@ impl Records {
             self.read::<PlacementDecision>(stored);
         } else if under(WORKFLOWS) {
             self.read::<Workflow>(stored);
+        } else if under(FENCES) {
+            self.read::<Fence>(stored);
         } else if stored.key.as_str() == "counters/epoch" {
             let epoch = self.taken(decode(stored, "counter", 1..=1));
             self.epoch = Epoch(epoch.unwrap_or(0));

@@ -156,15 +156,15 @@ pub async fn recover(
     let epoch = if request.dry_run {
         None
     } else {
-        let mut workflows = 0;
+        let mut outdated = 0;
         if pending {
-            workflows = writing::drop_workflows(store.as_ref()).await?;
+            outdated = writing::drop_outdated(store.as_ref()).await?;
         } else {
             writing::set_mark(store.as_ref(), now).await?;
         }
-        if workflows > 0 {
+        if outdated > 0 {
             merged.findings.add(format!(
-                "{workflows} workflows of the saved records were dropped: begin anew those that are wanted"
+                "{outdated} workflows and fences of the saved records were dropped: begin anew those that are wanted"
             ));
         }
         Some(writing::write(store.as_ref(), &merged, highest, chance()?).await?)

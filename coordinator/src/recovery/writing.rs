@@ -18,7 +18,7 @@ use crate::model::configuration::Configuration;
 use crate::model::host::Host;
 use crate::model::vm::Vm;
 use crate::records::{
-    CONFIGURATIONS, HOST_COUNTER, HOSTS, PAST_VMS, Record, VMS, WORKFLOWS, host_key, vm_key,
+    CONFIGURATIONS, FENCES, HOST_COUNTER, HOSTS, PAST_VMS, Record, VMS, WORKFLOWS, host_key, vm_key,
 };
 use crate::store::{
     Batch, Collection, CounterError, InvalidKey, Key, Precondition, RecordError, Store, StoreError,
@@ -144,10 +144,11 @@ pub(super) async fn write(
     Ok(floor)
 }
 
-/// Removes the workflows of a restored store: resumed, they would stop and start VMs on the word of an old record. Answers
-/// how many there were.
-pub(super) async fn drop_workflows(store: &dyn Store) -> Result<usize, WritingError> {
-    let stored = store.list(WORKFLOWS.prefix()).await?;
+/// Removes the workflows and fences of a restored store. Workflows would stop and start VMs on the word of an old record;
+/// an old fence would prove a host to be off that has come back since. Answers how many there were.
+pub(super) async fn drop_outdated(store: &dyn Store) -> Result<usize, WritingError> {
+    let mut stored = store.list(WORKFLOWS.prefix()).await?;
+    stored.extend(store.list(FENCES.prefix()).await?);
     let removals: Vec<Batch> = stored
         .iter()
         .map(|stored| Batch::new().delete(stored.key.clone(), Precondition::At(stored.version)))
