@@ -144,7 +144,7 @@ const PURE: [&str; 28] = [
     "coordinator/src/audit/event.rs",
     "coordinator/src/audit/allowance.rs",
     "coordinator/src/audit/checkpoints.rs",
-    "coordinator/src/audit/verification",
+    "coordinator/src/audit/verification.rs",
     "coordinator/src/store/chain.rs",
     "agent/src/vm/request_policy.rs",
     "agent/src/vm/lifecycle",

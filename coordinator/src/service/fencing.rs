@@ -11,8 +11,9 @@ use std::time::Duration;
 use reeve_common::ids::{HostId, HostName, OperationId};
 
 use super::core::{Core, HostEntry, Kept};
-use super::{Actor, Service, ServiceError};
+use super::{Act, Actor, Service, ServiceError};
 use crate::agents::AgentHandle;
+use crate::audit::Who;
 use crate::config::{FenceMeans, OptionValue};
 use crate::fencing::{self, FenceAction};
 use crate::model::fence::{Ended, Fence, FenceState, Verdict};
@@ -343,7 +344,12 @@ impl Service {
             let key = fence_key(&oldest.value).map_err(|error| internal(&error))?;
             batch = batch.delete(key, Precondition::At(oldest.version));
         }
-        let version = self.write(batch).await?;
+        // What is begun by somebody's wish is their act; how it ends is the coordinator's own finding.
+        let act = Act::current().unwrap_or_else(|| {
+            let object = format!("host {}: {}", self.host_label(fence.host), fence.state.as_str());
+            self.begin_act(Who::Coordinator, "fence-host", object)
+        });
+        let version = act.scope(self.write(batch)).await?;
         let kept = Kept { version, value: Arc::new(fence.clone()) };
         if let Some(entry) = self.core().hosts.get_mut(&fence.host) {
             entry.fences.drain(..excess);

@@ -9,6 +9,7 @@ use reeve_common::ids::{HostId, HostName, OperationId, ProfileName, RealmName};
 use reeve_scheduler::HostState;
 use tempfile::TempDir;
 
+use crate::audit::Who;
 use crate::config::CoordinatorConfig;
 use crate::model::fence::FenceState;
 use crate::model::host::{Connection, NewHost};
@@ -153,6 +154,10 @@ async fn a_command_is_carried_out_and_recorded() {
     assert!(matches!(fixture.proof(), Some(Proof::Fenced { by, .. }) if by == "ann"));
     let kept = fixture.restarted(&realm).await.host(&node()).unwrap().fences;
     assert_eq!(kept, [fence]);
+    let (_, records) = fixture.service.last_audit_records(9).await.unwrap();
+    let told: Vec<&str> = records.iter().map(|record| &*record.event.object).collect();
+    assert_eq!(told, ["host node-1: requested", "host node-1: running", "host node-1: off"]);
+    assert!(records.iter().all(|record| record.event.who == Who::Coordinator));
 }
 
 #[tokio::test]
