@@ -4,10 +4,11 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
+use reeve_common::clock::{Clock as _, SystemClock};
 use reeve_tests::harness::waiting::poll_until;
 use reeve_tests::image::Variant;
 use reeve_tests::lab::{CoordinatorSettings, Daemon, Direction, Lab};
@@ -65,7 +66,7 @@ fn a_host_that_is_cut_off_ends_its_guests_when_its_lease_has_run_out() -> Result
         Ok((!host()?["stops-by-itself-at"].is_null()).then_some(()))
     })?;
 
-    let cut_off = Instant::now();
+    let cut_off = SystemClock.monotonic();
     fleet.lab.partition(&place, Direction::Both)?;
     ensure!(fleet.domains(&id)? == [("host1".to_owned(), true)], "ended before its lease had run out");
     poll_until("the guest to be ended", PATIENCE, || {
