@@ -32,7 +32,7 @@ use crate::model::host::may_be_told;
 use crate::model::host_life::{Ownership, Proof, ownership};
 use crate::model::vm::{Vm, Wish};
 use crate::store::{Batch, Precondition};
-use crate::workflow::{Outcome, Purpose, Step, WorkflowState};
+use crate::workflow::{Outcome, Purpose, Step, Workflow, WorkflowState};
 
 /// How often it is looked whether a host is lost: as often as that is judged.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
@@ -130,10 +130,9 @@ impl Service {
     fn was_called_off(&self, host: HostId) -> bool {
         let now = self.both_clocks();
         let core = self.core();
-        let workflows = core.workflows.values().map(|entry| Arc::clone(&entry.borrow().workflow));
-        let latest = workflows
-            .filter(|workflow| matches!(workflow.purpose, Purpose::Failover { host: of, .. } if of == host))
-            .next_back();
+        let mut workflows = core.workflows.values().map(|entry| Arc::clone(&entry.borrow().workflow));
+        let is_of_host = |workflow: &Arc<Workflow>| matches!(workflow.purpose, Purpose::Failover { host: of, .. } if of == host);
+        let latest = workflows.rfind(is_of_host);
         let heard =
             core.hosts.get(&host).and_then(|entry| entry.life.last_sign()).map(|sign| now.shown(sign));
         latest.is_some_and(|workflow| {
