@@ -21,6 +21,7 @@ fn domain(number: u128, state: DomainState) -> OwnDomain {
         registered_at: Some(Timestamp(40_000)),
         system_disk: Some(disk()),
         registration_timeout: Duration::from_secs(60),
+        origin: String::new(),
     };
     OwnDomain { vm: vm(number), name: VmName::new(format!("vm-{number}")).unwrap(), state, ledger }
 }

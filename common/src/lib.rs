@@ -5,6 +5,7 @@
 
 pub mod admission;
 pub mod chance;
+pub mod checkpoint;
 pub mod clock;
 pub mod device;
 pub mod discovered;

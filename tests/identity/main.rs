@@ -11,3 +11,4 @@ mod renewal;
 mod restart;
 mod sessions;
 mod support;
+mod witnesses;

@@ -10,6 +10,8 @@ use reeve_scheduler::CostFunction;
 
 use super::core::{Core, HostEntry, VmVersion};
 use super::description::capacity;
+use super::failing_over::wants_decision;
+use super::fencing;
 use super::lives::{Now, connection};
 use super::views::{HostView, ProfileView, RealmView, VmDetail, VmLog, VmView};
 use super::{Service, ServiceError};
@@ -272,6 +274,9 @@ fn host_view(core: &Core, entry: &HostEntry, config: &CoordinatorConfig, now: No
             .as_ref()
             .and(entry.report.as_ref())
             .map(|report| report.hypervisor_reachable),
+        fences: entry.fences.iter().rev().map(|kept| (*kept.value).clone()).collect(),
+        can_be_fenced: fencing::means_of(entry, config).is_some(),
+        stops_by_itself_at: entry.life.stops_by_itself_at().map(|at| now.shown(at)),
         warnings: warnings(entry, config),
     }
 }
@@ -294,6 +299,15 @@ pub(super) fn warnings(entry: &HostEntry, config: &CoordinatorConfig) -> Vec<Str
             "its agent cannot reach libvirt: see the agent's log, and whether libvirtd runs".to_owned(),
         );
     }
+    if entry.life.is_connected()
+        && config.realms.get(&host.realm).is_some_and(|realm| realm.lease.is_some())
+        && entry.life.lacks_watchdog()
+    {
+        warnings.push(
+            "no watchdog stands behind its lease: it is not eligible for starting its VMs elsewhere by self-fencing"
+                .to_owned(),
+        );
+    }
     if !entry.unmanaged.is_empty() {
         warnings.push(format!("it runs {} VMs of reeve that no record knows", entry.unmanaged.len()));
     }
@@ -311,8 +325,11 @@ pub(super) fn shown_state(core: &Core, config: &CoordinatorConfig, now: Now, vm:
 fn vm_view(core: &Core, config: &CoordinatorConfig, now: Now, current: VmVersion) -> VmView {
     let entry = current.vm.host.and_then(|host| core.hosts.get(&host));
     let state = shown_state(core, config, now, &current.vm);
+    let lost = entry.is_some_and(|entry| connection(entry, config, now).is_lost());
+    let decision_wanted = !current.vm.state.is_final() && lost && wants_decision(core, config, &current.vm);
     VmView {
         state,
+        decision_wanted,
         host: current.vm.host.map(|host| {
             (host, entry.map_or_else(|| deleted_host_name(host), |entry| entry.kept.value.name.clone()))
         }),
