@@ -219,7 +219,9 @@ fn open_member(
         SimulationSettings { state_file: Some(path.join("simulated.json")), ..SimulationSettings::default() };
     let hypervisor = SimulatedHypervisor::new(settings, Arc::clone(clock))
         .map_err(|source| FleetError::Simulation { number, source })?;
-    let configuration = Configuration { state_directory: path, ..configuration.clone() };
+    // A machine's watchdog is no simulated host's: it would restart the whole machine.
+    let configuration =
+        Configuration { state_directory: path, watchdog_device: None, ..configuration.clone() };
     Ok(Member { configuration, identity, state: Arc::new(state), hypervisor: Arc::new(hypervisor) })
 }
 
