@@ -7,9 +7,8 @@ use std::time::Duration;
 
 use rcgen::{CertificateParams, DistinguishedName, KeyPair};
 use reeve_agent::agent::Agent;
-use reeve_agent::configuration::{Configuration, HypervisorKind};
+use reeve_agent::configuration::{Configuration, HypervisorKind, Settings};
 use reeve_agent::hypervisor::Hypervisor as _;
-use reeve_agent::hypervisor::libvirt::KvmTrust;
 use reeve_agent::hypervisor::simulated::{GuestMode, GuestPace, SimulatedHypervisor, SimulationSettings};
 use reeve_agent::identity::HostIdentity;
 use reeve_agent::machine::ThisMachine;
@@ -194,17 +193,13 @@ impl Host {
         hypervisor.run_by_itself().unwrap();
         let state_directory = place.path().join(format!("agent-{number}"));
         let state = Arc::new(StateDirectory::open(&state_directory).unwrap());
+        let spoken = Settings {
+            state_directory: Some(state_directory),
+            hypervisor: Some(HypervisorKind::Simulated),
+            ..Settings::default()
+        };
         let agent = Agent {
-            configuration: Configuration {
-                state_directory,
-                hypervisor: HypervisorKind::Simulated,
-                libvirt_uri: String::new(),
-                kvm: KvmTrust::default(),
-                coordinator: None,
-                log_level: None,
-                watchdog_device: None,
-                watchdog_timeout: None,
-            },
+            configuration: Configuration::load(spoken, None).unwrap(),
             identity: HostIdentity {
                 realm: "lab".parse().unwrap(),
                 host: HostId(number),
