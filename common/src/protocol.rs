@@ -20,7 +20,7 @@ use crate::ids::{Epoch, Generation, HostId, OperationId, PoolName, RealmName, Vm
 use crate::inventory::HostInventory;
 use crate::realm::RealmSettings;
 use crate::storage::{NewVolume, PoolReport, Volume};
-use crate::vm::{DesiredVm, ForeignDomain, VmObservation};
+use crate::vm::{DesiredVm, DomainSize, ForeignDomain, VmObservation};
 
 /// The agent's first words.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -106,6 +106,9 @@ pub enum CommandBody {
         /// The new certificate, PEM.
         certificate: String,
     },
+    /// Compare everything with libvirt and answer with the report. It is for being looked at: unlike the event, it may
+    /// be older than events that were told meanwhile.
+    ReadReport,
 }
 
 /// What became of a command.
@@ -131,6 +134,8 @@ pub enum ReplyBody {
     Console(Vec<u8>),
     /// Volumes.
     Volumes(Vec<Volume>),
+    /// Everything, as it was a moment ago.
+    Report(Box<HostReport>),
 }
 
 /// Why a command was not carried out.
@@ -197,4 +202,8 @@ pub struct HostReport {
     pub foreign: Vec<ForeignDomain>,
     /// The realm's three pools.
     pub pools: Vec<PoolReport>,
+    /// What our domains may take.
+    pub sizes: Vec<DomainSize>,
+    /// The `Report` commands that this answers: it was made after they came.
+    pub answers: Vec<OperationId>,
 }

@@ -19,7 +19,7 @@ use reeve_common::tls::JoinSecret;
 use reeve_common::units::{Bytes, Mebibytes};
 use reeve_common::utilization::{HostSample, VmSample};
 use reeve_common::vm::{
-    CpuModel, DesiredVm, DriveAttachment, ForeignDomain, Machine, NetworkInterface, ObservedVm, StopReason,
+    CpuModel, DesiredVm, DomainSize, DriveAttachment, ForeignDomain, Machine, NetworkInterface, ObservedVm, StopReason,
     SystemDisk, VirtType, VmObservation, VmSpec,
 };
 use reeve_common::wire::join::{JoinAnswer, JoinRefusal, JoinRequest, Joined};
@@ -165,6 +165,7 @@ const fn command_name(body: &CommandBody) -> &'static str {
         CommandBody::CreateVolume(_) => "create-volume",
         CommandBody::DeleteVolume { .. } => "delete-volume",
         CommandBody::InstallCertificate { .. } => "install-certificate",
+        CommandBody::ReadReport => "read-report",
     }
 }
 
@@ -195,6 +196,7 @@ pub(crate) fn commands() -> Vec<(&'static str, Command)> {
         }),
         CommandBody::DeleteVolume { pool: pool("drives"), volume: volume("home-anna") },
         CommandBody::InstallCertificate { certificate: "-----BEGIN CERTIFICATE-----\n".to_owned() },
+        CommandBody::ReadReport,
     ];
     running
         .chain(bodies)
@@ -208,6 +210,7 @@ const fn reply_name(outcome: &Result<ReplyBody, Refusal>) -> &'static str {
         Ok(ReplyBody::Superseded { .. }) => "superseded",
         Ok(ReplyBody::Console(_)) => "console",
         Ok(ReplyBody::Volumes(_)) => "volumes",
+        Ok(ReplyBody::Report(_)) => "report",
         Err(Refusal::StaleEpoch { .. }) => "stale-epoch",
         Err(Refusal::Invalid(_)) => "invalid",
         Err(Refusal::Failed(_)) => "failed",
@@ -228,6 +231,7 @@ pub(crate) fn replies() -> Vec<(&'static str, Reply)> {
         Err(Refusal::StaleEpoch { sent: Epoch(8), highest: Epoch(9) }),
         Err(Refusal::Invalid("no such pool".to_owned())),
         Err(Refusal::Failed("libvirt is away".to_owned())),
+        Ok(ReplyBody::Report(Box::new(report()))),
     ]
     .into_iter()
     .map(|outcome| (reply_name(&outcome), Reply { operation: operation(), outcome }))
@@ -286,9 +290,9 @@ const fn event_name(event: &Event) -> &'static str {
     }
 }
 
-pub(crate) fn events() -> Vec<(&'static str, Event)> {
+fn report() -> HostReport {
     let pool_report = |name: &str, state| PoolReport { name: pool(name), state };
-    let report = HostReport {
+    HostReport {
         hypervisor_reachable: true,
         vms: vec![observation(ObservedVm::Paused)],
         foreign: vec![ForeignDomain {
@@ -303,10 +307,20 @@ pub(crate) fn events() -> Vec<(&'static str, Event)> {
             pool_report("drives", PoolState::Inactive),
             pool_report("bricks", PoolState::Missing),
         ],
-    };
+        sizes: vec![DomainSize {
+            vm: vm(),
+            name: VmName::new("web-0a1b2c3d").unwrap(),
+            vcpus: 2,
+            memory: Mebibytes(256),
+        }],
+        answers: vec![operation()],
+    }
+}
+
+pub(crate) fn events() -> Vec<(&'static str, Event)> {
     let started_at = Timestamp(1_700_000_000_000);
     let mut events = vec![
-        Event::Report(report),
+        Event::Report(report()),
         Event::Vm(observation(ObservedVm::Defining)),
         Event::Vm(observation(ObservedVm::Starting)),
         Event::Vm(observation(ObservedVm::Registering {

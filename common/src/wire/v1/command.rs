@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::event::HostReport;
 use super::hello::RealmSettings;
 use super::storage::{NewVolume, Volume};
 use super::vm::DesiredVm;
@@ -31,6 +32,7 @@ enum CommandBody {
     CreateVolume(NewVolume),
     DeleteVolume { pool: Name, volume: Name },
     InstallCertificate { certificate: Pem },
+    ReadReport,
 }
 
 impl From<domain::Command> for Command {
@@ -73,6 +75,7 @@ impl From<domain::CommandBody> for CommandBody {
             domain::CommandBody::InstallCertificate { certificate } => {
                 Self::InstallCertificate { certificate: Text(certificate) }
             }
+            domain::CommandBody::ReadReport => Self::ReadReport,
         }
     }
 }
@@ -105,6 +108,7 @@ impl TryFrom<CommandBody> for domain::CommandBody {
             CommandBody::InstallCertificate { certificate } => {
                 Self::InstallCertificate { certificate: certificate.0 }
             }
+            CommandBody::ReadReport => Self::ReadReport,
         })
     }
 }
@@ -124,6 +128,7 @@ enum Outcome {
     StaleEpoch { sent: u64, highest: u64 },
     Invalid(FreeText),
     Failed(FreeText),
+    Report(Box<HostReport>),
 }
 
 impl From<domain::Reply> for Reply {
@@ -135,6 +140,7 @@ impl From<domain::Reply> for Reply {
             Ok(domain::ReplyBody::Volumes(volumes)) => {
                 Outcome::Volumes(List(volumes.into_iter().map(Into::into).collect()))
             }
+            Ok(domain::ReplyBody::Report(report)) => Outcome::Report(Box::new((*report).into())),
             Err(domain::Refusal::StaleEpoch { sent, highest }) => {
                 Outcome::StaleEpoch { sent: sent.0, highest: highest.0 }
             }
@@ -158,6 +164,7 @@ impl TryFrom<Reply> for domain::Reply {
             Outcome::Volumes(volumes) => Ok(domain::ReplyBody::Volumes(
                 volumes.0.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
             )),
+            Outcome::Report(report) => Ok(domain::ReplyBody::Report(Box::new((*report).try_into()?))),
             Outcome::StaleEpoch { sent, highest } => {
                 Err(domain::Refusal::StaleEpoch { sent: Epoch(sent), highest: Epoch(highest) })
             }
