@@ -18,6 +18,7 @@ pub mod roster;
 pub mod sampler;
 pub mod session;
 pub mod state_directory;
+pub mod state_files;
 mod state_records;
 pub mod steady_clock;
 pub mod vm;

@@ -236,6 +236,7 @@ impl<D: CoordinatorDial> Session<D> {
         self.host.configure(welcome.realm);
         self.host.outbox().report_due();
         tokio::select! {
+            biased;
             end = self.take_commands(&mut link, &voice) => end,
             error = self.tell_events(&voice) => End::Link(error),
             error = self.offer_samples(&voice) => End::Link(error),
@@ -313,6 +314,7 @@ impl<D: CoordinatorDial> Session<D> {
             }
             let told = settings.borrow_and_update().as_ref().map(|settings| settings.sample_interval);
             tokio::select! {
+                biased;
                 () = tokio::time::sleep(told.unwrap_or(SAMPLE_INTERVAL_UNTOLD)) => {}
                 _ = settings.changed() => {}
             }

@@ -20,21 +20,18 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use reeve_common::durable_file::{self, FileError, PRIVATE_FILE};
 use reeve_common::ids::{Epoch, Generation, VmId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::state_files::{FilesInDirectory, StateFiles};
 use crate::state_records::{
     PreparationRecord, PreparationsFile, TombstoneRecord, TombstonesFile, UnreadableRecord,
 };
 use crate::vm::known::{Preparation, Tombstone};
-
-/// The largest state file read: all tombstones an agent takes, each with the longest reason, are about half of it. A
-/// larger one was not written by an agent.
-const FILE_LENGTH_MAX: u64 = 16 << 20;
 
 /// VMs whose end the coordinator has recorded and that are remembered all the same, against commands that come late.
 /// They come within minutes if at all; a host does not stop so many VMs in that time.
@@ -97,9 +94,11 @@ pub enum Damage {
 /// The agent's memory on disk.
 #[derive(Debug)]
 pub struct StateDirectory {
-    path: PathBuf,
+    files: Arc<dyn StateFiles>,
+    /// Where the last console output of VMs that are gone is kept; none: nowhere.
+    consoles: Option<PathBuf>,
     /// Held open for its lock.
-    _lock: File,
+    _lock: Option<File>,
     /// Serialises writers, so that readers never wait for a disk.
     writing: Mutex<()>,
     memory: Mutex<Memory>,
@@ -140,8 +139,17 @@ impl StateDirectory {
         }
         let consoles = path.join("consoles");
         builder.create(&consoles).map_err(io_error("making the directory", &consoles))?;
-        let memory = Mutex::new(read_memory(path)?);
-        Ok(Self { path: path.to_owned(), _lock: lock, writing: Mutex::new(()), memory })
+        let files = Arc::new(FilesInDirectory(path.to_owned()));
+        Ok(Self { consoles: Some(consoles), _lock: Some(lock), ..Self::on(files)? })
+    }
+
+    /// A memory in these files, which nobody else may use meanwhile; console output is not kept.
+    ///
+    /// # Errors
+    /// [`StateError`] when they cannot be read or understood.
+    pub fn on(files: Arc<dyn StateFiles>) -> Result<Self, StateError> {
+        let memory = Mutex::new(read_memory(files.as_ref())?);
+        Ok(Self { files, consoles: None, _lock: None, writing: Mutex::new(()), memory })
     }
 
     /// The highest epoch obeyed.
@@ -190,7 +198,7 @@ impl StateDirectory {
         if epoch <= self.highest_epoch() {
             return Ok(());
         }
-        durable_file::write(&self.path.join("epoch"), format!("{epoch}\n").as_bytes(), PRIVATE_FILE)?;
+        self.files.replace("epoch", format!("{epoch}\n").as_bytes())?;
         self.memory().epoch = epoch;
         Ok(())
     }
@@ -258,12 +266,12 @@ impl StateDirectory {
     /// [`StateError::Io`].
     pub fn save_console(&self, vm: VmId, output: &[u8]) -> Result<(), StateError> {
         let _writing = lock(&self.writing);
-        let directory = self.path.join("consoles");
+        let Some(directory) = &self.consoles else { return Ok(()) };
         let length_max = usize::try_from(CONSOLE_LENGTH_MAX).unwrap_or(usize::MAX);
         let start = output.len().saturating_sub(length_max);
         let end = output.get(start..).unwrap_or_default();
         durable_file::write(&directory.join(console_name(vm)), end, PRIVATE_FILE)?;
-        drop_oldest(&directory, CONSOLES_MAX)
+        drop_oldest(directory, CONSOLES_MAX)
     }
 
     /// The end of what was kept of a VM's console output; none when nothing was.
@@ -271,7 +279,8 @@ impl StateDirectory {
     /// # Errors
     /// [`StateError::Io`].
     pub fn console(&self, vm: VmId, length_max: u32) -> Result<Option<Vec<u8>>, StateError> {
-        let path = self.path.join("consoles").join(console_name(vm));
+        let Some(directory) = &self.consoles else { return Ok(None) };
+        let path = directory.join(console_name(vm));
         let mut file = match File::open(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -290,7 +299,7 @@ impl StateDirectory {
 
     fn write_preparations(&self, preparations: BTreeMap<VmId, Preparation>) -> Result<(), StateError> {
         let file = PreparationsFile::new(preparations.values().map(PreparationRecord::from).collect());
-        replace_json(&self.path, PREPARATIONS, &file)?;
+        replace_json(self.files.as_ref(), PREPARATIONS, &file)?;
         let mut memory = self.memory();
         memory.preparations_written = preparations.keys().copied().collect();
         memory.preparations = preparations;
@@ -300,7 +309,7 @@ impl StateDirectory {
     fn write_tombstones(&self, memory: &Memory) -> Result<(), StateError> {
         let tombstones = memory.tombstones.values().map(TombstoneRecord::from).collect();
         let file = TombstonesFile::new(tombstones, memory.forgotten.clone());
-        replace_json(&self.path, TOMBSTONES, &file)
+        replace_json(self.files.as_ref(), TOMBSTONES, &file)
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {
@@ -325,21 +334,21 @@ fn io_error(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> State
     move |source| StateError::Io { doing, path, source }
 }
 
-fn read_memory(path: &Path) -> Result<Memory, StateError> {
+fn read_memory(files: &dyn StateFiles) -> Result<Memory, StateError> {
     let mut memory = Memory::default();
-    if let Some(text) = read_file(&path.join("epoch"))? {
-        let epoch = text.trim().parse().map_err(|error| damaged(path, "epoch", Damage::Number(error)))?;
+    if let Some(text) = files.read("epoch")? {
+        let epoch = text.trim().parse().map_err(|error| damaged(files, "epoch", Damage::Number(error)))?;
         memory.epoch = Epoch(epoch);
     }
-    if let Some(file) = read_json::<TombstonesFile>(path, TOMBSTONES)? {
+    if let Some(file) = read_json::<TombstonesFile>(files, TOMBSTONES)? {
         let (tombstones, forgotten) =
-            file.into_parts().map_err(|error| damaged(path, TOMBSTONES, Damage::Record(error)))?;
+            file.into_parts().map_err(|error| damaged(files, TOMBSTONES, Damage::Record(error)))?;
         memory.tombstones = tombstones.into_iter().map(|tombstone| (tombstone.vm, tombstone)).collect();
         memory.forgotten = forgotten;
     }
-    if let Some(file) = read_json::<PreparationsFile>(path, PREPARATIONS)? {
+    if let Some(file) = read_json::<PreparationsFile>(files, PREPARATIONS)? {
         let preparations =
-            file.into_parts().map_err(|error| damaged(path, PREPARATIONS, Damage::Record(error)))?;
+            file.into_parts().map_err(|error| damaged(files, PREPARATIONS, Damage::Record(error)))?;
         memory.preparations_written = preparations.iter().map(|preparation| preparation.vm).collect();
         memory.preparations =
             preparations.into_iter().map(|preparation| (preparation.vm, preparation)).collect();
@@ -347,27 +356,19 @@ fn read_memory(path: &Path) -> Result<Memory, StateError> {
     Ok(memory)
 }
 
-fn read_file(path: &Path) -> Result<Option<String>, StateError> {
-    match durable_file::read(path, FILE_LENGTH_MAX) {
-        Ok(text) => Ok(Some(text)),
-        Err(error) if error.is_missing() => Ok(None),
-        Err(error) => Err(StateError::File(error)),
-    }
+fn read_json<T: DeserializeOwned>(files: &dyn StateFiles, name: &str) -> Result<Option<T>, StateError> {
+    let Some(text) = files.read(name)? else { return Ok(None) };
+    serde_json::from_str(&text).map(Some).map_err(|error| damaged(files, name, Damage::Json(error)))
 }
 
-fn read_json<T: DeserializeOwned>(directory: &Path, name: &str) -> Result<Option<T>, StateError> {
-    let Some(text) = read_file(&directory.join(name))? else { return Ok(None) };
-    serde_json::from_str(&text).map(Some).map_err(|error| damaged(directory, name, Damage::Json(error)))
+fn damaged(files: &dyn StateFiles, name: &str, source: Damage) -> StateError {
+    StateError::Damaged { path: files.place().join(name), source }
 }
 
-fn damaged(directory: &Path, name: &str, source: Damage) -> StateError {
-    StateError::Damaged { path: directory.join(name), source }
-}
-
-fn replace_json<T: Serialize>(directory: &Path, name: &str, value: &T) -> Result<(), StateError> {
+fn replace_json<T: Serialize>(files: &dyn StateFiles, name: &str, value: &T) -> Result<(), StateError> {
     let bytes = serde_json::to_vec(value)
-        .map_err(|error| io_error("encoding", &directory.join(name))(io::Error::other(error)))?;
-    Ok(durable_file::write(&directory.join(name), &bytes, PRIVATE_FILE)?)
+        .map_err(|error| io_error("encoding", &files.place().join(name))(io::Error::other(error)))?;
+    Ok(files.replace(name, &bytes)?)
 }
 
 /// Removes the oldest files but `keep`.

@@ -215,7 +215,7 @@ macro_rules! uuid_type {
             /// A new random id.
             #[must_use]
             pub fn random() -> Self {
-                Self(Uuid::new_v4())
+                Self(crate::chance::uuid())
             }
         }
 

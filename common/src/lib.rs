@@ -3,6 +3,7 @@
 //!
 //! Must not: name libvirt, a store or a scheduler; decide anything. See `ARCHITECTURE.md` for the layers.
 
+pub mod chance;
 pub mod clock;
 pub mod device;
 pub mod discovered;
@@ -11,6 +12,7 @@ pub mod hardware_profile;
 pub mod ids;
 pub mod inventory;
 pub mod logging;
+pub mod mutation;
 pub mod protocol;
 pub mod quic;
 pub mod realm;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reeve_common::clock::{Clock, SystemClock};
+use reeve_common::ids::Epoch;
 use reeve_common::quic::server_endpoint;
 use reeve_common::tls::{Credentials, join_server_config};
 use reeve_common::wire::RefusalCode;
@@ -51,6 +52,11 @@ pub enum DaemonError {
     /// The API cannot be served.
     #[error("the API cannot be served")]
     Api(#[from] ServeError),
+    /// Another coordinator has begun its term on the same store.
+    #[error(
+        "another coordinator has taken over the store, and the epoch of this one, {0}, is over: see that one coordinator runs, and start no second one"
+    )]
+    Deposed(Epoch),
     /// Signals cannot be received.
     #[error("signals cannot be received")]
     Signals(#[source] std::io::Error),
@@ -134,6 +140,7 @@ async fn wait_for_end(
             _ = terminate.recv() => return Ok(()),
             _ = interrupt.recv() => return Ok(()),
             _ = hangup.recv() => reload(path, service),
+            () = service.deposed() => return Err(DaemonError::Deposed(service.epoch())),
             ended = &mut *api_task => return match ended {
                 Ok(result) => result.map_err(DaemonError::from),
                 Err(_) => Ok(()),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use reeve_common::clock::{Clock, SystemClock};
 use reeve_coordinator::api::{self, ServeError};
-use reeve_coordinator::config;
+use reeve_coordinator::config::{self, CoordinatorConfig};
 use reeve_coordinator::pki::Authority;
 use reeve_coordinator::service::Service;
 use reeve_coordinator::store::MemoryStore;
@@ -45,17 +45,14 @@ pub(crate) struct Coordinator {
     pub(crate) service: Service,
     stop: watch::Sender<bool>,
     task: JoinHandle<Result<(), ServeError>>,
-    _directory: TempDir,
+    directory: TempDir,
 }
 
 impl Coordinator {
     /// Starts one and waits until it answers.
     pub(crate) async fn start() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let state = directory.path().to_str().unwrap();
-        let file = directory.path().join("coordinator.conf");
-        fs::write(&file, CONFIGURATION.replace("STATE", state)).unwrap();
-        let (config, _) = config::check(&file).unwrap_or_else(|errors| panic!("{errors}"));
+        let config = read(directory.path(), CONFIGURATION);
         let socket = config.api_socket.clone();
         let authority = Authority::create(&config.pki_directory(), SystemClock.now()).unwrap();
         let service =
@@ -65,7 +62,20 @@ impl Coordinator {
         let (stop, stopping) = watch::channel(false);
         let task = tokio::spawn(api::serve(service.clone(), socket.clone(), stopping));
         wait_for_socket(&socket).await;
-        Self { socket, service, stop, task, _directory: directory }
+        Self { socket, service, stop, task, directory }
+    }
+
+    /// Reads the configuration anew as on SIGHUP, with `section` added to realm `primary`.
+    pub(crate) fn reload(&self, section: &str) {
+        let place = "disabled = false\n    driver = libvirt\n    name = \"Primary";
+        let changed = CONFIGURATION.replacen(place, &format!("{section}\n    {place}"), 1);
+        self.service.reconfigure(read(self.directory.path(), &changed));
+    }
+
+    /// The same with more sections at the end.
+    pub(crate) fn reload_with(&self, sections: &str) {
+        let changed = format!("{CONFIGURATION}\n{sections}");
+        self.service.reconfigure(read(self.directory.path(), &changed));
     }
 
     /// Types a command.
@@ -107,6 +117,14 @@ impl Coordinator {
         self.stop.send_replace(true);
         self.task.await.unwrap()
     }
+}
+
+/// Writes a configuration to its file and reads it from there.
+fn read(directory: &Path, text: &str) -> CoordinatorConfig {
+    let file = directory.join("coordinator.conf");
+    fs::write(&file, text.replace("STATE", directory.to_str().unwrap())).unwrap();
+    let (config, _) = config::check(&file).unwrap_or_else(|errors| panic!("{errors}"));
+    config
 }
 
 /// Waits until somebody listens at `socket`.

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use reeve_scheduler::{AttributeReference, CurveReference, attributes, curves, presets};
 
+use crate::coordinator::Coordinator;
 use crate::typed::typed;
 
 fn root() -> PathBuf {
@@ -66,6 +67,10 @@ fn blocks(text: &str) -> Vec<Block<'_>> {
     blocks
 }
 
+/// What stands behind the opening of a block whose commands ask a coordinator: one with the guide's own cost function, and
+/// the tests' catalogue and one host.
+const FLEET: &str = "fleet";
+
 /// A directory with the files that the guide shows.
 fn workshop(text: &str) -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
@@ -94,19 +99,29 @@ async fn answer(line: &str, directory: &Path) -> String {
 async fn its_commands_answer_what_stands_there_and_its_tables_are_those_of_the_code() {
     let text = with_tables(fs::read_to_string(guide()).unwrap());
     let directory = workshop(&text);
+    let mine = fs::read_to_string(directory.path().join("mine.conf")).unwrap();
+    let coordinator = Coordinator::start().await.with_a_catalogue().await;
+    coordinator.reload_with(&mine);
     let mut expected = text.clone();
     let mut count = 0;
     for block in blocks(&text).iter().filter(|block| block.text.starts_with("$ ")) {
         let mut answered = String::new();
         for line in block.text.lines().filter_map(|line| line.strip_prefix("$ ")) {
-            answered.push_str(&format!("$ {line}\n{}", answer(line, directory.path()).await));
+            let answer = match (block.info, line.strip_prefix("reeve ")) {
+                (FLEET, Some(line)) => {
+                    let answer = coordinator.reeve(line).await;
+                    format!("{}{}", answer.out, answer.err)
+                }
+                _ => answer(line, directory.path()).await,
+            };
+            answered.push_str(&format!("$ {line}\n{answer}"));
             count += 1;
         }
         let (old, new) =
             (format!("```{}\n{}```", block.info, block.text), format!("```{}\n{answered}```", block.info));
         expected = expected.replacen(&old, &new, 1);
     }
-    assert!(count >= 4, "only {count} commands were found");
+    assert!(count >= 6, "only {count} commands were found");
     compare(&guide(), &expected);
 }
 

@@ -9,6 +9,7 @@ mod catalogue;
 mod coordinator;
 mod cost_functions;
 mod guide;
+mod realm_rules;
 mod refusals;
 mod replaying;
 mod scripted;

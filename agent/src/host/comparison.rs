@@ -39,6 +39,7 @@ impl Host {
             let interval = told.unwrap_or(POLL_INTERVAL_UNTOLD).max(POLL_INTERVAL_MIN);
             let interval = if reachable { interval } else { interval.min(UNREACHABLE_RETRY) };
             tokio::select! {
+                biased;
                 () = self.inner.attention.notified() => tokio::time::sleep(GATHERING).await,
                 () = tokio::time::sleep(interval) => {}
             }

@@ -81,8 +81,19 @@ impl Host {
         state: Arc<StateDirectory>,
         clock: Arc<dyn Clock>,
     ) -> Self {
+        Self::with_driver(realm, Driver::new(hypervisor, Arc::clone(&state)), state, clock)
+    }
+
+    /// The same, with a driver of one's own for this memory.
+    #[must_use]
+    pub fn with_driver(
+        realm: RealmName,
+        driver: Driver,
+        state: Arc<StateDirectory>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         let surroundings = Surroundings {
-            driver: Driver::new(hypervisor, Arc::clone(&state)),
+            driver,
             clock,
             roster: Arc::new(Roster::default()),
             outbox: Arc::new(Outbox::default()),

@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use reeve_common::ids::VmId;
 use reeve_common::text::{TEXT_LENGTH_MAX, chain, printable};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::known::Seen;
 use super::lifecycle::Step;
 use super::outcome::Outcome;
+use super::workers::{BlockingThreads, Work, Workers};
 use crate::hypervisor::{Hypervisor, HypervisorError, HypervisorResult};
 use crate::state_directory::{CONSOLE_LENGTH_MAX, StateDirectory, StateError};
 
@@ -49,6 +50,7 @@ pub enum CallKind {
 pub struct Driver {
     hypervisor: Arc<dyn Hypervisor>,
     state: Arc<StateDirectory>,
+    workers: Arc<dyn Workers>,
     calls: Arc<Semaphore>,
     pings: Arc<Semaphore>,
     storage_calls: Arc<Semaphore>,
@@ -58,9 +60,20 @@ impl Driver {
     /// A driver for this hypervisor and this state directory.
     #[must_use]
     pub fn new(hypervisor: Arc<dyn Hypervisor>, state: Arc<StateDirectory>) -> Self {
+        Self::with_workers(hypervisor, state, Arc::new(BlockingThreads))
+    }
+
+    /// The same, with others to carry out what blocks.
+    #[must_use]
+    pub fn with_workers(
+        hypervisor: Arc<dyn Hypervisor>,
+        state: Arc<StateDirectory>,
+        workers: Arc<dyn Workers>,
+    ) -> Self {
         Self {
             hypervisor,
             state,
+            workers,
             calls: Arc::new(Semaphore::new(CALLS_MAX)),
             pings: Arc::new(Semaphore::new(PINGS_MAX)),
             storage_calls: Arc::new(Semaphore::new(STORAGE_CALLS_MAX)),
@@ -78,7 +91,7 @@ impl Driver {
     {
         let hypervisor = Arc::clone(&self.hypervisor);
         let permit = self.permit(kind).await;
-        run_blocking(move || {
+        self.run_blocking(Work::Hypervisor(kind), move || {
             let result = work(hypervisor.as_ref());
             // The place is kept as long as the call runs, also when nobody waits for its answer any more.
             drop(permit);
@@ -98,7 +111,7 @@ impl Driver {
         F: FnOnce(&StateDirectory) -> Result<T, StateError> + Send + 'static,
     {
         let state = Arc::clone(&self.state);
-        run_blocking(move || work(&state)).await.unwrap_or_else(|why| {
+        self.run_blocking(Work::Memory, move || work(&state)).await.unwrap_or_else(|why| {
             Err(StateError::Io {
                 doing: "using",
                 path: "the state directory".into(),
@@ -191,6 +204,23 @@ impl Driver {
         }
     }
 
+    /// Has `job` done where it may block. `Err`: it panicked, or the agent is ending.
+    async fn run_blocking<T: Send + 'static>(
+        &self,
+        work: Work,
+        job: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, String> {
+        let (sender, answer) = oneshot::channel();
+        self.workers.give(
+            work,
+            Box::new(move || {
+                // Whoever asked may be gone; the job is done all the same.
+                let _ = sender.send(job());
+            }),
+        );
+        answer.await.map_err(|_| "it panicked, or the agent is ending".to_owned())
+    }
+
     async fn permit(&self, kind: CallKind) -> Option<OwnedSemaphorePermit> {
         let places = match kind {
             CallKind::Ordinary => &self.calls,
@@ -200,11 +230,6 @@ impl Driver {
         // The semaphores are never closed; without a permit the call would only be unbounded.
         Arc::clone(places).acquire_owned().await.ok()
     }
-}
-
-/// Runs `work` where it may block. `Err`: it panicked, or the agent is ending.
-async fn run_blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| error.to_string())
 }
 
 fn not_found_is_done(result: HypervisorResult<()>) -> HypervisorResult<()> {

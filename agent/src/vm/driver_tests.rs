@@ -27,7 +27,7 @@ async fn guests_that_do_not_answer_hold_up_nobody_but_each_other() {
     let mut pings = Vec::new();
     for _ in 0..PINGS_MAX + 1 {
         let (release, released) = channel::<()>();
-        let (begun, has_begun) = tokio::sync::oneshot::channel();
+        let (begun, has_begun) = oneshot::channel();
         let driver = driver.clone();
         releases.push((release, has_begun));
         pings.push(tokio::spawn(async move {
@@ -66,7 +66,7 @@ async fn guests_that_do_not_answer_hold_up_nobody_but_each_other() {
 async fn a_call_keeps_its_place_until_it_ends_also_when_nobody_waits_for_it() {
     let (driver, _directory) = driver();
     let (release, released) = channel::<()>();
-    let (begun, has_begun) = tokio::sync::oneshot::channel();
+    let (begun, has_begun) = oneshot::channel();
     let abandoned = driver.clone();
     let call = tokio::spawn(async move {
         let asked = abandoned.call(CallKind::Storage, move |_| {

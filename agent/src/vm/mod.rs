@@ -17,6 +17,7 @@ pub mod observation;
 pub mod outcome;
 pub mod request_policy;
 pub mod supervisor;
+pub mod workers;
 
 #[cfg(test)]
 pub(crate) mod sample_values;

@@ -115,6 +115,7 @@ async fn wait(mailbox: &Mailbox, until: Option<Timestamp>, now: Timestamp) {
             // A timer may fire a little early by this clock; a millisecond more is cheaper than a second look.
             let sleep = until.since(now).min(SLEEP_MAX) + Duration::from_millis(1);
             tokio::select! {
+                biased;
                 () = mailbox.arrival() => {}
                 () = tokio::time::sleep(sleep) => {}
             }

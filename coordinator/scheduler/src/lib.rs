@@ -61,7 +61,7 @@ pub use fleet::{
 pub use host::{
     CpuAbilities, ForeignUse, HostDescription, HostState, HostUsage, Measured, Promised, UnknownHostState,
 };
-pub use quota::{QuotaHolder, QuotaKind, QuotaLimits, QuotaUsage, Quotas};
+pub use quota::{QuotaHolder, QuotaKind, QuotaLimits, QuotaStanding, QuotaUsage, Quotas};
 pub use reason::{CostPart, Reason};
 pub use request::{Affinity, AffinityRule, Companions, CpuDemand, HostLabelRule, Request};
 pub use stranded::Stranded;

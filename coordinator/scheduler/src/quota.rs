@@ -60,6 +60,17 @@ pub enum QuotaHolder {
     Team(String),
 }
 
+/// What one owner or team may have of a realm, and has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QuotaStanding {
+    /// Who.
+    pub holder: QuotaHolder,
+    /// What they may have.
+    pub limits: QuotaLimits,
+    /// What they have.
+    pub usage: QuotaUsage,
+}
+
 /// What is limited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -93,7 +104,9 @@ impl Quotas {
 }
 
 impl QuotaLimits {
-    fn is_nothing(&self) -> bool {
+    /// Whether nothing is limited.
+    #[must_use]
+    pub fn is_nothing(&self) -> bool {
         *self == Self::default()
     }
 

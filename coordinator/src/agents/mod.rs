@@ -8,6 +8,7 @@
 //!
 //! Must not: decide anything about VMs. That is the service's, by the rules in `model`.
 
+mod link;
 mod listener;
 mod queue;
 mod session;
@@ -19,10 +20,11 @@ use std::time::Duration;
 use reeve_common::ids::OperationId;
 use reeve_common::protocol::{Command, CommandBody, ReplyBody};
 use reeve_common::wire::RefusalCode;
-use reeve_common::wire::coordinator_end::CoordinatorEnd;
 
+pub use self::link::{AgentLink, GreetingAgent, LinkFuture, Welcomed};
 pub use self::listener::{ListenError, listen, serve};
 pub(crate) use self::queue::TaskQueue;
+pub use self::session::serve as serve_agent;
 use crate::service::{Service, ServiceError};
 
 /// A connected agent, for whoever has something to say to it.
@@ -30,7 +32,7 @@ use crate::service::{Service, ServiceError};
 pub(crate) struct AgentHandle {
     /// Tells this connection from those before and after it.
     connection: u64,
-    end: CoordinatorEnd,
+    end: Arc<dyn AgentLink>,
     queue: Arc<TaskQueue>,
 }
 

@@ -9,34 +9,34 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use reeve_common::clock::{Clock, SystemClock};
 use reeve_common::ids::{HostId, OperationId};
 use reeve_common::protocol::{AgentRequest, Command, CommandBody, Event};
 use reeve_common::quic::IDLE_TIMEOUT;
 use reeve_common::tls::Identity;
-use reeve_common::wire::coordinator_end::{CoordinatorEnd, PendingAgent};
+use reeve_common::utilization::HostSample;
 use reeve_common::wire::{CloseReason, RefusalCode};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
 
-use tokio::sync::mpsc;
-
-use super::{AgentHandle, TaskQueue, teller};
+use super::{AgentHandle, GreetingAgent, TaskQueue, Welcomed, teller};
 use crate::service::Service;
 
 /// How long an older connection of the same host has to show that it is alive. On a live link an answer takes
 /// milliseconds; an agent that was killed never answers, and its successor should not wait for the idle timeout.
 const TWIN_PATIENCE: Duration = Duration::from_secs(1);
 
-/// Serves one agent that has said hello.
-pub(super) async fn serve(service: Service, pending: PendingAgent, connection: u64) {
-    let Identity::Host { host, .. } = pending.identity.clone() else {
+/// Serves one agent that has said hello, until its connection ends. `connection` tells this connection from all others
+/// of the coordinator's life.
+pub async fn serve(service: Service, pending: impl GreetingAgent, connection: u64) {
+    let Identity::Host { host, .. } = pending.identity().clone() else {
         pending.refuse(RefusalCode::WrongHost, "this port is for agents");
         return;
     };
-    let hello = pending.hello.clone();
+    let hello = pending.hello().clone();
     let welcome = match service.greet(host, &hello) {
         Ok(welcome) => welcome,
         Err((code, why)) => {
-            log::warn!(REEVE_HOST:% = service.host_label_of(host); "the agent at {} was turned away: {why}", pending.remote);
+            log::warn!(REEVE_HOST:% = service.host_label_of(host); "the agent at {} was turned away: {why}", pending.remote());
             service.agent_refused(host, &why);
             pending.refuse(code, &why);
             return;
@@ -46,13 +46,13 @@ pub(super) async fn serve(service: Service, pending: PendingAgent, connection: u
         && answers(&service, &twin).await
     {
         let why = "another agent with this host's identity is connected and answers: was a disk cloned?";
-        log::error!(REEVE_HOST:% = service.host_label_of(host); "the agent at {} was turned away: {why}", pending.remote);
+        log::error!(REEVE_HOST:% = service.host_label_of(host); "the agent at {} was turned away: {why}", pending.remote());
         service.agent_refused(host, why);
         pending.refuse(RefusalCode::DuplicateAgent, why);
         return;
     }
-    let mut end = match pending.welcome(welcome, SystemClock.now()).await {
-        Ok(end) => end,
+    let Welcomed { link: end, events, samples } = match pending.welcome(welcome, service.now()).await {
+        Ok(welcomed) => welcomed,
         Err(error) => {
             log::warn!(
                 "host {} went away before it was welcomed: {}",
@@ -62,14 +62,15 @@ pub(super) async fn serve(service: Service, pending: PendingAgent, connection: u
             return;
         }
     };
-    let Some(events) = end.take_events() else { return };
-    let agent = AgentHandle { connection, end: end.clone(), queue: Arc::new(TaskQueue::default()) };
+    let agent = AgentHandle { connection, end: Arc::clone(&end), queue: Arc::new(TaskQueue::default()) };
     if let Some(before) = service.agent_connected(host, agent.clone(), hello) {
         before.end.close(RefusalCode::Replaced, "the agent has connected anew");
     }
-    let telling = tokio::spawn(teller::tell(service.clone(), host, agent.clone()));
-    listen(&service, host, &agent, &end, events).await;
-    telling.abort();
+    // Whatever ends this session ends the telling with it.
+    let mut telling = JoinSet::new();
+    telling.spawn(teller::tell(service.clone(), host, agent.clone()));
+    listen(&service, host, &agent, events, samples).await;
+    telling.abort_all();
     let reason = end.closed().await;
     let silent_for = if reason == CloseReason::Silent { IDLE_TIMEOUT } else { Duration::ZERO };
     service.agent_disconnected(host, connection, silent_for, &reason.to_string());
@@ -86,12 +87,13 @@ async fn listen(
     service: &Service,
     host: HostId,
     agent: &AgentHandle,
-    end: &CoordinatorEnd,
     mut events: mpsc::Receiver<Event>,
+    mut samples: watch::Receiver<Option<HostSample>>,
 ) {
-    let mut samples = end.samples();
     loop {
         tokio::select! {
+            // What happened goes before what was measured.
+            biased;
             event = events.recv() => match event {
                 Some(event) => follow(service, host, agent, event).await,
                 None => return,
@@ -123,7 +125,7 @@ async fn follow(service: &Service, host: HostId, agent: &AgentHandle, event: Eve
 fn renew(service: &Service, host: HostId, agent: &AgentHandle, signing_request: &str) {
     let Some(realm) = service.realm_of(host) else { return };
     let identity = Identity::Host { realm, host };
-    match service.authority().issue_host(signing_request, &identity, SystemClock.now()) {
+    match service.authority().issue_host(signing_request, &identity, service.now()) {
         Ok(issued) => {
             log::info!(REEVE_HOST:% = service.host_label_of(host);
                 "the certificate of host {} is renewed until {}", service.host_label_of(host), issued.not_after);

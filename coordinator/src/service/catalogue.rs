@@ -290,6 +290,8 @@ pub(super) fn store_failed(error: &StoreError) -> ServiceError {
     } else if matches!(error, StoreError::Conflict(_)) {
         ServiceError::conflict(chain)
             .advise("it was changed by somebody else meanwhile; look at it and try again")
+    } else if matches!(error, StoreError::Deposed { .. }) {
+        ServiceError::unavailable(chain).advise("ask the coordinator that has taken over")
     } else {
         ServiceError::internal(chain).advise("see `journalctl -u reeve-coordinator`")
     }

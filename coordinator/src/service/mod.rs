@@ -18,6 +18,7 @@ mod error;
 mod following;
 mod hosts;
 mod measuring;
+mod oversight;
 mod placing;
 mod reading;
 mod realm_rules;
@@ -44,11 +45,12 @@ use crate::model::setup::Setup;
 use crate::model::vm::Vm;
 use crate::pki::Authority;
 use crate::records::{self, Record};
-use crate::store::{Collection, CounterError, RecordError, Store, StoreError, next_epoch};
+use crate::store::{Collection, CounterError, RecordError, Store, StoreError, Term};
 
 pub use self::comparing::{Comparison, Judgement};
 pub use self::drives::NewDrive;
 pub use self::error::{ErrorKind, ServiceError};
+pub use self::oversight::Booking;
 pub use self::reading::Status;
 pub use self::simulating::{AddedHosts, SimulatedHost, SimulationAnswer, SimulationQuestion, User};
 pub use self::tokens::StoredTokens;
@@ -86,7 +88,8 @@ pub struct Service {
 
 struct Inner {
     config: RwLock<Arc<CoordinatorConfig>>,
-    store: Arc<dyn Store>,
+    /// The store, as long as no other coordinator has taken it over.
+    term: Term,
     clock: Arc<dyn Clock>,
     authority: Arc<Authority>,
     epoch: Epoch,
@@ -117,14 +120,15 @@ impl Service {
         clock: Arc<dyn Clock>,
         authority: Arc<Authority>,
     ) -> Result<Self, OpenError> {
-        let epoch = next_epoch(store.as_ref()).await?;
+        let term = Term::begin(store).await?;
+        let epoch = term.epoch();
         let (started_at, opened) = (clock.now(), clock.monotonic());
         let mut core = Core::new();
-        load(store.as_ref(), &mut core).await?;
+        load(&term, &mut core).await?;
         let service = Self {
             inner: Arc::new(Inner {
                 config: RwLock::new(Arc::new(config)),
-                store,
+                term,
                 clock,
                 authority,
                 epoch,
@@ -143,6 +147,11 @@ impl Service {
     #[must_use]
     pub fn epoch(&self) -> Epoch {
         self.inner.epoch
+    }
+
+    /// Returns when it has shown that another coordinator has taken over: this one must stop.
+    pub async fn deposed(&self) {
+        self.inner.term.deposed().await;
     }
 
     /// The configuration in force.
@@ -166,7 +175,7 @@ impl Service {
         self.inner.fleet_changed.notify_one();
     }
 
-    fn now(&self) -> Timestamp {
+    pub(crate) fn now(&self) -> Timestamp {
         self.inner.clock.now()
     }
 
@@ -177,7 +186,7 @@ impl Service {
     }
 
     fn store(&self) -> &dyn Store {
-        self.inner.store.as_ref()
+        &self.inner.term
     }
 
     /// Puts the hosts and what runs on them into the scheduler's picture.

@@ -284,6 +284,7 @@ fn realm_view(core: &Core, realm: &Realm) -> RealmView {
         hosts: hosts().count(),
         connected_hosts: hosts().filter(|entry| entry.agent.is_some()).count(),
         vms: core.living().filter(|current| current.vm.realm == realm.key).count(),
+        quotas: core.fleet.quota_standings(&realm.key),
     }
 }
 

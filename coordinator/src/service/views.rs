@@ -10,7 +10,7 @@ use reeve_common::inventory::HostInventory;
 use reeve_common::storage::PoolReport;
 use reeve_common::utilization::HostSample;
 use reeve_common::vm::ForeignDomain;
-use reeve_scheduler::HostUsage;
+use reeve_scheduler::{HostUsage, QuotaLimits, QuotaStanding};
 
 use crate::config::Realm;
 use crate::model::explanation::PlacementDecision;
@@ -29,6 +29,22 @@ pub struct RealmView {
     pub connected_hosts: usize,
     /// VMs in it that are not over.
     pub vms: usize,
+    /// Who is held to a limit in it, and what they have.
+    pub quotas: Vec<QuotaStanding>,
+}
+
+impl RealmView {
+    /// What each owner may have who is not named in the realm's quotas.
+    #[must_use]
+    pub fn any_owner(&self) -> QuotaLimits {
+        self.realm.quotas.any_owner
+    }
+
+    /// What each team may have that is not named in the realm's quotas.
+    #[must_use]
+    pub fn any_team(&self) -> QuotaLimits {
+        self.realm.quotas.any_team
+    }
 }
 
 /// A hardware profile and its use.

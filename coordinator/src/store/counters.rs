@@ -5,7 +5,7 @@
 
 use reeve_common::ids::Epoch;
 
-use super::batch::{Batch, Precondition};
+use super::batch::{Batch, Precondition, Version};
 use super::error::StoreError;
 use super::key::{Collection, InvalidKey, Key};
 use super::records::{RecordError, decode, encode};
@@ -14,7 +14,8 @@ use super::{Store, Stored};
 const COUNTERS: Collection = Collection::new("counters");
 const KIND: &str = "counter";
 const FORMAT: u32 = 1;
-const EPOCH: &str = "epoch";
+/// The counter that numbers the terms of coordinators.
+pub(crate) const EPOCH: &str = "epoch";
 
 /// How often a number is asked for anew when others ask at the same time. Each attempt that fails means that somebody
 /// else's succeeded, so this is the number of callers at once that are certain to be served.
@@ -78,21 +79,67 @@ pub async fn next_epoch(store: &dyn Store) -> Result<Epoch, CounterError> {
 /// # Errors
 /// [`CounterError`] says what stood in the way.
 pub async fn next_id(store: &dyn Store, counter: &str) -> Result<u64, CounterError> {
-    let key = Key::new(format!("{}/{counter}", COUNTERS.prefix())).map_err(CounterError::Name)?;
-    let store_error = |source| CounterError::Store { counter: counter.to_owned(), source };
-    let record_error = |source| CounterError::Record { counter: counter.to_owned(), source };
+    advance(store, counter, 1).await.map(|(number, _)| number)
+}
+
+/// Sees to it that a counter's numbers from now on are above `least`, as when a backup has forgotten some that were
+/// given out.
+///
+/// # Errors
+/// [`CounterError`] says what stood in the way.
+pub async fn advance_beyond(store: &dyn Store, counter: &str, least: u64) -> Result<(), CounterError> {
+    let last = read(store, &counter_key(counter)?, counter).await?.0;
+    if last < least {
+        advance(store, counter, least.saturating_sub(last)).await?;
+    }
+    Ok(())
+}
+
+/// The last number that a counter has given out; 0 before the first.
+///
+/// # Errors
+/// [`CounterError`] when its record cannot be read.
+pub async fn last_id(store: &dyn Store, counter: &str) -> Result<u64, CounterError> {
+    Ok(read(store, &counter_key(counter)?, counter).await?.0)
+}
+
+/// The key of a counter's record.
+pub(super) fn counter_key(counter: &str) -> Result<Key, CounterError> {
+    Key::new(format!("{}/{counter}", COUNTERS.prefix())).map_err(CounterError::Name)
+}
+
+async fn read(store: &dyn Store, key: &Key, counter: &str) -> Result<(u64, Precondition), CounterError> {
+    let stored = store.get(key).await.map_err(|source| store_error(counter, source))?;
+    let number = last_number(stored.as_ref()).map_err(|source| record_error(counter, source))?;
+    Ok((number, stored.map_or(Precondition::Absent, |stored| Precondition::At(stored.version))))
+}
+
+/// Adds `step` to a counter; answers its number and the version of its record, both durable.
+pub(super) async fn advance(
+    store: &dyn Store,
+    counter: &str,
+    step: u64,
+) -> Result<(u64, Version), CounterError> {
+    let key = counter_key(counter)?;
     for _ in 0..ATTEMPTS_MAX {
-        let stored = store.get(&key).await.map_err(store_error)?;
-        let number = last_number(stored.as_ref()).map_err(record_error)?.saturating_add(1);
-        let precondition = stored.map_or(Precondition::Absent, |stored| Precondition::At(stored.version));
-        let value = encode(KIND, FORMAT, &number).map_err(record_error)?;
+        let (last, precondition) = read(store, &key, counter).await?;
+        let number = last.saturating_add(step);
+        let value = encode(KIND, FORMAT, &number).map_err(|source| record_error(counter, source))?;
         match store.apply(Batch::new().put(key.clone(), precondition, value)).await {
-            Ok(_) => return Ok(number),
+            Ok(version) => return Ok((number, version)),
             Err(StoreError::Conflict(_)) => {}
-            Err(source) => return Err(store_error(source)),
+            Err(source) => return Err(store_error(counter, source)),
         }
     }
     Err(CounterError::Contended { counter: counter.to_owned() })
+}
+
+fn store_error(counter: &str, source: StoreError) -> CounterError {
+    CounterError::Store { counter: counter.to_owned(), source }
+}
+
+fn record_error(counter: &str, source: RecordError) -> CounterError {
+    CounterError::Record { counter: counter.to_owned(), source }
 }
 
 fn last_number(stored: Option<&Stored>) -> Result<u64, RecordError> {
@@ -110,6 +157,15 @@ mod tests {
         assert_eq!(next_epoch(&store).await.unwrap(), Epoch(1));
         assert_eq!(next_id(&store, "host").await.unwrap(), 1);
         assert_eq!(next_epoch(&store).await.unwrap(), Epoch(2));
+    }
+
+    #[tokio::test]
+    async fn a_counter_is_moved_forward_and_never_back() {
+        let store = MemoryStore::new();
+        advance_beyond(&store, "host", 7).await.unwrap();
+        assert_eq!(next_id(&store, "host").await.unwrap(), 8);
+        advance_beyond(&store, "host", 3).await.unwrap();
+        assert_eq!(last_id(&store, "host").await.unwrap(), 8);
     }
 
     #[tokio::test]

@@ -6,6 +6,8 @@ use std::error::Error;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use reeve_common::ids::Epoch;
+
 use super::batch::{BATCH_BYTES_MAX, BATCH_OPERATIONS_MAX, Precondition, Version};
 use super::key::Key;
 
@@ -108,6 +110,14 @@ pub enum StoreError {
         key: String,
         /// What is wrong with it.
         reason: &'static str,
+    },
+    /// Another coordinator has begun its term on this store. Nothing of the batch has happened.
+    #[error(
+        "another coordinator has taken over the store from this one, whose epoch was {epoch}; nothing was written"
+    )]
+    Deposed {
+        /// The epoch of the one that is deposed.
+        epoch: Epoch,
     },
     /// The store has been closed.
     #[error("the store is closed")]

@@ -23,6 +23,7 @@ mod key;
 mod memory;
 mod records;
 mod sqlite;
+mod term;
 mod watch;
 
 use std::future::Future;
@@ -30,12 +31,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 pub use batch::{Action, BATCH_BYTES_MAX, BATCH_OPERATIONS_MAX, Batch, Operation, Precondition, Version};
-pub use counters::{CounterError, next_epoch, next_id};
+pub use counters::{CounterError, advance_beyond, last_id, next_epoch, next_id};
 pub use error::{Conflict, EngineError, StoreError};
 pub use key::{Collection, InvalidKey, KEY_LENGTH_MAX, Key, RecordId};
 pub use memory::MemoryStore;
 pub use records::{RecordError, decode, encode};
 pub use sqlite::{OpenError, SqliteStore};
+pub use term::Term;
 pub use watch::{Change, Watch, WatchEnd};
 
 /// The answer of a store, later. Boxed, so that the coordinator can hold an `Arc<dyn Store>`.

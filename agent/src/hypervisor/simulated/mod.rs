@@ -29,6 +29,7 @@ use reeve_common::vm::{VirtType, VmSpec};
 pub use faults::{Call, Fault, FaultKind};
 pub use persistence::StateFileError;
 pub use settings::{GuestMode, GuestPace, PoolSetting, SimulationSettings};
+pub use steps::DomainInside;
 
 use super::{
     Domains, Hypervisor, HypervisorError, HypervisorEvent, HypervisorFacts, HypervisorResult, LedgerEntry,

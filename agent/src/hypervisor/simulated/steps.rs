@@ -1,12 +1,25 @@
 //! Owns what a test does to a simulated host: the steps of guests, faults, and the deeds of other people on the host.
 
-use reeve_common::ids::{PoolName, VmId};
+use reeve_common::ids::{PoolName, VmId, VolumeName};
 use reeve_common::units::Mebibytes;
 
 use super::super::HypervisorEvent;
 use super::faults::{Call, Fault};
 use super::world::{Ending, Run, SimulatedDomain};
 use super::{Inside, SimulatedHypervisor};
+
+/// A domain as it really is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DomainInside {
+    /// Its UUID.
+    pub vm: VmId,
+    /// Whether it has a QEMU.
+    pub running: bool,
+    /// How often it was started since it was defined.
+    pub starts: u32,
+    /// Its disks, the system disk first.
+    pub disks: Vec<(PoolName, VolumeName)>,
+}
 
 impl SimulatedHypervisor {
     /// The next call of this kind fails like this. Several may be planned.
@@ -85,6 +98,27 @@ impl SimulatedHypervisor {
         inside.save(&self.settings);
     }
 
+    /// Every domain as it really is, whether the hypervisor answers or not: what an observer with eyes of their own would
+    /// see. Time does not pass by it.
+    #[must_use]
+    pub fn look_inside(&self) -> Vec<DomainInside> {
+        let inside = self.lock();
+        let seen = |(vm, domain): (&VmId, &SimulatedDomain)| DomainInside {
+            vm: *vm,
+            running: domain.is_active(),
+            starts: domain.starts,
+            disks: domain.disks.clone(),
+        };
+        inside.world.domains.iter().map(seen).collect()
+    }
+
+    /// Every volume of a pool as it really is.
+    #[must_use]
+    pub fn volumes_inside(&self, pool: &PoolName) -> Vec<VolumeName> {
+        let inside = self.lock();
+        inside.world.pools.get(pool).map(|pool| pool.volumes.keys().cloned().collect()).unwrap_or_default()
+    }
+
     /// How often the guest was asked to shut down since its start.
     #[must_use]
     pub fn shutdown_requests(&self, vm: VmId) -> u32 {
@@ -109,6 +143,7 @@ impl SimulatedHypervisor {
             run,
             mute: true,
             shutdown_requests: 0,
+            starts: u32::from(active),
             keeps_console: false,
             console: String::new(),
         };

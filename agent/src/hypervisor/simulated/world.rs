@@ -52,6 +52,9 @@ pub(super) struct SimulatedDomain {
     pub(super) mute: bool,
     /// How often the power button was pressed since the start.
     pub(super) shutdown_requests: u32,
+    /// How often it was started since it was defined.
+    #[serde(default)]
+    pub(super) starts: u32,
     pub(super) keeps_console: bool,
     pub(super) console: String,
 }
@@ -177,12 +180,16 @@ impl World {
             run: Run::Inactive(Ending::Unknown),
             mute: false,
             shutdown_requests: 0,
+            starts: 0,
             keeps_console: spec.console,
             console: String::new(),
         };
         match self.own_mut(DOING, vm)? {
             Some(domain) if domain.is_active() => domain.ledger = fresh.ledger,
-            Some(domain) => *domain = SimulatedDomain { run: domain.run, mute: domain.mute, ..fresh },
+            Some(domain) => {
+                *domain =
+                    SimulatedDomain { run: domain.run, mute: domain.mute, starts: domain.starts, ..fresh }
+            }
             None => drop(self.domains.insert(vm, fresh)),
         }
         Ok(())
@@ -210,6 +217,7 @@ impl World {
         let domain = self.existing_mut(DOING, vm)?;
         domain.run = Run::Active { started_at: now, answering: false, shutdown_at: None, paused: false };
         domain.shutdown_requests = 0;
+        domain.starts = domain.starts.saturating_add(1);
         domain.print("simulated firmware");
         Ok(true)
     }

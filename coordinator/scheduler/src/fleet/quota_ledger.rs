@@ -2,7 +2,7 @@
 //!
 //! Must not: be there for realms without quotas; those pay nothing.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use reeve_common::ids::RealmName;
 use reeve_common::units::{Mebibytes, Millicores};
@@ -12,7 +12,7 @@ use super::holding::{Book, Holding, Shape};
 use super::interning::Number;
 use crate::constraint;
 use crate::device_choice;
-use crate::quota::{QuotaHolder, QuotaUsage, Quotas};
+use crate::quota::{QuotaHolder, QuotaLimits, QuotaStanding, QuotaUsage, Quotas};
 use crate::reason::Reason;
 use crate::request::Request;
 
@@ -68,6 +68,18 @@ impl QuotaLedger {
         number.and_then(|number| usages.get(&number)).copied().unwrap_or_default()
     }
 
+    /// Everybody who is held to a limit and either is named or has something, owners first, by name.
+    pub(super) fn standings(&self, book: &Book) -> Vec<QuotaStanding> {
+        let owners = holders(&self.quotas.owners, &self.owners, book).map(QuotaHolder::Owner);
+        let teams = holders(&self.quotas.teams, &self.teams, book).map(QuotaHolder::Team);
+        let standing = |holder: QuotaHolder| {
+            let limits = self.quotas.limits(&holder);
+            let usage = self.usage(&holder, book);
+            (!limits.is_nothing()).then_some(QuotaStanding { holder, limits, usage })
+        };
+        owners.chain(teams).filter_map(standing).collect()
+    }
+
     /// Whether the VM's owner and team may have it.
     pub(super) fn check(&self, request: &Request, book: &Book) -> Result<(), Reason> {
         let asked = Shape::of(request, 0).quota_usage();
@@ -92,6 +104,17 @@ impl Shape {
             vms: 1,
         }
     }
+}
+
+/// Those who are named in the quotas and those who have something, each once, by name. Who has no name is held to nothing.
+fn holders(
+    named: &BTreeMap<String, QuotaLimits>,
+    usages: &HashMap<Number, QuotaUsage>,
+    book: &Book,
+) -> impl Iterator<Item = String> + use<> {
+    let using = usages.keys().filter_map(|number| book.words.get(*number));
+    let all: std::collections::BTreeSet<String> = named.keys().chain(using).cloned().collect();
+    all.into_iter().filter(|name| !name.is_empty())
 }
 
 /// A realm's number as shapes keep it.
@@ -136,6 +159,14 @@ impl Fleet {
     pub fn quota_usage(&self, realm: &RealmName, holder: &QuotaHolder) -> Option<QuotaUsage> {
         let number = *self.realm_numbers.get(realm)?;
         Some(self.ledgers.get(&shape_realm(number))?.usage(holder, &self.book))
+    }
+
+    /// Who is held to a limit in a realm, and what they have: each one who is named in its quotas or has a VM there.
+    #[must_use]
+    pub fn quota_standings(&self, realm: &RealmName) -> Vec<QuotaStanding> {
+        let number = self.realm_numbers.get(realm).copied().map(shape_realm);
+        let ledger = number.and_then(|number| self.ledgers.get(&number));
+        ledger.map_or_else(Vec::new, |ledger| ledger.standings(&self.book))
     }
 
     /// Whether the VM's owner and team may have it.

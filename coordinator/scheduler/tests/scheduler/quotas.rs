@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use reeve_common::ids::{HostId, RealmName};
 use reeve_common::units::{Mebibytes, Millicores};
-use reeve_scheduler::{Fleet, QuotaHolder, QuotaLimits, QuotaUsage, Quotas, Request};
+use reeve_scheduler::{Fleet, QuotaHolder, QuotaLimits, QuotaStanding, QuotaUsage, Quotas, Request};
 
 use crate::constraints::expect;
 use crate::fixture::{devices, host, preset, request, vm, whole};
@@ -122,6 +122,13 @@ fn a_quota_is_refused_with_who_and_how_much() {
         vms: 2,
     };
     assert_eq!(fleet.quota_usage(&realm(), &holder), Some(usage));
+    let blue = QuotaUsage { vms: 2, ..usage };
+    let standings = [
+        QuotaStanding { holder: holder.clone(), limits: ann, usage },
+        QuotaStanding { holder: QuotaHolder::Team("blue".to_owned()), limits: any_team, usage: blue },
+    ];
+    assert_eq!(fleet.quota_standings(&realm()), standings);
+    assert_eq!(fleet.quota_standings(&RealmName::new("nowhere").unwrap()), []);
     // Nobody who has no owner or team is held to anybody's limits, nor are other realms.
     expect(&mut fleet, &request(20, 20), None);
     fleet.set_quotas(&RealmName::new("other").unwrap(), Quotas { any_owner: ann, ..Quotas::default() });

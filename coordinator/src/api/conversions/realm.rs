@@ -1,8 +1,13 @@
 //! Owns how realms, profiles, cost functions and volumes become documents.
 
+use reeve_scheduler::QuotaHolder;
+
 use super::explanation::rule_word;
 use super::{amounts_of, milliseconds};
-use crate::api::types::{Amounts, CostFunction, CostTerm, Profile, Realm, RealmDrives, VirtType, Volume};
+use crate::api::types::{
+    Amounts, CostFunction, CostTerm, Profile, Quota, QuotaLimits, QuotaUsage, Realm, RealmDrives,
+    RealmQuotas, VirtType, Volume,
+};
 use crate::service::{ProfileView, RealmView};
 
 /// The one way there is to reach a realm's hosts.
@@ -34,6 +39,42 @@ pub(in crate::api) fn realm_of(view: &RealmView) -> Realm {
         hosts: view.hosts,
         connected_hosts: view.connected_hosts,
         vms: view.vms,
+        quotas: quotas_of(view),
+    }
+}
+
+fn quotas_of(view: &RealmView) -> RealmQuotas {
+    let mut quotas = RealmQuotas {
+        any_owner: limits_of(&view.any_owner()),
+        any_team: limits_of(&view.any_team()),
+        ..RealmQuotas::default()
+    };
+    for standing in &view.quotas {
+        let (list, name) = match &standing.holder {
+            QuotaHolder::Owner(name) => (&mut quotas.owners, name),
+            QuotaHolder::Team(name) => (&mut quotas.teams, name),
+        };
+        let usage = &standing.usage;
+        list.push(Quota {
+            name: name.clone(),
+            limits: limits_of(&standing.limits),
+            used: QuotaUsage {
+                millicores: usage.cores.0,
+                memory_mib: usage.memory.0,
+                devices_permille: usage.devices_permille,
+                vms: usage.vms,
+            },
+        });
+    }
+    quotas
+}
+
+fn limits_of(limits: &reeve_scheduler::QuotaLimits) -> QuotaLimits {
+    QuotaLimits {
+        millicores: limits.cores.map(|cores| cores.0),
+        memory_mib: limits.memory.map(|memory| memory.0),
+        devices_permille: limits.devices_permille,
+        vms: limits.vms,
     }
 }
 

@@ -25,7 +25,10 @@ pub use host::{
 };
 pub use moment::Moment;
 pub use problem::{Problem, ProblemKind, ProblemReport};
-pub use realm::{CostFunction, CostTerm, PoolKind, Profile, Realm, RealmDrives, Volume, Volumes};
+pub use realm::{
+    CostFunction, CostTerm, PoolKind, Profile, Quota, QuotaLimits, QuotaUsage, Realm, RealmDrives,
+    RealmQuotas, Volume, Volumes,
+};
 pub use simulation::{
     AddedHosts, AttributeValue, Comparison, CostEvaluation, Judgement, SimulatedHost, Simulation,
     SimulationRequest,

@@ -60,6 +60,67 @@ pub struct Realm {
     pub connected_hosts: usize,
     /// VMs in it that are not over.
     pub vms: usize,
+    /// What its owners and teams may have, and have.
+    #[serde(default)]
+    pub quotas: RealmQuotas,
+}
+
+/// What the owners and teams of a realm may have at most, and what they have.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct RealmQuotas {
+    /// Owners who are named in the configuration, or held to a limit and have a VM.
+    pub owners: Vec<Quota>,
+    /// Teams that are named in the configuration, or held to a limit and have a VM.
+    pub teams: Vec<Quota>,
+    /// The limits of each owner who is not named in the configuration.
+    pub any_owner: QuotaLimits,
+    /// The limits of each team that is not named in the configuration.
+    pub any_team: QuotaLimits,
+}
+
+/// What one owner or team may have, and has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct Quota {
+    /// The owner's or team's name.
+    pub name: String,
+    /// What they may have at most.
+    pub limits: QuotaLimits,
+    /// What they have: all their VMs that are placed.
+    pub used: QuotaUsage,
+}
+
+/// Limits; what is left out is not limited.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct QuotaLimits {
+    /// Processor time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub millicores: Option<u64>,
+    /// Memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_mib: Option<u64>,
+    /// Devices of all classes, in thousandths of a device.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub devices_permille: Option<u64>,
+    /// VMs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vms: Option<u64>,
+}
+
+/// What is used of limits.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct QuotaUsage {
+    /// Processor time.
+    pub millicores: u64,
+    /// Memory.
+    pub memory_mib: u64,
+    /// Devices of all classes, in thousandths of a device.
+    pub devices_permille: u64,
+    /// VMs.
+    pub vms: u64,
 }
 
 /// A realm's rules for drives.

@@ -2,10 +2,10 @@
 
 use serde::Serialize;
 
-use crate::api::types::{Amounts, Profile, Realm, Volume, Volumes};
+use crate::api::types::{Amounts, Profile, QuotaLimits, QuotaUsage, Realm, Volume, Volumes};
 use crate::cli::amounts;
 use crate::cli::arguments::Format;
-use crate::cli::screen::{Screen, Sheet, json, number, words, yes_or_no};
+use crate::cli::screen::{Screen, Sheet, json, number, table, words, yes_or_no};
 
 pub(in crate::cli) fn realms(screen: &Screen, realms: &[Realm]) -> String {
     let columns =
@@ -60,9 +60,45 @@ pub(in crate::cli) fn realm(screen: &Screen, realm: &Realm) -> String {
                 .line("Drive cache", &*realm.drives.cache)
                 .optional("Smallest drive", realm.drives.min_size_bytes.map(amounts::size))
                 .optional("Largest drive", realm.drives.max_size_bytes.map(amounts::size))
+                .section("Quotas", &quotas(realm))
                 .render()
         },
     )
+}
+
+/// What owners and teams may have and have: a line for each who is named or has something, and one for all others.
+fn quotas(realm: &Realm) -> String {
+    let columns = [words("HOLDER"), number("CORES"), number("MEMORY"), number("DEVICES"), number("VMS")];
+    let quotas = &realm.quotas;
+    let mut rows = Vec::new();
+    for (kind, holders, others) in
+        [("owner", &quotas.owners, &quotas.any_owner), ("team", &quotas.teams, &quotas.any_team)]
+    {
+        rows.extend(
+            holders
+                .iter()
+                .map(|quota| quota_row(format!("{kind} {}", quota.name), &quota.limits, Some(&quota.used))),
+        );
+        if *others != QuotaLimits::default() {
+            rows.push(quota_row(format!("each other {kind}"), others, None));
+        }
+    }
+    if rows.is_empty() { String::new() } else { table(Some(&columns), &columns, rows.into_iter()) }
+}
+
+/// `3 of 64` where there is a limit; what is not limited is not told.
+fn quota_row(holder: String, limits: &QuotaLimits, used: Option<&QuotaUsage>) -> Vec<String> {
+    let told = |limit: Option<u64>, of: fn(&QuotaUsage) -> u64, words: fn(u64) -> String| {
+        let Some(limit) = limit else { return String::new() };
+        used.map_or_else(|| words(limit), |used| amounts::part(words(of(used)), words(limit)))
+    };
+    vec![
+        holder,
+        told(limits.millicores, |used| used.millicores, amounts::cores),
+        told(limits.memory_mib, |used| used.memory_mib, amounts::memory),
+        told(limits.devices_permille, |used| used.devices_permille, amounts::device_share),
+        told(limits.vms, |used| used.vms, |vms| vms.to_string()),
+    ]
 }
 
 pub(in crate::cli) fn profiles(screen: &Screen, profiles: &[Profile]) -> String {

@@ -325,7 +325,14 @@ fn realms() {
         "virt-type": "auto", "network": "default", "shutdown-timeout-ms": 180_000,
         "log-scheduling": false,
         "drives": {"lazy-allocation": true, "cache": "default", "min-size-bytes": null, "max-size-bytes": 536_870_912_000_u64},
-        "hosts": 3, "connected-hosts": 2, "vms": 4
+        "hosts": 3, "connected-hosts": 2, "vms": 4,
+        "quotas": {
+            "owners": [{"name": "ann", "limits": {"millicores": 500_000, "devices-permille": 1500},
+                "used": {"millicores": 2500, "memory-mib": 4096, "devices-permille": 250, "vms": 2}}],
+            "teams": [],
+            "any-owner": {"memory-mib": 65_536, "vms": 20},
+            "any-team": {}
+        }
     }));
     insta::assert_snapshot!("realm_show", realm::realm(&SCREEN, &primary));
     insta::assert_snapshot!("realm_list", realm::realms(&SCREEN, &[primary]));

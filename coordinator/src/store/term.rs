@@ -1,0 +1,141 @@
+//! Owns a coordinator's term of office in the store: every batch written in it happens only while the epoch's record is
+//! as this coordinator wrote it.
+//!
+//! ```text
+//!   begin: epoch N is durable ──▶ in office ──another begins epoch N+1──▶ deposed (nothing is written any more)
+//! ```
+//!
+//! The comparison is made by the store inside the batch's own transaction, so there is no moment between looking and
+//! writing. What a deposed coordinator has decided and not written is lost with it, and was never acknowledged.
+//!
+//! Must not: be left out. The coordinator's service has its store only through this.
+
+use std::sync::Arc;
+
+use reeve_common::ids::Epoch;
+use tokio::sync::watch;
+
+use super::batch::{Batch, Precondition, Version};
+use super::counters::{CounterError, EPOCH, advance, counter_key};
+use super::error::StoreError;
+use super::key::Key;
+use super::watch::Watch;
+use super::{Store, StoreFuture, Stored};
+
+/// The store, as one coordinator may use it as long as no other has followed it.
+pub struct Term {
+    store: Arc<dyn Store>,
+    epoch: Epoch,
+    key: Key,
+    /// The epoch's record as this term wrote it.
+    version: Version,
+    over: watch::Sender<bool>,
+}
+
+impl std::fmt::Debug for Term {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Term").field("epoch", &self.epoch).finish_non_exhaustive()
+    }
+}
+
+impl Term {
+    /// Begins a new term, in the next epoch. It is durable before this returns, and ends the term before it.
+    ///
+    /// # Errors
+    /// [`CounterError`]: without an epoch the coordinator must not speak to any agent.
+    pub async fn begin(store: Arc<dyn Store>) -> Result<Self, CounterError> {
+        let (number, version) = advance(store.as_ref(), EPOCH, 1).await?;
+        let key = counter_key(EPOCH)?;
+        Ok(Self { store, epoch: Epoch(number), key, version, over: watch::Sender::new(false) })
+    }
+
+    /// Its epoch.
+    #[must_use]
+    pub const fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// Returns when it has shown that another coordinator's term has begun.
+    pub async fn deposed(&self) {
+        let mut over = self.over.subscribe();
+        // The sender lives as long as `self`.
+        let _ = over.wait_for(|over| *over).await;
+    }
+}
+
+impl Store for Term {
+    fn get<'a>(&'a self, key: &'a Key) -> StoreFuture<'a, Option<Stored>> {
+        self.store.get(key)
+    }
+
+    fn list<'a>(&'a self, prefix: &'a str) -> StoreFuture<'a, Vec<Stored>> {
+        self.store.list(prefix)
+    }
+
+    /// As the store's, with one operation more: a batch may have one less than [`super::BATCH_OPERATIONS_MAX`].
+    fn apply(&self, batch: Batch) -> StoreFuture<'_, Version> {
+        let guarded = batch.check(self.key.clone(), Precondition::At(self.version));
+        Box::pin(async move {
+            match self.store.apply(guarded).await {
+                Err(StoreError::Conflict(conflict)) if conflict.key == self.key => {
+                    self.over.send_replace(true);
+                    Err(StoreError::Deposed { epoch: self.epoch })
+                }
+                answer => answer,
+            }
+        })
+    }
+
+    fn watch<'a>(&'a self, prefix: &'a str) -> StoreFuture<'a, Watch> {
+        self.store.watch(prefix)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{BATCH_OPERATIONS_MAX, MemoryStore, next_id};
+
+    fn put(name: &str) -> Batch {
+        Batch::new().put(Key::new(name).unwrap(), Precondition::Any, "{}")
+    }
+
+    #[tokio::test]
+    async fn who_has_been_followed_writes_nothing_any_more_and_is_told() {
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+        let first = Term::begin(Arc::clone(&store)).await.unwrap();
+        first.apply(put("vms/1")).await.unwrap();
+        assert_eq!(next_id(&first, "host").await.unwrap(), 1, "its own writes do not end a term");
+        let second = Term::begin(Arc::clone(&store)).await.unwrap();
+        assert!(second.epoch() > first.epoch());
+        let error = first.apply(put("vms/2")).await.unwrap_err();
+        assert!(matches!(error, StoreError::Deposed { epoch: Epoch(1) }) && !error.is_retryable(), "{error}");
+        assert!(next_id(&first, "host").await.is_err());
+        first.deposed().await;
+        assert_eq!(store.list("vms").await.unwrap().len(), 1);
+        second.apply(put("vms/2")).await.unwrap();
+        assert_eq!(next_id(&second, "host").await.unwrap(), 2);
+    }
+
+    #[tokio::test]
+    async fn another_conflict_is_no_end_of_a_term() {
+        let term = Term::begin(Arc::new(MemoryStore::new())).await.unwrap();
+        let batch = Batch::new().put(Key::new("vms/1").unwrap(), Precondition::At(Version(99)), "{}");
+        assert!(matches!(term.apply(batch).await, Err(StoreError::Conflict(_))));
+        assert!(!*term.over.borrow());
+        let own = Batch::new().put(term.key.clone(), Precondition::Any, "{}");
+        assert!(matches!(term.apply(own).await, Err(StoreError::RepeatedKey { .. })));
+    }
+
+    #[tokio::test]
+    async fn the_guard_is_one_operation_of_the_batch() {
+        let term = Term::begin(Arc::new(MemoryStore::new())).await.unwrap();
+        let of = |count: usize| {
+            (0..count).fold(Batch::new(), |batch, number| {
+                batch.put(Key::new(format!("many/{number}")).unwrap(), Precondition::Any, "{}")
+            })
+        };
+        term.apply(of(BATCH_OPERATIONS_MAX - 1)).await.unwrap();
+        assert!(term.apply(of(BATCH_OPERATIONS_MAX)).await.is_err());
+    }
+}
