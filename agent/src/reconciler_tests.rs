@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use reeve_common::ids::{Epoch, Generation, PoolName, VmName, VolumeName};
+use reeve_common::units::Mebibytes;
 use reeve_common::vm::{ObservedVm, StopReason};
 
 use super::*;
@@ -22,7 +23,8 @@ fn domain(number: u128, state: DomainState) -> OwnDomain {
         system_disk: Some(disk()),
         registration_timeout: Duration::from_secs(60),
     };
-    OwnDomain { vm: vm(number), name: VmName::new(format!("vm-{number}")).unwrap(), state, ledger }
+    let name = VmName::new(format!("vm-{number}")).unwrap();
+    OwnDomain { vm: vm(number), name, state, vcpus: 2, memory: Mebibytes(512), ledger }
 }
 
 fn disk() -> (PoolName, VolumeName) {
@@ -70,7 +72,7 @@ fn a_preparation_beside_an_unreadable_domain_of_its_id_is_unknown() {
         name: "vm-3".to_owned(),
         active: true,
         vcpus: 1,
-        memory: reeve_common::units::Mebibytes(1),
+        memory: Mebibytes(1),
     };
     let domains = Domains { own: Vec::new(), foreign: vec![somebody] };
     let preparations = BTreeMap::from([(vm(3), preparation(3))]);

@@ -8,6 +8,7 @@ mod api_alone;
 mod catalogue;
 mod coordinator;
 mod cost_functions;
+mod fixing;
 mod guide;
 mod realm_rules;
 mod refusals;

@@ -87,6 +87,7 @@ fn every_key_does_what_it_says() {
     assert_eq!((second.virt_type, second.network.as_str()), (VirtType::Qemu, "inside"));
     assert_eq!(second.shutdown_timeout, Duration::from_secs(5400));
     assert_eq!(second.settings(config.sample_interval).poll_frequency, Duration::from_secs(60));
+    assert_eq!(second.comparison_frequency, Duration::from_secs(90));
     let quotas = &second.quotas;
     assert_eq!((quotas.any_owner.cores, quotas.any_owner.vms), (Some(Millicores::from_cores(64)), Some(20)));
     assert_eq!(quotas.any_owner.memory, Some(Mebibytes(256 << 10)));

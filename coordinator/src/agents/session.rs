@@ -18,7 +18,7 @@ use reeve_common::wire::{CloseReason, RefusalCode};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use super::{AgentHandle, GreetingAgent, TaskQueue, Welcomed, teller};
+use super::{AgentHandle, GreetingAgent, Welcomed, comparing, teller};
 use crate::service::Service;
 
 /// How long an older connection of the same host has to show that it is alive. On a live link an answer takes
@@ -62,13 +62,14 @@ pub async fn serve(service: Service, pending: impl GreetingAgent, connection: u6
             return;
         }
     };
-    let agent = AgentHandle { connection, end: Arc::clone(&end), queue: Arc::new(TaskQueue::default()) };
+    let agent = AgentHandle::over(connection, Arc::clone(&end));
     if let Some(before) = service.agent_connected(host, agent.clone(), hello) {
         before.end.close(RefusalCode::Replaced, "the agent has connected anew");
     }
     // Whatever ends this session ends the telling with it.
     let mut telling = JoinSet::new();
     telling.spawn(teller::tell(service.clone(), host, agent.clone()));
+    telling.spawn(comparing::keep_comparing(service.clone(), host, agent.clone()));
     listen(&service, host, &agent, events, samples).await;
     telling.abort_all();
     let reason = end.closed().await;

@@ -25,6 +25,7 @@ use super::routes::{catalogue, fleet, simulation, vms};
         fleet::set_host_state,
         fleet::delete_host,
         fleet::create_join_token,
+        fleet::compare_host,
         catalogue::images,
         catalogue::image,
         catalogue::create_image,

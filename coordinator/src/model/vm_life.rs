@@ -35,7 +35,7 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    const NOTHING: Self = Self { changed: None, tell_agent: false, gone: false };
+    pub(super) const NOTHING: Self = Self { changed: None, tell_agent: false, gone: false };
 }
 
 /// Brings `vm` up to date with what its host reports of it. The caller has made sure that the report comes from the

@@ -5,19 +5,22 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use reeve_common::clock::Timestamp;
-use reeve_common::ids::{ConfigurationName, DriveName, HostId, HostName, ImageName, SetupName, VmId};
+use reeve_common::ids::{
+    ConfigurationName, DriveName, HostId, HostName, ImageName, OperationId, SetupName, VmId,
+};
 use reeve_common::inventory::HostInventory;
 use reeve_common::storage::PoolReport;
 use reeve_common::utilization::HostSample;
-use reeve_common::vm::ForeignDomain;
+use reeve_common::vm::{DomainSize, ForeignDomain};
 use reeve_scheduler::Fleet;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use crate::agents::AgentHandle;
 use crate::model::configuration::Configuration;
 use crate::model::drive::Drive;
 use crate::model::host::Host;
 use crate::model::image::Image;
+use crate::model::reconciliation::HostComparison;
 use crate::model::setup::Setup;
 use crate::model::vm::Vm;
 use crate::store::Version;
@@ -50,6 +53,8 @@ pub(crate) struct LastReport {
     pub(crate) hypervisor_reachable: bool,
     pub(crate) foreign: Vec<ForeignDomain>,
     pub(crate) pools: Vec<PoolReport>,
+    /// What our domains that may be running take.
+    pub(crate) sizes: Vec<DomainSize>,
 }
 
 /// A host in memory.
@@ -65,6 +70,8 @@ pub(crate) struct HostEntry {
     pub(crate) unmanaged: Vec<VmId>,
     /// What went wrong with the last attempt of an agent to connect.
     pub(crate) refused: Option<String>,
+    /// Who waits for the comparison with the report that answers a command.
+    pub(crate) awaited: BTreeMap<OperationId, oneshot::Sender<HostComparison>>,
 }
 
 impl HostEntry {
@@ -78,6 +85,7 @@ impl HostEntry {
             sample: None,
             unmanaged: Vec::new(),
             refused: None,
+            awaited: BTreeMap::new(),
         }
     }
 }

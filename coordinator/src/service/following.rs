@@ -1,16 +1,15 @@
-//! Owns the following of what agents report: connections, reports, observations, samples. Every report is compared with
-//! the records; what differs is brought up to date or told again.
+//! Owns the following of agents' connections, and what their hosts are told of their wishes and their realm. What they
+//! report of VMs is compared in `reconciling.rs`.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use reeve_common::ids::{HostId, RealmName, VmId};
-use reeve_common::protocol::{CommandBody, Hello, HostReport, Refusal, Welcome};
-use reeve_common::vm::{ObservedVm, VmObservation};
+use reeve_common::protocol::{CommandBody, Hello, Refusal, Welcome};
 use reeve_common::wire::RefusalCode;
 
 use super::Service;
-use super::core::{Heard, LastReport};
+use super::core::Heard;
+use super::reconciling::log_failure;
 use crate::agents::AgentHandle;
 use crate::model::vm_life;
 
@@ -80,6 +79,8 @@ impl Service {
         entry.agent = None;
         let silent = u64::try_from(silent_for.as_millis()).unwrap_or(u64::MAX);
         entry.heard = Heard::SilentSince(reeve_common::clock::Timestamp(now.0.saturating_sub(silent)));
+        // Whoever waits for its report waits in vain.
+        entry.awaited.clear();
         core.fleet.set_measured(host, None);
         drop(core);
         self.describe_host(host);
@@ -96,48 +97,6 @@ impl Service {
         if let Some(entry) = self.core().hosts.get_mut(&host) {
             entry.refused = Some(why.to_owned());
         }
-    }
-
-    /// A host tells all it has.
-    pub(crate) async fn follow_report(&self, host: HostId, report: HostReport) {
-        let reachable = report.hypervisor_reachable;
-        let mentioned: BTreeSet<VmId> = report.vms.iter().map(|seen| seen.vm).collect();
-        {
-            let mut core = self.core();
-            let known: BTreeSet<VmId> = core.vms.keys().copied().collect();
-            let Some(entry) = core.hosts.get_mut(&host) else { return };
-            entry.unmanaged = report
-                .vms
-                .iter()
-                .filter(|seen| !known.contains(&seen.vm) && !matches!(seen.observed, ObservedVm::Gone(_)))
-                .map(|seen| seen.vm)
-                .collect();
-            entry.report = Some(LastReport {
-                hypervisor_reachable: reachable,
-                foreign: report.foreign,
-                pools: report.pools,
-            });
-        }
-        self.describe_host(host);
-        for observation in &report.vms {
-            self.follow_vm(host, observation).await;
-            if vm_life::must_hear_again(&observation.observed) {
-                self.tell(observation.vm);
-            }
-        }
-        if reachable {
-            // Only when libvirt could be asked does absence mean anything.
-            let absent: Vec<VmId> = {
-                let core = self.core();
-                let here = core.living().filter(|current| current.vm.host == Some(host));
-                here.map(|current| current.vm.id).filter(|id| !mentioned.contains(id)).collect()
-            };
-            for id in absent {
-                let changed = self.change_vm(id, vm_life::apply_absence).await;
-                log_failure(id, changed);
-            }
-        }
-        self.inner.fleet_changed.notify_one();
     }
 
     /// A host tells that its libvirt went away or came back.
@@ -158,38 +117,6 @@ impl Service {
         self.describe_host(host);
         if reachable {
             self.inner.fleet_changed.notify_one();
-        }
-    }
-
-    /// A host tells of one VM.
-    pub(crate) async fn follow_vm(&self, host: HostId, observation: &VmObservation) {
-        let id = observation.vm;
-        let known = self.core().any_vm(id);
-        match known {
-            Some(current) if current.vm.host == Some(host) && current.vm.state.is_final() => {
-                if matches!(observation.observed, ObservedVm::Gone(_)) {
-                    self.let_forget(Some(host), id, observation.generation);
-                } else {
-                    log::error!(REEVE_VM:% = id; "VM {} is over, and host {} still reports it as {:?}",
-                        current.vm.name, self.host_label(host), observation.observed);
-                }
-            }
-            Some(current) if current.vm.host == Some(host) => {
-                let changed =
-                    self.change_vm(id, |vm, now| vm_life::apply_observation(vm, observation, now)).await;
-                log_failure(id, changed);
-            }
-            Some(current) => {
-                log::error!(REEVE_VM:% = id; "host {} reports VM {}, which belongs on another host: it is left alone, look at it",
-                    self.host_label(host), current.vm.name);
-            }
-            None if matches!(observation.observed, ObservedVm::Gone(_)) => {
-                self.let_forget(Some(host), id, observation.generation);
-            }
-            None => {
-                log::warn!(REEVE_VM:% = id; "host {} runs a VM that no record knows: it is left alone",
-                    self.host_label(host));
-            }
         }
     }
 
@@ -230,12 +157,5 @@ impl Service {
                 agent.queue().push_settings(realm.settings(config.sample_interval));
             }
         }
-    }
-}
-
-/// A change that could not be made durable is tried again at the agent's next report.
-fn log_failure(id: VmId, changed: Result<(), super::ServiceError>) {
-    if let Err(error) = changed {
-        log::error!(REEVE_VM:% = id; "what its host reports of VM {id} could not be recorded: {error}");
     }
 }

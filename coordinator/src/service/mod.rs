@@ -21,6 +21,7 @@ mod measuring;
 mod oversight;
 mod placing;
 mod reading;
+mod reconciling;
 mod realm_rules;
 mod simulating;
 mod starting;

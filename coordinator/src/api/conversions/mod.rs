@@ -4,6 +4,7 @@
 //! things is refused by the service.
 
 mod catalogue;
+mod comparison_of_host;
 mod explanation;
 mod host;
 mod placement;
@@ -27,6 +28,7 @@ pub(super) use self::catalogue::{
     configuration_of, configuration_to_make, drive_of, drive_to_make, image_of, image_to_make, setup_of,
     setup_to_make,
 };
+pub(super) use self::comparison_of_host::host_comparison_of;
 pub(super) use self::explanation::explanation_of;
 pub(super) use self::host::{host_of, host_state, host_to_add, join_token_of};
 pub(super) use self::realm::{cost_function_of, profile_of, realm_of, volume_of};

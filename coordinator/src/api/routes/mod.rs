@@ -78,6 +78,7 @@ pub(super) fn table() -> Vec<Route> {
         delete("/v1/hosts/{host}", fleet::delete_host),
         put("/v1/hosts/{host}/state", fleet::set_host_state),
         post("/v1/hosts/{host}/join-token", fleet::create_join_token),
+        post("/v1/hosts/{host}/comparison", fleet::compare_host),
         get("/v1/images", catalogue::images),
         post("/v1/images", catalogue::create_image),
         get("/v1/images/{image}", catalogue::image),

@@ -5,6 +5,7 @@
 //! at the end of its key (`memory-mib`) in answers and in its value (`"2 GiB"`) in questions, where people write it.
 
 mod catalogue;
+mod comparison_of_host;
 mod explanation;
 mod host;
 mod moment;
@@ -18,6 +19,7 @@ pub use catalogue::{
     AffinityRule, Companions, Configuration, DebugOptions, DiskFormat, Drive, DriveUse, Image, Machine,
     NewConfiguration, NewDrive, NewImage, NewSetup, Setup, VirtType,
 };
+pub use comparison_of_host::{Difference, HostComparison, HostComparisonRequest, Treatment};
 pub use explanation::{Decision, Explanation, HostVerdict, Refusals, TermCost};
 pub use host::{
     Amounts, ConnectionState, ForeignDomain, Host, HostState, Inventory, JoinToken, JoinTokenRequest,

@@ -2,6 +2,7 @@
 
 mod catalogue;
 mod cost;
+mod fix_vms;
 mod fleet;
 mod replay;
 mod simulation;

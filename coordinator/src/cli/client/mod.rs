@@ -19,7 +19,8 @@ use super::exit::Exit;
 use super::failure::Failure;
 use super::selector::VmSelector;
 use crate::api::types::{
-    Comparison, Configuration, CostEvaluation, CostFunction, Drive, Explanation, Host, HostState, Image,
+    Comparison, Configuration, CostEvaluation, CostFunction, Drive, Explanation, Host, HostComparison,
+    HostComparisonRequest, HostState, Image,
     JoinToken, JoinTokenRequest, NewConfiguration, NewDrive, NewHost, NewImage, NewSetup, PoolKind, Profile,
     Realm, Setup, ShutdownRequest, Simulation, SimulationRequest, StartRequest, StateChange, Status, Vm,
     VmDetail, VmLog, Volumes,
@@ -117,6 +118,14 @@ impl Client {
 
     pub async fn create_join_token(&self, name: &HostName, request: &JoinTokenRequest) -> Answer<JoinToken> {
         self.post(&format!("/v1/hosts/{name}/join-token"), request).await
+    }
+
+    pub async fn compare_host(
+        &self,
+        name: &HostName,
+        request: &HostComparisonRequest,
+    ) -> Answer<HostComparison> {
+        self.post(&format!("/v1/hosts/{name}/comparison"), request).await
     }
 
     pub async fn delete_host(&self, name: &HostName) -> Answer<()> {

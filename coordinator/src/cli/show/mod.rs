@@ -4,6 +4,7 @@
 pub(super) mod catalogue;
 pub(super) mod cost;
 pub(super) mod explanation;
+pub(super) mod fix_vms;
 pub(super) mod host;
 pub(super) mod realm;
 pub(super) mod replay;
