@@ -16,5 +16,6 @@ pub mod records;
 pub mod replay;
 pub mod service;
 pub mod store;
+pub mod workflow;
 
 pub use reeve_common::text::chain;

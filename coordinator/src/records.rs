@@ -15,6 +15,7 @@ use crate::model::image::Image;
 use crate::model::setup::Setup;
 use crate::model::vm::Vm;
 use crate::store::{Collection, InvalidKey, Key, RecordError, Stored, decode, encode};
+use crate::workflow::Workflow;
 
 /// Hosts by id.
 pub const HOSTS: Collection = Collection::new("hosts");
@@ -35,8 +36,13 @@ pub const TOKENS: Collection = Collection::new("join-tokens");
 /// The decision that placed a VM, by the VM's id.
 pub const DECISIONS: Collection = Collection::new("decisions");
 
+/// Actions of several steps, by number.
+pub const WORKFLOWS: Collection = Collection::new("workflows");
+
 /// The counter that numbers hosts.
 pub const HOST_COUNTER: &str = "host";
+/// The counter that numbers workflows.
+pub const WORKFLOW_COUNTER: &str = "workflow";
 
 /// Something kept in the store.
 pub trait Record: Serialize + DeserializeOwned {
@@ -66,6 +72,8 @@ pub trait Record: Serialize + DeserializeOwned {
 
 impl Record for Host {
     const KIND: &'static str = "host";
+    /// 2: whether it is being emptied.
+    const VERSION: u32 = 2;
 }
 impl Record for Image {
     const KIND: &'static str = "image";
@@ -77,6 +85,8 @@ impl Record for Setup {
 }
 impl Record for Configuration {
     const KIND: &'static str = "configuration";
+    /// 2: what becomes of its VMs when their host is lost, and their priority.
+    const VERSION: u32 = 2;
 }
 impl Record for Drive {
     const KIND: &'static str = "drive";
@@ -85,6 +95,9 @@ impl Record for Vm {
     const KIND: &'static str = "vm";
     /// 2: what is asked of the host as the setup says it, processor features and huge pages.
     const VERSION: u32 = 2;
+}
+impl Record for Workflow {
+    const KIND: &'static str = "workflow";
 }
 impl Record for PlacementDecision {
     const KIND: &'static str = "decision";
@@ -109,6 +122,8 @@ pub fn host_key(host: HostId) -> Key {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use reeve_common::clock::Timestamp;
     use reeve_common::device::DeviceAmount;
     use reeve_common::ids::{HostName, ProfileName, RealmName};
@@ -118,6 +133,7 @@ mod tests {
     use crate::model::fixture;
     use crate::model::vm_state::VmState;
     use crate::store::Version;
+    use crate::workflow::{Purpose, StartAgain, Step, StepRecord, WorkflowId, WorkflowState};
 
     fn stored(key: Key, value: std::sync::Arc<str>) -> Stored {
         Stored { key, version: Version(1), value }
@@ -142,6 +158,7 @@ mod tests {
             labels: [("rack".to_owned(), "3".to_owned())].into(),
             added_at: Timestamp(1),
             joined_at: Some(Timestamp(2)),
+            draining: false,
         };
         insta::assert_json_snapshot!(form(host_key(host.id), &host));
     }
@@ -187,6 +204,50 @@ mod tests {
         complete.complete();
         assert_eq!(complete.request.pools.len(), 2, "the pools of its disk and of its image");
         assert!(vm.encode().unwrap().starts_with(r#"{"version":2,"#), "written anew in the form of now");
+    }
+
+    /// Hosts and configurations as they were written in version 1.
+    #[test]
+    fn what_was_not_said_then_is_as_it_was_then() {
+        let text = r#"{"version":1,"kind":"host","record":{"id":7,"name":"node-7","realm":"primary","uri":"qemu:///system","profile":"r750","state":"enabled","labels":{},"added-at":1,"joined-at":null}}"#;
+        let host: Host = Record::decode(&stored(host_key(HostId(7)), text.into())).unwrap();
+        assert!(!host.draining);
+        let text = r#"{"version":1,"kind":"configuration","record":{"name":"web","title":"Web server","setup":"small","owner":"ada","team":"engines","project":null,"drives":[],"created-at":3}}"#;
+        let configuration = fixture::configuration();
+        let read: Configuration =
+            Record::decode(&stored(CONFIGURATIONS.key(&configuration.name), text.into())).unwrap();
+        assert_eq!(read, configuration, "the realm says what becomes of its VMs, and it has no priority");
+    }
+
+    #[test]
+    fn the_form_of_a_workflow() {
+        let start = StartAgain { configuration: fixture::configuration().name, vm: fixture::vm().id };
+        let steps = [
+            Step::MarkDraining { host: HostId(7) },
+            Step::StopVm {
+                vm: fixture::vm().id,
+                name: fixture::vm().name,
+                grace: Duration::from_secs(5),
+                then: Some(start.clone()),
+            },
+            Step::StartVm { start },
+            Step::ConfirmEmpty { host: HostId(7) },
+        ];
+        let workflow = Workflow {
+            id: WorkflowId(3),
+            purpose: Purpose::Drain {
+                host: HostId(7),
+                name: HostName::new("node-7").unwrap(),
+                grace: Duration::from_secs(5),
+            },
+            state: WorkflowState::Running,
+            steps: steps.into_iter().map(StepRecord::new).collect(),
+            problem: None,
+            by: "ann".to_owned(),
+            started_at: Timestamp(1),
+            ended_at: None,
+        };
+        insta::assert_json_snapshot!(form(WORKFLOWS.key(&workflow.id.0), &workflow));
     }
 
     #[test]

@@ -18,6 +18,7 @@ use reeve_common::storage::DiskCache;
 use reeve_common::units::{Bytes, Mebibytes, Millicores};
 use reeve_common::vm::VirtType;
 use reeve_coordinator::config::{CoordinatorConfig, Realm, check, check_cost_functions, summary};
+use reeve_coordinator::model::failover::{Brake, WhenHostLost};
 use reeve_scheduler::QuotaLimits;
 
 fn good(path: &str) -> CoordinatorConfig {
@@ -76,8 +77,8 @@ fn every_key_does_what_it_says() {
     assert_eq!(config.state_directory, Path::new("/srv/reeve"));
     assert_eq!(config.api_socket, Path::new("/srv/reeve/api.sock"));
     assert_eq!(
-        (config.lost_after, config.sample_interval),
-        (Duration::from_secs(20), Duration::from_millis(1500))
+        (config.suspect_after, config.lost_after, config.sample_interval),
+        (Duration::from_secs(7), Duration::from_secs(20), Duration::from_millis(1500))
     );
     let second = realm(&config, "second");
     assert!(second.disabled && second.log_scheduling && !second.drives.lazy_allocation);
@@ -86,6 +87,10 @@ fn every_key_does_what_it_says() {
     assert_eq!(second.drives.min_size, Some(Bytes(1_500_000_000)));
     assert_eq!((second.virt_type, second.network.as_str()), (VirtType::Qemu, "inside"));
     assert_eq!(second.shutdown_timeout, Duration::from_secs(5400));
+    assert_eq!(second.when_host_lost, WhenHostLost::Restart);
+    assert_eq!(second.brake, Brake { percent: 40, hosts: 5 });
+    let untold = realm(&config, "third");
+    assert_eq!((untold.when_host_lost, untold.brake), (WhenHostLost::Ask, Brake { percent: 25, hosts: 2 }));
     assert_eq!(second.settings(config.sample_interval).poll_frequency, Duration::from_secs(60));
     assert_eq!(second.comparison_frequency, Duration::from_secs(90));
     let quotas = &second.quotas;

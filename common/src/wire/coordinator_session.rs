@@ -136,6 +136,12 @@ impl CoordinatorEnd {
         self.samples.clone()
     }
 
+    /// How many datagrams have come in, those that only keep the connection alive among them.
+    #[must_use]
+    pub fn received(&self) -> u64 {
+        self.hold.session.connection.stats().udp_rx.datagrams
+    }
+
     /// Closes the connection and tells the agent why.
     pub fn close(&self, code: RefusalCode, text: &str) {
         self.hold.session.close(code, text);

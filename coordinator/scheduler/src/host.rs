@@ -49,6 +49,18 @@ impl fmt::Display for HostState {
     }
 }
 
+/// Whether a host's agent is heard.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Contact {
+    /// It is.
+    #[default]
+    Connected,
+    /// It has not been heard for a moment.
+    Suspected,
+    /// It is not connected, or has not been heard for so long that it counts as lost.
+    Lost,
+}
+
 /// A text that is no host state.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is no host state; use enabled, no-scheduler or disabled")]
@@ -89,8 +101,8 @@ pub struct HostDescription {
     pub realm: RealmName,
     /// What it may be used for.
     pub state: HostState,
-    /// Its agent is connected.
-    pub connected: bool,
+    /// Whether its agent is heard.
+    pub contact: Contact,
     /// It is being emptied.
     pub draining: bool,
     /// What may be promised to VMs: the lower of what the profile declares and what was discovered.
@@ -124,7 +136,7 @@ impl HostDescription {
             name,
             realm,
             state: HostState::Enabled,
-            connected: true,
+            contact: Contact::Connected,
             draining: false,
             capacity,
             foreign: ForeignUse::default(),

@@ -59,7 +59,8 @@ pub use fleet::{
     WhatIf,
 };
 pub use host::{
-    CpuAbilities, ForeignUse, HostDescription, HostState, HostUsage, Measured, Promised, UnknownHostState,
+    Contact, CpuAbilities, ForeignUse, HostDescription, HostState, HostUsage, Measured, Promised,
+    UnknownHostState,
 };
 pub use quota::{QuotaHolder, QuotaKind, QuotaLimits, QuotaStanding, QuotaUsage, Quotas};
 pub use reason::{CostPart, Reason};

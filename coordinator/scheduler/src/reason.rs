@@ -55,6 +55,9 @@ pub enum Reason {
     /// Nothing can be started there now.
     #[error("connection: the host's agent is not connected")]
     Disconnected,
+    /// Nothing should be started there now: it may be about to be lost.
+    #[error("connection: the host's agent has not been heard for a moment")]
+    Suspected,
     /// The realm's pools are not usable there.
     #[error("storage: {problem}")]
     Storage {

@@ -26,6 +26,9 @@ pub trait AgentLink: fmt::Debug + Send + Sync + 'static {
     /// may have been carried out all the same.
     fn request(&self, command: Command, patience: Duration) -> LinkFuture<'_, Result<Reply, LinkError>>;
 
+    /// How much has come in so far, what only keeps the connection alive included: when it grows, the agent is there.
+    fn received(&self) -> u64;
+
     /// Closes the connection and tells the agent why.
     fn close(&self, code: RefusalCode, text: &str);
 
@@ -69,6 +72,10 @@ pub trait GreetingAgent: Send + 'static {
 impl AgentLink for CoordinatorEnd {
     fn request(&self, command: Command, patience: Duration) -> LinkFuture<'_, Result<Reply, LinkError>> {
         Box::pin(Self::request(self, command, patience))
+    }
+
+    fn received(&self) -> u64 {
+        Self::received(self)
     }
 
     fn close(&self, code: RefusalCode, text: &str) {

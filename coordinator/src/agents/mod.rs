@@ -48,6 +48,11 @@ impl AgentHandle {
         self.connection
     }
 
+    /// How much has come in on the connection: when it grows, the agent is there.
+    pub(crate) fn received(&self) -> u64 {
+        self.end.received()
+    }
+
     /// What it is still to be told.
     pub(crate) fn queue(&self) -> &TaskQueue {
         &self.queue

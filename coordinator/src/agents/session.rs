@@ -113,6 +113,7 @@ async fn listen(
 }
 
 async fn follow(service: &Service, host: HostId, agent: &AgentHandle, event: Event) {
+    service.hear(host);
     match event {
         Event::Report(report) => service.follow_report(host, report).await,
         Event::Vm(observation) => service.follow_vm(host, &observation).await,

@@ -2,7 +2,7 @@
 
 use utoipa::OpenApi;
 
-use super::routes::{catalogue, fleet, simulation, vms};
+use super::routes::{catalogue, fleet, simulation, vms, workflows};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -26,6 +26,13 @@ use super::routes::{catalogue, fleet, simulation, vms};
         fleet::delete_host,
         fleet::create_join_token,
         fleet::compare_host,
+        workflows::drain_host,
+        workflows::cancel_drain,
+        workflows::undrain_host,
+        workflows::workflows,
+        workflows::workflow,
+        workflows::workflow_changed,
+        workflows::cancel_workflow,
         catalogue::images,
         catalogue::image,
         catalogue::create_image,

@@ -31,6 +31,8 @@ const API_SOCKET: &str = "/run/reeve-coordinator/api.sock";
 const SOCKET_PATH_LENGTH_MAX: usize = 107;
 /// Long enough for a lost packet or two and a busy host, short enough for a person to wait.
 const LOST_AFTER_DEFAULT: Duration = Duration::from_secs(10);
+/// Two signs of life that come every other second may be late before nothing new is placed on a host.
+const SUSPECT_AFTER_DEFAULT: Duration = Duration::from_secs(5);
 /// Below this, ordinary pauses of a busy host count as its loss.
 const LOST_AFTER_MIN: Duration = Duration::from_secs(2);
 /// An hour of silence is a lost host whoever asks.
@@ -61,6 +63,8 @@ pub struct CoordinatorConfig {
     pub state_directory: PathBuf,
     /// The UNIX socket of the API.
     pub api_socket: PathBuf,
+    /// How long an agent may be silent before nothing new is placed on its host; at most `lost_after`.
+    pub suspect_after: Duration,
     /// How long an agent may be silent before its host counts as lost.
     pub lost_after: Duration,
     /// How often agents send samples.
@@ -121,6 +125,7 @@ pub(super) fn read_root(mut root: Section<'_>) -> Option<CoordinatorConfig> {
     let lost_after = root
         .optional("lost-after", |entry| duration(entry, LOST_AFTER_MIN, LOST_AFTER_MAX))
         .unwrap_or(LOST_AFTER_DEFAULT);
+    let suspect_after = read_suspect_after(root.entry("suspect-after"), lost_after);
     let sample_interval = root
         .optional("sample-interval", |entry| duration(entry, SAMPLE_INTERVAL_MIN, SAMPLE_INTERVAL_MAX))
         .unwrap_or(SAMPLE_INTERVAL_DEFAULT);
@@ -138,6 +143,7 @@ pub(super) fn read_root(mut root: Section<'_>) -> Option<CoordinatorConfig> {
         advertised_address,
         state_directory: state_directory?,
         api_socket: api_socket?,
+        suspect_after: suspect_after?,
         lost_after,
         sample_interval,
         measured_age_max: measured_age_max?,
@@ -162,6 +168,20 @@ fn read_measured_age(entry: Option<Entry<'_>>, sample_interval: Duration) -> Opt
         return None;
     }
     Some(age)
+}
+
+/// A host is suspected before it is lost, or at the same moment.
+fn read_suspect_after(entry: Option<Entry<'_>>, lost_after: Duration) -> Option<Duration> {
+    let Some(entry) = entry else { return Some(SUSPECT_AFTER_DEFAULT.min(lost_after)) };
+    let suspect_after = duration(&entry, LOST_AFTER_MIN, LOST_AFTER_MAX)?;
+    if suspect_after > lost_after {
+        let (suspect_after, lost_after) = (format_duration(suspect_after), format_duration(lost_after));
+        entry.refuse(format!(
+            "{suspect_after} is longer than lost-after ({lost_after}), so that a host would be lost before it is suspected; write {lost_after} or less"
+        ));
+        return None;
+    }
+    Some(suspect_after)
 }
 
 fn listen(root: &mut Section<'_>, key: &'static str, port: u16) -> Option<SocketAddr> {

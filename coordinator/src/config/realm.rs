@@ -14,10 +14,12 @@ use reeve_common::vm::limits::DRIVE_SIZE_MAX;
 
 use reeve_scheduler::Quotas;
 
+use crate::model::failover::{Brake, WhenHostLost};
+
 use super::finding::Severity;
 use super::quotas::read_quotas;
 use super::section::{Entry, Section};
-use super::value::{choice, duration, flag, name, size, title};
+use super::value::{choice, count, duration, flag, name, size, title};
 
 /// What the example in the documentation says; enough for a large guest on a busy host.
 const REGISTRATION_TIMEOUT_DEFAULT: Duration = Duration::from_secs(5 * 60);
@@ -37,6 +39,8 @@ const COMPARISON_FREQUENCY_MIN: Duration = Duration::from_secs(5);
 const SHUTDOWN_TIMEOUT_DEFAULT: Duration = Duration::from_secs(180);
 /// The longest of any of these; what is longer is a mistyped unit.
 const DURATION_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+/// More hosts than there can be in a realm: the brake never holds.
+const BRAKE_HOSTS_MAX: u32 = 1_000_000;
 /// A disk's sector, eight times: no file system is smaller.
 const DRIVE_SIZE_MIN: Bytes = Bytes(4096);
 
@@ -75,6 +79,10 @@ pub struct Realm {
     pub shutdown_timeout: Duration,
     /// What owners and teams may have at most.
     pub quotas: Quotas,
+    /// What becomes of VMs whose host is lost, if their configuration does not say.
+    pub when_host_lost: WhenHostLost,
+    /// How much may be silent at once before nothing is done by itself.
+    pub brake: Brake,
 }
 
 /// What users' drives in a realm may be.
@@ -193,6 +201,8 @@ fn read_realm(key: RealmName, mut section: Section<'_>) -> Option<Realm> {
         .optional("shutdown-timeout", |entry| duration(entry, Duration::from_secs(1), DURATION_MAX))
         .unwrap_or(SHUTDOWN_TIMEOUT_DEFAULT);
     let quotas = read_quotas(section.section("quotas"));
+    let when_host_lost = section.optional("when-host-lost", when_host_lost).unwrap_or_default();
+    let brake = read_brake(section.section("failover-brake"));
     section.refuse_unknown();
     driver?;
     Some(Realm {
@@ -212,6 +222,8 @@ fn read_realm(key: RealmName, mut section: Section<'_>) -> Option<Realm> {
         network: network?,
         shutdown_timeout,
         quotas: quotas?,
+        when_host_lost,
+        brake: brake?,
     })
 }
 
@@ -236,6 +248,18 @@ fn registration_timeout(entry: &Entry<'_>) -> Option<Duration> {
 
 fn virt_type(entry: &Entry<'_>) -> Option<VirtType> {
     choice(entry, &[("auto", VirtType::Auto), ("kvm", VirtType::Kvm), ("qemu", VirtType::Qemu)])
+}
+
+fn when_host_lost(entry: &Entry<'_>) -> Option<WhenHostLost> {
+    choice(entry, &WhenHostLost::ALL.map(|rule| (rule.as_str(), rule)))
+}
+
+fn read_brake(mut section: Section<'_>) -> Option<Brake> {
+    let Brake { percent, hosts } = Brake::default();
+    let percent = section.optional("percent", |entry| count(entry, 0, 100)).unwrap_or(percent);
+    let hosts = section.optional("hosts", |entry| count(entry, 0, BRAKE_HOSTS_MAX)).unwrap_or(hosts);
+    section.refuse_unknown();
+    Some(Brake { percent, hosts })
 }
 
 fn cache(entry: &Entry<'_>) -> Option<DiskCache> {

@@ -267,6 +267,7 @@ mod tests {
     use reeve_common::vm::VirtType;
     use reeve_scheduler::{Affinity, AffinityRule, Companions};
 
+    use super::super::failover::{Brake, WhenHostLost};
     use super::super::fixture;
     use super::*;
     use crate::config::DriveRules;
@@ -294,6 +295,8 @@ mod tests {
             virt_type: VirtType::Qemu,
             network: NetworkName::new("default").unwrap(),
             shutdown_timeout: Duration::from_secs(180),
+            when_host_lost: WhenHostLost::Ask,
+            brake: Brake::default(),
             quotas: reeve_scheduler::Quotas::default(),
         }
     }

@@ -1,5 +1,6 @@
 //! Owns VM configurations: a hardware setup made somebody's, which can be started again and again.
 
+use super::failover::WhenHostLost;
 use reeve_common::clock::Timestamp;
 use reeve_common::ids::{ConfigurationName, DriveName, SetupName};
 use serde::{Deserialize, Serialize};
@@ -22,6 +23,13 @@ pub struct Configuration {
     pub project: Option<String>,
     /// The drives its VMs get, in order.
     pub drives: Vec<DriveUse>,
+    /// What becomes of its VMs when their host is lost; none for what the realm says.
+    #[serde(default)]
+    pub when_host_lost: Option<WhenHostLost>,
+    /// The higher, the sooner its VMs are placed when not all fit, and the later they are stopped when a host is
+    /// emptied; 0 to [`super::failover::PRIORITY_MAX`].
+    #[serde(default)]
+    pub priority: u32,
     /// When it was made.
     pub created_at: Timestamp,
 }

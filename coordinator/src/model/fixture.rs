@@ -63,6 +63,8 @@ pub(crate) fn configuration() -> Configuration {
         team: "engines".to_owned(),
         project: None,
         drives: Vec::new(),
+        when_host_lost: None,
+        priority: 0,
         created_at: Timestamp(3),
     }
 }

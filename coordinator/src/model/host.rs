@@ -29,6 +29,9 @@ pub struct Host {
     pub added_at: Timestamp,
     /// When its agent last joined with a token; none as long as it never has.
     pub joined_at: Option<Timestamp>,
+    /// It is being emptied, or was: it is chosen for nothing new until somebody says so.
+    #[serde(default)]
+    pub draining: bool,
 }
 
 /// Whether commands may be sent to a host in this state: a disabled one is left alone.
@@ -54,7 +57,7 @@ pub struct NewHost {
     pub labels: BTreeMap<String, String>,
 }
 
-/// Whether a host's agent is heard.
+/// Whether a host's agent is heard, and what follows from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "connection")]
 pub enum Connection {
@@ -65,15 +68,25 @@ pub enum Connection {
         /// Since when.
         since: Timestamp,
     },
-    /// Its agent was connected a moment ago, and may be back before the host counts as lost.
-    Silent {
-        /// Since when.
+    /// Its agent was heard a moment ago, and may be back before the host counts as lost.
+    Suspected {
+        /// Since when it is silent.
         since: Timestamp,
     },
     /// Nothing has been heard for longer than `lost-after`: what happens there is unknown.
     Lost {
         /// Since when nothing was heard; none since the coordinator started.
         since: Option<Timestamp>,
+    },
+    /// It was seen to be off, or a person has stated that it is.
+    Fenced {
+        /// When.
+        at: Timestamp,
+    },
+    /// It must have stopped all it had: its lease ran out.
+    SelfFenced {
+        /// When.
+        at: Timestamp,
     },
 }
 
@@ -84,9 +97,10 @@ impl Connection {
         matches!(self, Self::Connected { .. })
     }
 
-    /// Whether what runs there must be called unknown.
+    /// Whether what runs there must be called unknown: until somebody has decided what becomes of it, that is so for a
+    /// host that was fenced as well.
     #[must_use]
     pub const fn is_lost(self) -> bool {
-        matches!(self, Self::Lost { .. } | Self::NeverJoined)
+        !matches!(self, Self::Connected { .. } | Self::Suspected { .. })
     }
 }

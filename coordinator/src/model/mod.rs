@@ -9,9 +9,11 @@ pub mod configuration;
 pub mod discovery;
 pub mod drive;
 pub mod explanation;
+pub mod failover;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub mod host;
+pub mod host_life;
 pub mod image;
 pub mod reconciliation;
 pub mod setup;

@@ -13,6 +13,7 @@ use super::core::{Core, Kept};
 use super::{Actor, Service, ServiceError};
 use crate::config::CoordinatorConfig;
 use crate::model::configuration::Configuration;
+use crate::model::failover::PRIORITY_MAX;
 use crate::model::image::Image;
 use crate::model::setup::Setup;
 use crate::model::setup_problem::label_path;
@@ -194,6 +195,12 @@ impl Service {
         check_text("owner", &configuration.owner)?;
         check_text("team", &configuration.team)?;
         check_text("project", configuration.project.as_deref().unwrap_or_default())?;
+        if configuration.priority > PRIORITY_MAX {
+            return Err(ServiceError::invalid(format!(
+                "`priority` is {}, and at most {PRIORITY_MAX} is allowed",
+                configuration.priority
+            )));
+        }
         let _writer = self.inner.catalogue_writer.lock().await;
         {
             let core = self.core();

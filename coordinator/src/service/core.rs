@@ -12,18 +12,22 @@ use reeve_common::inventory::HostInventory;
 use reeve_common::storage::PoolReport;
 use reeve_common::utilization::HostSample;
 use reeve_common::vm::{DomainSize, ForeignDomain};
-use reeve_scheduler::Fleet;
+use reeve_scheduler::{Contact, Fleet};
 use tokio::sync::{oneshot, watch};
 
 use crate::agents::AgentHandle;
 use crate::model::configuration::Configuration;
 use crate::model::drive::Drive;
 use crate::model::host::Host;
+use crate::model::host_life::HostLife;
 use crate::model::image::Image;
 use crate::model::reconciliation::HostComparison;
 use crate::model::setup::Setup;
 use crate::model::vm::Vm;
 use crate::store::Version;
+use crate::workflow::WorkflowId;
+
+use super::workflows::WorkflowEntry;
 
 /// How many VMs that are over are shown, as the seed of the console says: the hundred most recent.
 pub(crate) const PAST_SHOWN: usize = 100;
@@ -33,18 +37,6 @@ pub(crate) const PAST_SHOWN: usize = 100;
 pub(crate) struct Kept<T> {
     pub(crate) version: Version,
     pub(crate) value: Arc<T>,
-}
-
-/// What is heard of a host.
-#[derive(Debug, Clone, Default)]
-pub(crate) enum Heard {
-    /// Nothing since the coordinator started.
-    #[default]
-    Never,
-    /// Its agent is connected.
-    Connected { since: Timestamp },
-    /// Its agent was connected until then.
-    SilentSince(Timestamp),
 }
 
 /// What a host last said of everything but our VMs.
@@ -61,7 +53,12 @@ pub(crate) struct LastReport {
 #[derive(Debug)]
 pub(crate) struct HostEntry {
     pub(crate) kept: Kept<Host>,
-    pub(crate) heard: Heard,
+    /// What is heard of it and what was proved of it, by the coordinator's steady clock.
+    pub(crate) life: HostLife,
+    /// Whether it is heard, as the scheduler was last told.
+    pub(crate) contact: Contact,
+    /// How much had come in on its connection when that was last looked at.
+    pub(crate) received: u64,
     pub(crate) agent: Option<AgentHandle>,
     pub(crate) inventory: Option<HostInventory>,
     pub(crate) report: Option<LastReport>,
@@ -75,10 +72,12 @@ pub(crate) struct HostEntry {
 }
 
 impl HostEntry {
-    pub(crate) const fn new(kept: Kept<Host>) -> Self {
+    pub(crate) const fn new(kept: Kept<Host>, watched_since: Timestamp) -> Self {
         Self {
             kept,
-            heard: Heard::Never,
+            life: HostLife::new(watched_since),
+            contact: Contact::Lost,
+            received: 0,
             agent: None,
             inventory: None,
             report: None,
@@ -119,6 +118,8 @@ pub(crate) struct Core {
     pub(crate) vms: BTreeMap<VmId, VmEntry>,
     /// The most recent VMs that are over, oldest first.
     pub(crate) past: VecDeque<VmVersion>,
+    /// Those under way, and the most recent ones that are over.
+    pub(crate) workflows: BTreeMap<WorkflowId, WorkflowEntry>,
     pub(crate) fleet: Fleet,
 }
 
@@ -132,6 +133,7 @@ impl Core {
             drives: BTreeMap::new(),
             vms: BTreeMap::new(),
             past: VecDeque::new(),
+            workflows: BTreeMap::new(),
             fleet: Fleet::new(),
         }
     }

@@ -14,7 +14,8 @@ use reeve_common::utilization::HostSample;
 use reeve_scheduler::{ForeignUse, HostDescription, HostState, Measured};
 
 use super::Service;
-use super::core::{Core, Heard, HostEntry, LastReport};
+use super::core::{Core, HostEntry, LastReport};
+use super::lives::contact;
 use crate::config::CoordinatorConfig;
 use crate::model::discovery;
 use crate::model::unaccounted_use::unaccounted_use;
@@ -25,6 +26,7 @@ pub(super) fn describe(
     entry: &HostEntry,
     foreign: ForeignUse,
     config: &CoordinatorConfig,
+    now: Timestamp,
 ) -> Option<HostDescription> {
     let host = &entry.kept.value;
     let realm = config.realms.get(&host.realm);
@@ -43,8 +45,8 @@ pub(super) fn describe(
         name: host.name.clone(),
         realm: host.realm.clone(),
         state: if disabled { HostState::Disabled } else { host.state },
-        connected: matches!(entry.heard, Heard::Connected { .. }),
-        draining: false,
+        contact: contact(entry, config, now),
+        draining: host.draining,
         capacity: profile.map_or_else(Capacity::default, |profile| capacity(entry, profile, config).0),
         foreign,
         storage_problem: problem,
@@ -169,10 +171,12 @@ fn mebibytes(bytes: u64) -> f64 {
 impl Service {
     /// Brings the scheduler's picture of one host up to date.
     pub(super) fn describe_host(&self, id: HostId) {
-        let config = self.config();
+        let (config, now) = (self.config(), self.steady_now());
         let mut core = self.core();
-        let description = core.hosts.get(&id);
-        let description = description.and_then(|entry| describe(entry, foreign_use(&core, entry), &config));
+        let description = core.hosts.get(&id).and_then(|entry| {
+            let foreign = foreign_use(&core, entry);
+            describe(entry, foreign, &config, now)
+        });
         match description {
             Some(description) => core.fleet.upsert_host(description),
             None => core.fleet.remove_host(id),

@@ -6,9 +6,9 @@ use std::time::Duration;
 use reeve_common::ids::{HostId, RealmName, VmId};
 use reeve_common::protocol::{CommandBody, Hello, Refusal, Welcome};
 use reeve_common::wire::RefusalCode;
+use reeve_scheduler::Contact;
 
 use super::Service;
-use super::core::Heard;
 use super::reconciling::log_failure;
 use crate::agents::AgentHandle;
 use crate::model::vm_life;
@@ -51,11 +51,12 @@ impl Service {
         agent: AgentHandle,
         hello: Hello,
     ) -> Option<AgentHandle> {
-        let now = self.now();
+        let now = self.steady_now();
         let mut core = self.core();
         let entry = core.hosts.get_mut(&host)?;
         let name = entry.kept.value.name.clone();
-        entry.heard = Heard::Connected { since: now };
+        entry.life.connect(now);
+        entry.contact = Contact::Connected;
         entry.inventory = Some(hello.inventory);
         entry.refused = None;
         // What it said before it was away may have changed: it takes new VMs once it has reported.
@@ -69,7 +70,7 @@ impl Service {
 
     /// The connection `connection` to a host's agent is over; `silent_for` is how long nothing was heard by then.
     pub(crate) fn agent_disconnected(&self, host: HostId, connection: u64, silent_for: Duration, why: &str) {
-        let now = self.now();
+        let now = self.steady_now();
         let mut core = self.core();
         let Some(entry) = core.hosts.get_mut(&host) else { return };
         if entry.agent.as_ref().is_none_or(|agent| agent.connection() != connection) {
@@ -77,8 +78,8 @@ impl Service {
         }
         let name = entry.kept.value.name.clone();
         entry.agent = None;
-        let silent = u64::try_from(silent_for.as_millis()).unwrap_or(u64::MAX);
-        entry.heard = Heard::SilentSince(reeve_common::clock::Timestamp(now.0.saturating_sub(silent)));
+        entry.life.disconnect(silent_for, now);
+        entry.contact = Contact::Suspected;
         // Whoever waits for its report waits in vain.
         entry.awaited.clear();
         core.fleet.set_measured(host, None);

@@ -47,10 +47,12 @@ impl Service {
             labels: new.labels,
             added_at: self.now(),
             joined_at: None,
+            draining: false,
         };
         let id = host.id;
         let kept = self.insert(host_key(id), host, "host", actor).await?;
-        self.core().hosts.insert(id, HostEntry::new(kept));
+        let now = self.steady_now();
+        self.core().hosts.insert(id, HostEntry::new(kept, now));
         self.describe_host(id);
         self.host_by_id(id)
     }

@@ -26,9 +26,10 @@ const LOOK_INTERVAL_MAX: Duration = Duration::from_secs(10);
 impl Service {
     /// A host tells how busy it is. The same sample once more tells nothing new, and makes nothing younger.
     pub(crate) fn follow_sample(&self, host: HostId, sample: Arc<HostSample>) {
-        let at = self.measured_now();
+        let at = self.steady_now();
         let mut core = self.core();
         let Some(entry) = core.hosts.get_mut(&host) else { return };
+        entry.life.sign(at);
         if entry.sample.as_ref().is_some_and(|before| before.at == sample.at) {
             return;
         }
@@ -45,15 +46,15 @@ impl Service {
         }
     }
 
-    /// When something measured has just arrived: time since the start of this coordinator, which nobody can set.
-    pub(super) fn measured_now(&self) -> Timestamp {
+    /// Now by the steady clock: the start of this coordinator and the time since then, which nobody can set.
+    pub(super) fn steady_now(&self) -> Timestamp {
         let running = self.inner.clock.monotonic().saturating_duration_since(self.inner.opened);
         self.inner.started_at.after(running)
     }
 
     /// What is held in memory, for a decision: nothing measured in it is too old.
     pub(super) fn core_for_decisions(&self) -> MutexGuard<'_, Core> {
-        let oldest = oldest_believed(self.measured_now(), self.config().measured_age_max);
+        let oldest = oldest_believed(self.steady_now(), self.config().measured_age_max);
         let mut core = self.core();
         core.fleet.forget_measured_before(oldest);
         core

@@ -13,10 +13,13 @@ mod catalogue;
 mod comparing;
 pub(crate) mod core;
 mod description;
+mod draining;
 mod drives;
 mod error;
+mod failing_over;
 mod following;
 mod hosts;
+mod lives;
 mod measuring;
 mod oversight;
 mod placing;
@@ -28,13 +31,16 @@ mod starting;
 mod stopping;
 mod tokens;
 mod views;
+mod workflows;
+#[cfg(test)]
+mod workflows_tests;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Instant;
 
 use reeve_common::clock::{Clock, Timestamp};
 use reeve_common::ids::Epoch;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use self::core::{Core, HostEntry, Kept, VmEntry, VmVersion};
 use crate::config::CoordinatorConfig;
@@ -47,6 +53,7 @@ use crate::model::vm::Vm;
 use crate::pki::Authority;
 use crate::records::{self, Record};
 use crate::store::{Collection, CounterError, RecordError, Store, StoreError, Term};
+use crate::workflow::Workflow;
 
 pub use self::comparing::{Comparison, Judgement};
 pub use self::drives::NewDrive;
@@ -57,6 +64,7 @@ pub use self::simulating::{AddedHosts, SimulatedHost, SimulationAnswer, Simulati
 pub use self::tokens::StoredTokens;
 pub(crate) use self::tokens::agent_address;
 pub use self::views::{HostView, JoinToken, ProfileView, RealmView, VmDetail, VmLog, VmView};
+pub use self::workflows::WorkflowVersion;
 
 /// Who asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,6 +110,10 @@ struct Inner {
     catalogue_writer: tokio::sync::Mutex<()>,
     /// Something happened that may let a waiting VM be placed.
     fleet_changed: Notify,
+    /// Held while a workflow is begun, taken further or cancelled: one after the other.
+    workflow_writer: tokio::sync::Mutex<()>,
+    /// Something happened that a workflow may wait for.
+    workflow_due: Notify,
 }
 
 impl std::fmt::Debug for Service {
@@ -125,7 +137,7 @@ impl Service {
         let epoch = term.epoch();
         let (started_at, opened) = (clock.now(), clock.monotonic());
         let mut core = Core::new();
-        load(&term, &mut core).await?;
+        load(&term, &mut core, started_at).await?;
         let service = Self {
             inner: Arc::new(Inner {
                 config: RwLock::new(Arc::new(config)),
@@ -138,6 +150,8 @@ impl Service {
                 core: Mutex::new(core),
                 catalogue_writer: tokio::sync::Mutex::new(()),
                 fleet_changed: Notify::new(),
+                workflow_writer: tokio::sync::Mutex::new(()),
+                workflow_due: Notify::new(),
             }),
         };
         service.rebuild_fleet();
@@ -212,9 +226,9 @@ async fn records_of<T: Record>(store: &dyn Store, collection: Collection) -> Res
     Ok(records)
 }
 
-async fn load(store: &dyn Store, core: &mut Core) -> Result<(), OpenError> {
+async fn load(store: &dyn Store, core: &mut Core, opened: Timestamp) -> Result<(), OpenError> {
     for kept in records_of::<Host>(store, records::HOSTS).await? {
-        core.hosts.insert(kept.value.id, HostEntry::new(kept));
+        core.hosts.insert(kept.value.id, HostEntry::new(kept, opened));
     }
     for kept in records_of::<Image>(store, records::IMAGES).await? {
         core.images.insert(kept.value.name.clone(), kept);
@@ -231,6 +245,10 @@ async fn load(store: &dyn Store, core: &mut Core) -> Result<(), OpenError> {
     for Kept { version, mut value } in records_of::<Vm>(store, records::VMS).await? {
         Arc::make_mut(&mut value).complete();
         core.vms.insert(value.id, VmEntry::new(VmVersion { version, vm: value }, true));
+    }
+    for kept in records_of::<Workflow>(store, records::WORKFLOWS).await? {
+        let current = WorkflowVersion { version: kept.version, workflow: kept.value };
+        core.workflows.insert(current.workflow.id, watch::Sender::new(current));
     }
     let past = records_of::<Vm>(store, records::PAST_VMS).await?;
     let hidden = past.len().saturating_sub(core::PAST_SHOWN);

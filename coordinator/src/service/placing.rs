@@ -9,9 +9,11 @@ use reeve_common::ids::{HostId, VmId};
 use reeve_scheduler::{BatchGoal, Request};
 
 use super::core::Core;
+use super::failing_over::failover_rules;
 use super::{Service, ServiceError};
 use crate::decision_words::{LINES_MAX, change};
 use crate::model::explanation::{HOSTS_KEPT, PlacementDecision, finite};
+use crate::model::failover::urgency;
 use crate::model::vm::{Vm, Wish};
 use crate::model::vm_state::VmState;
 use crate::records::{DECISIONS, Record};
@@ -22,7 +24,10 @@ impl Service {
     /// cost less than one after the other; none is left out for the sake of those who have waited less. A VM for which there
     /// is no place holds nobody up.
     pub(crate) async fn place_waiting(&self) {
-        let mut waiting = waiting(&self.core());
+        let mut waiting = {
+            let (config, core) = (self.config(), self.core());
+            waiting(&core, |vm| failover_rules(&core, &config, vm).priority)
+        };
         while !waiting.is_empty() {
             let rest = waiting.split_off(waiting.len().min(BATCH_MAX));
             let planned = plan(&mut self.core_for_decisions(), &waiting);
@@ -131,13 +136,13 @@ pub(super) struct Planned {
     at_once: usize,
 }
 
-/// The VMs that wait for a place, those first that have waited longest.
-fn waiting(core: &Core) -> Vec<VmId> {
+/// The VMs that wait for a place, those of the highest priority first, and of them those that have waited longest.
+fn waiting(core: &Core, priority: impl Fn(&Vm) -> u32) -> Vec<VmId> {
     let waits = |vm: &Arc<Vm>| vm.host.is_none() && vm.wish == Wish::Run && !vm.state.is_final();
     let vms = core.living().map(|current| current.vm).filter(waits);
-    let mut by_age: Vec<(Timestamp, VmId)> = vms.map(|vm| (vm.requested_at, vm.id)).collect();
-    by_age.sort_unstable();
-    by_age.into_iter().map(|(_, id)| id).collect()
+    let mut by_urgency: Vec<_> = vms.map(|vm| urgency(priority(&vm), vm.requested_at, vm.id)).collect();
+    by_urgency.sort_unstable();
+    by_urgency.into_iter().map(|(_, _, id)| id).collect()
 }
 
 /// Where waiting VMs would go together. Nothing is held.
@@ -246,9 +251,10 @@ mod tests {
         let small = [waiting_vm(&mut core, 3, 2, 30), waiting_vm(&mut core, 4, 2, 40)];
         let oldest = waiting_vm(&mut core, 9, 8, 10);
         let second = waiting_vm(&mut core, 1, 4, 20);
-        assert_eq!(waiting(&core), [oldest, second, small[0], small[1]]);
+        assert_eq!(waiting(&core, |vm| u32::from(vm.id == small[1])), [small[1], oldest, second, small[0]]);
+        assert_eq!(waiting(&core, |_| 0), [oldest, second, small[0], small[1]]);
         // One after the other, in any order but this, the oldest would find no place.
-        let all = waiting(&core);
+        let all = waiting(&core, |_| 0);
         let planned = plan(&mut core, &all);
         let host_of =
             |id: VmId| planned.iter().find(|(known, _)| *known == id).map(|(_, planned)| planned.host);

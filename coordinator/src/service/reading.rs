@@ -9,14 +9,14 @@ use reeve_common::protocol::{CommandBody, ReplyBody};
 use reeve_common::text::printable;
 use reeve_scheduler::CostFunction;
 
-use super::core::{Core, Heard, HostEntry, VmVersion};
+use super::core::{Core, HostEntry, VmVersion};
 use super::description::capacity;
+use super::lives::{Now, connection};
 use super::views::{HostView, ProfileView, RealmView, VmDetail, VmLog, VmView};
 use super::{Service, ServiceError};
 use crate::config::{CoordinatorConfig, Realm};
 use crate::model::discovery;
 use crate::model::explanation::PlacementDecision;
-use crate::model::host::Connection;
 use crate::model::vm_state::VmState;
 use crate::records::{DECISIONS, Record};
 
@@ -111,7 +111,7 @@ impl Service {
     #[must_use]
     pub fn hosts(&self) -> Vec<HostView> {
         let config = self.config();
-        let now = self.now();
+        let now = self.both_clocks();
         let core = self.core();
         core.hosts.values().map(|entry| host_view(&core, entry, &config, now)).collect()
     }
@@ -126,7 +126,7 @@ impl Service {
 
     pub(super) fn host_by_id(&self, id: HostId) -> Result<HostView, ServiceError> {
         let config = self.config();
-        let now = self.now();
+        let now = self.both_clocks();
         let core = self.core();
         let entry =
             core.hosts.get(&id).ok_or_else(|| ServiceError::not_found("host", id, "reeve host list"))?;
@@ -142,7 +142,7 @@ impl Service {
     #[must_use]
     pub fn vms(&self) -> Vec<VmView> {
         let config = self.config();
-        let now = self.now();
+        let now = self.both_clocks();
         let core = self.core();
         let mut views: Vec<VmView> =
             core.living().map(|current| vm_view(&core, &config, now, current)).collect();
@@ -154,7 +154,7 @@ impl Service {
     #[must_use]
     pub fn past_vms(&self) -> Vec<VmView> {
         let config = self.config();
-        let now = self.now();
+        let now = self.both_clocks();
         let core = self.core();
         core.past.iter().rev().map(|current| vm_view(&core, &config, now, current.clone())).collect()
     }
@@ -217,7 +217,7 @@ impl Service {
 
     pub(super) fn vm_detail(&self, id: VmId) -> Result<VmDetail, ServiceError> {
         let config = self.config();
-        let now = self.now();
+        let now = self.both_clocks();
         let core = self.core();
         let current = core.any_vm(id).ok_or_else(|| ServiceError::not_found("VM", id, "reeve vm list"))?;
         Ok(VmDetail { view: vm_view(&core, &config, now, current), decision: None })
@@ -288,17 +288,7 @@ fn realm_view(core: &Core, realm: &Realm) -> RealmView {
     }
 }
 
-pub(super) fn connection(entry: &HostEntry, config: &CoordinatorConfig, now: Timestamp) -> Connection {
-    match entry.heard {
-        Heard::Connected { since } => Connection::Connected { since },
-        Heard::SilentSince(since) if now.since(since) < config.lost_after => Connection::Silent { since },
-        Heard::SilentSince(since) => Connection::Lost { since: Some(since) },
-        Heard::Never if entry.kept.value.joined_at.is_none() => Connection::NeverJoined,
-        Heard::Never => Connection::Lost { since: None },
-    }
-}
-
-fn host_view(core: &Core, entry: &HostEntry, config: &CoordinatorConfig, now: Timestamp) -> HostView {
+fn host_view(core: &Core, entry: &HostEntry, config: &CoordinatorConfig, now: Now) -> HostView {
     let host = &entry.kept.value;
     HostView {
         host: (**host).clone(),
@@ -351,7 +341,7 @@ fn warnings(entry: &HostEntry, config: &CoordinatorConfig) -> Vec<String> {
     warnings
 }
 
-fn vm_view(core: &Core, config: &CoordinatorConfig, now: Timestamp, current: VmVersion) -> VmView {
+fn vm_view(core: &Core, config: &CoordinatorConfig, now: Now, current: VmVersion) -> VmView {
     let entry = current.vm.host.and_then(|host| core.hosts.get(&host));
     let lost = entry.is_some_and(|entry| connection(entry, config, now).is_lost());
     let blind =

@@ -15,7 +15,7 @@ use reeve_common::vm::{ObservedVm, VmObservation};
 use tokio::sync::oneshot;
 
 use super::core::{Core, LastReport};
-use super::reading::connection;
+use super::lives::connection;
 use super::{Actor, Service, ServiceError};
 use crate::agents::AgentHandle;
 use crate::model::host::{Connection, may_be_told};
@@ -133,7 +133,7 @@ impl Service {
     }
 
     fn agent_to_ask(&self, host: HostId, name: &HostName) -> Result<AgentHandle, ServiceError> {
-        let config = self.config();
+        let (config, now) = (self.config(), self.both_clocks());
         let core = self.core();
         let entry = core.hosts.get(&host);
         let entry = entry.ok_or_else(|| ServiceError::not_found("host", name, "reeve host list"))?;
@@ -142,7 +142,7 @@ impl Service {
                 .advise(format!("`reeve host set-state {name} no-scheduler` comes first")));
         }
         entry.agent.clone().ok_or_else(|| {
-            let how = match connection(entry, &config, self.now()) {
+            let how = match connection(entry, &config, now) {
                 Connection::NeverJoined => "has never joined",
                 _ => "is not connected",
             };
@@ -153,6 +153,7 @@ impl Service {
 
     /// Keeps what a report says of everything but the states of our VMs. Returns whether there is such a host.
     fn keep_report(&self, host: HostId, report: &HostReport) -> bool {
+        let now = self.steady_now();
         let mut core = self.core();
         let is_known = |core: &Core, vm: VmId| core.vms.contains_key(&vm);
         let unmanaged = report.vms.iter().filter(|seen| !matches!(seen.observed, ObservedVm::Gone(_)));
@@ -168,6 +169,9 @@ impl Service {
             report.vms.iter().filter(off).map(|seen| seen.vm).collect();
         let sizes = report.sizes.iter().filter(|size| !off.contains(&size.vm)).cloned().collect();
         let Some(entry) = core.hosts.get_mut(&host) else { return false };
+        if report.hypervisor_reachable {
+            entry.life.report(now);
+        }
         entry.unmanaged = unmanaged;
         entry.report = Some(LastReport {
             hypervisor_reachable: report.hypervisor_reachable,

@@ -26,7 +26,16 @@ impl Service {
     /// # Errors
     /// [`ServiceError`] when the configuration cannot be started as it is, a drive of it is in use, or the store fails.
     pub async fn start_vm(&self, name: &ConfigurationName, actor: &Actor) -> Result<VmDetail, ServiceError> {
-        let id = VmId::random();
+        self.start_vm_as(VmId::random(), name, actor).await
+    }
+
+    /// The same under an id that was chosen before. The caller sees to it that no VM has had it.
+    pub(super) async fn start_vm_as(
+        &self,
+        id: VmId,
+        name: &ConfigurationName,
+        actor: &Actor,
+    ) -> Result<VmDetail, ServiceError> {
         let (vm, decision) = self.admit_and_hold(id, name)?;
         self.log_decision(&vm, &decision);
         match self.store_new(&vm, &decision).await {

@@ -15,7 +15,7 @@ use crate::records::VMS;
 use crate::store::{Batch, Precondition};
 
 /// The longest a guest may be given to shut down: a day is no shutdown.
-const GRACE_MAX: Duration = Duration::from_secs(24 * 3600);
+pub(super) const GRACE_MAX: Duration = Duration::from_secs(24 * 3600);
 
 impl Service {
     /// Asks a VM's guest to shut down; it is destroyed if it has not within `grace` (the realm's `shutdown-timeout`
@@ -95,6 +95,7 @@ impl Service {
             self.show_vm(version, *changed);
             if over {
                 self.inner.fleet_changed.notify_one();
+                self.wake_workflows();
             }
         }
         if outcome.gone {

@@ -1,14 +1,18 @@
-//! Constraint: the host's agent is connected, so that something can be started there.
+//! Constraint: the host's agent is heard, so that something can be started there.
 
 use super::Standing;
-use crate::host::HostDescription;
+use crate::host::{Contact, HostDescription};
 use crate::reason::Reason;
 use crate::request::Request;
 
-pub(super) fn is_met(host: &HostDescription) -> bool {
-    host.connected
+pub(super) const fn is_met(host: &HostDescription) -> bool {
+    matches!(host.contact, Contact::Connected)
 }
 
-pub(super) fn check(standing: &Standing<'_>, _request: &Request) -> Result<(), Reason> {
-    if is_met(standing.host) { Ok(()) } else { Err(Reason::Disconnected) }
+pub(super) const fn check(standing: &Standing<'_>, _request: &Request) -> Result<(), Reason> {
+    match standing.host.contact {
+        Contact::Connected => Ok(()),
+        Contact::Suspected => Err(Reason::Suspected),
+        Contact::Lost => Err(Reason::Disconnected),
+    }
 }

@@ -10,8 +10,8 @@ use reeve_common::hardware_profile::{Capacity, HugePageSize};
 use reeve_common::ids::{CostFunctionName, DeviceClass, HostId, HostName, RealmName, VmId};
 use reeve_common::units::{Mebibytes, Millicores};
 use reeve_scheduler::{
-    AssignedDevice, Assignment, ChoiceRule, CostFunction, Fleet, ForeignUse, HostDescription, HostState,
-    Measured, Quotas, Request,
+    AssignedDevice, Assignment, ChoiceRule, Contact, CostFunction, Fleet, ForeignUse, HostDescription,
+    HostState, Measured, Quotas, Request,
 };
 
 use crate::demands::{Equipment, demands, equipment};
@@ -187,7 +187,7 @@ pub(crate) fn describe(id: u32, seed: &HostSeed, function: &Arc<CostFunction>) -
             1 => HostState::NoScheduler,
             _ => HostState::Enabled,
         },
-        connected: seed.out != 2,
+        contact: if seed.out == 2 { Contact::Lost } else { Contact::Connected },
         draining: seed.out == 3,
         capacity: Capacity {
             cores: Millicores(u64::from(seed.cores) * 1000),

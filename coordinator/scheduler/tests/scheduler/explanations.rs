@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use reeve_common::ids::HostId;
-use reeve_scheduler::{ChoiceRule, Explanation, Fleet, HostState};
+use reeve_scheduler::{ChoiceRule, Contact, Explanation, Fleet, HostState};
 
 use crate::fixture::{compile, devices, function, host, preset, request, vm, whole};
 
@@ -63,7 +63,9 @@ fn every_constraint_gives_its_numbers() {
         "state: the host is disabled; only enabled hosts are chosen",
     );
     check(&|host| host.draining = true, &wanted, "draining: the host is being emptied");
-    check(&|host| host.connected = false, &wanted, "connection: the host's agent is not connected");
+    check(&|host| host.contact = Contact::Lost, &wanted, "connection: the host's agent is not connected");
+    let suspected = "connection: the host's agent has not been heard for a moment";
+    check(&|host| host.contact = Contact::Suspected, &wanted, suspected);
     let problem = |host: &mut reeve_scheduler::HostDescription| {
         host.storage_problem = Some("the pool vms is not started".to_owned());
     };

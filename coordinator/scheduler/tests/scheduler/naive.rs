@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use reeve_common::ids::{HostId, RealmName, VmId};
-use reeve_scheduler::{ChoiceRule, HostDescription, HostState, Measured, Quotas, Request};
+use reeve_scheduler::{ChoiceRule, Contact, HostDescription, HostState, Measured, Quotas, Request};
 
 use crate::expression::Expression;
 use crate::naive_devices::{Held, Rack, entries};
@@ -211,7 +211,7 @@ impl Naive {
     pub(crate) fn has_room(&self, host: &Host, request: &Request) -> bool {
         let description = &host.description;
         let open = description.state == HostState::Enabled
-            && description.connected
+            && description.contact == Contact::Connected
             && !description.draining
             && description.storage_problem.is_none();
         let asked = |name: &str| match name {

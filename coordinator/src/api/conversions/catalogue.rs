@@ -7,6 +7,7 @@ use reeve_common::text::printable;
 use reeve_common::units::{Bytes, Mebibytes};
 use reeve_common::vm::{self, CpuModel};
 
+use super::workflow::{when_host_lost, when_host_lost_of};
 use super::{placement, size};
 use crate::api::types::{
     Configuration, DebugOptions, DiskFormat, Drive, DriveUse, Image, Machine, NewConfiguration, NewDrive,
@@ -206,6 +207,8 @@ pub(in crate::api) fn configuration_to_make(
             .into_iter()
             .map(|used| model::configuration::DriveUse { drive: used.drive, read_only: used.read_only })
             .collect(),
+        when_host_lost: new.when_host_lost.map(when_host_lost),
+        priority: new.priority,
         created_at: now,
     }
 }
@@ -223,6 +226,8 @@ pub(in crate::api) fn configuration_of(configuration: &model::configuration::Con
             .iter()
             .map(|used| DriveUse { drive: used.drive.clone(), read_only: used.read_only })
             .collect(),
+        when_host_lost: configuration.when_host_lost.map(when_host_lost_of),
+        priority: configuration.priority,
         created_at: configuration.created_at.into(),
     }
 }

@@ -36,7 +36,9 @@ pub(super) fn connection_of(connection: Connection) -> (ConnectionState, Option<
     match connection {
         Connection::NeverJoined => (ConnectionState::NeverJoined, None),
         Connection::Connected { since } => (ConnectionState::Connected, Some(since.into())),
-        Connection::Silent { since } => (ConnectionState::Silent, Some(since.into())),
+        Connection::Suspected { since } => (ConnectionState::Suspected, Some(since.into())),
+        Connection::Fenced { at } => (ConnectionState::Fenced, Some(at.into())),
+        Connection::SelfFenced { at } => (ConnectionState::SelfFenced, Some(at.into())),
         Connection::Lost { since } => (ConnectionState::Lost, since.map(Moment)),
     }
 }
@@ -62,6 +64,7 @@ pub(in crate::api) fn host_of(view: &HostView) -> Host {
         uri: host.uri.clone(),
         profile: host.profile.clone(),
         state: state_of(host.state),
+        draining: host.draining,
         labels: host.labels.clone(),
         added_at: host.added_at.into(),
         joined_at: host.joined_at.map(Moment),

@@ -11,6 +11,7 @@ mod placement;
 mod realm;
 mod simulation;
 mod vm;
+mod workflow;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -36,6 +37,7 @@ pub(super) use self::simulation::{
     comparison_of, cost_evaluation_of, simulation_of, simulation_question, user,
 };
 pub(super) use self::vm::{status_of, vm_detail_of, vm_log_of, vm_of};
+pub(super) use self::workflow::workflow_of;
 
 fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)

@@ -3,6 +3,7 @@
 use reeve_scheduler::QuotaHolder;
 
 use super::explanation::rule_word;
+use super::workflow::when_host_lost_of;
 use super::{amounts_of, milliseconds};
 use crate::api::types::{
     Amounts, CostFunction, CostTerm, Profile, Quota, QuotaLimits, QuotaUsage, Realm, RealmDrives,
@@ -29,6 +30,9 @@ pub(in crate::api) fn realm_of(view: &RealmView) -> Realm {
         virt_type: VirtType::from(realm.virt_type),
         network: Option::from(realm.network.clone()),
         shutdown_timeout_ms: milliseconds(realm.shutdown_timeout),
+        when_host_lost: when_host_lost_of(realm.when_host_lost),
+        failover_brake_percent: realm.brake.percent,
+        failover_brake_hosts: realm.brake.hosts,
         log_scheduling: realm.log_scheduling,
         drives: RealmDrives {
             lazy_allocation: realm.drives.lazy_allocation,

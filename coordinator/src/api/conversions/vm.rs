@@ -98,7 +98,8 @@ pub(in crate::api) fn status_of(status: &service::Status, realms: usize, hosts: 
     for host in hosts {
         match connection_of(host.connection).0 {
             ConnectionState::Connected => counts.connected += 1,
-            ConnectionState::Silent => counts.silent += 1,
+            ConnectionState::Suspected => counts.suspected += 1,
+            ConnectionState::Fenced | ConnectionState::SelfFenced => counts.fenced += 1,
             ConnectionState::Lost => counts.lost += 1,
             ConnectionState::NeverJoined => counts.never_joined += 1,
         }

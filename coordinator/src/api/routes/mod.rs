@@ -7,6 +7,7 @@ pub(super) mod catalogue;
 pub(super) mod fleet;
 pub(super) mod simulation;
 pub(super) mod vms;
+pub(super) mod workflows;
 
 use std::future::Future;
 use std::time::Duration;
@@ -79,6 +80,13 @@ pub(super) fn table() -> Vec<Route> {
         put("/v1/hosts/{host}/state", fleet::set_host_state),
         post("/v1/hosts/{host}/join-token", fleet::create_join_token),
         post("/v1/hosts/{host}/comparison", fleet::compare_host),
+        post("/v1/hosts/{host}/drain", workflows::drain_host),
+        delete("/v1/hosts/{host}/drain", workflows::cancel_drain),
+        post("/v1/hosts/{host}/undrain", workflows::undrain_host),
+        get("/v1/workflows", workflows::workflows),
+        get("/v1/workflows/{workflow}", workflows::workflow),
+        get("/v1/workflows/{workflow}/changes", workflows::workflow_changed),
+        post("/v1/workflows/{workflow}/cancel", workflows::cancel_workflow),
         get("/v1/images", catalogue::images),
         post("/v1/images", catalogue::create_image),
         get("/v1/images/{image}", catalogue::image),

@@ -18,7 +18,7 @@ use crate::api::types::{ProblemReport, ShutdownRequest, StartRequest, Vm, VmDeta
 use crate::service::Service;
 
 /// The longest a question for changes is held back; well below what any question may take.
-const CHANGES_WAIT_MAX: Duration = Duration::from_secs(30);
+pub(super) const CHANGES_WAIT_MAX: Duration = Duration::from_secs(30);
 
 type Answer<T> = Result<Json<T>, Refusal>;
 
@@ -122,9 +122,9 @@ pub(in crate::api) async fn destroy_vm(
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(in crate::api) struct ChangesQuery {
     #[serde(default)]
-    after: u64,
+    pub(super) after: u64,
     #[serde(default)]
-    wait_ms: u64,
+    pub(super) wait_ms: u64,
 }
 
 /// Waits until a VM's document is newer than `after`, or the time is up; answers it as it is then.

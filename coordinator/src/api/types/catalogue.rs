@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::moment::Moment;
+use super::workflow::WhenHostLost;
 
 /// How a disk's bytes are laid out in its volume.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema, ValueEnum)]
@@ -305,6 +306,10 @@ pub struct Configuration {
     pub project: Option<String>,
     /// The drives its VMs get, in order.
     pub drives: Vec<DriveUse>,
+    /// What becomes of its VMs when their host is lost; what the realm says when null.
+    pub when_host_lost: Option<WhenHostLost>,
+    /// The higher, the sooner its VMs are placed when not all fit, and the later they are stopped when a host is emptied.
+    pub priority: u32,
     /// When it was made.
     pub created_at: Moment,
 }
@@ -332,6 +337,13 @@ pub struct NewConfiguration {
     /// The drives its VMs get, in order.
     #[serde(default)]
     pub drives: Vec<DriveUse>,
+    /// What becomes of its VMs when their host is lost; what the realm says when left out.
+    #[serde(default)]
+    pub when_host_lost: Option<WhenHostLost>,
+    /// The higher, the sooner its VMs are placed when not all fit, and the later they are stopped when a host is
+    /// emptied; 0 to 1000, 0 when left out.
+    #[serde(default)]
+    pub priority: u32,
 }
 
 /// A drive.

@@ -47,10 +47,14 @@ pub enum ConnectionState {
     NeverJoined,
     /// Its agent is connected.
     Connected,
-    /// Silent for a moment; not lost yet.
-    Silent,
+    /// Not heard for a moment, and not lost yet. Nothing new is placed there.
+    Suspected,
     /// Nothing heard for too long: what happens there is unknown.
     Lost,
+    /// Seen to be off by a fence command, or stated to be off by a person.
+    Fenced,
+    /// Its lease has run out: it must have stopped all its VMs, or been reset by its watchdog.
+    SelfFenced,
 }
 
 impl ConnectionState {
@@ -60,8 +64,10 @@ impl ConnectionState {
         match self {
             Self::NeverJoined => "never-joined",
             Self::Connected => "connected",
-            Self::Silent => "silent",
+            Self::Suspected => "suspected",
             Self::Lost => "lost",
+            Self::Fenced => "fenced",
+            Self::SelfFenced => "self-fenced",
         }
     }
 }
@@ -113,6 +119,9 @@ pub struct Host {
     pub profile: ProfileName,
     /// Whether it may be used.
     pub state: HostState,
+    /// It is being emptied, or was, and is chosen for nothing new.
+    #[serde(default)]
+    pub draining: bool,
     /// For affinity and cost functions.
     pub labels: BTreeMap<String, String>,
     /// When it was added.

@@ -14,6 +14,7 @@ mod realm;
 mod simulation;
 mod status;
 mod vm;
+mod workflow;
 
 pub use catalogue::{
     AffinityRule, Companions, Configuration, DebugOptions, DiskFormat, Drive, DriveUse, Image, Machine,
@@ -37,3 +38,4 @@ pub use simulation::{
 };
 pub use status::{HostCounts, Status};
 pub use vm::{ShutdownRequest, StartRequest, Transition, Vm, VmDetail, VmLog, VmState, Wish};
+pub use workflow::{DrainRequest, WhenHostLost, Workflow, WorkflowState, WorkflowStep};

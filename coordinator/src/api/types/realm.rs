@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 
 use super::catalogue::VirtType;
 use super::host::Amounts;
+use super::workflow::WhenHostLost;
 
 /// A realm as configured, and what is in it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -50,6 +51,12 @@ pub struct Realm {
     pub network: Option<NetworkName>,
     /// How long a guest has to shut down before it is destroyed.
     pub shutdown_timeout_ms: u64,
+    /// What becomes of VMs whose host is lost, if their configuration does not say.
+    pub when_host_lost: WhenHostLost,
+    /// More than this part of the hosts, in percent, and …
+    pub failover_brake_percent: u32,
+    /// … more than so many hosts silent at once: then nothing is fenced or restarted by itself.
+    pub failover_brake_hosts: u32,
     /// Whether each decision's explanation is logged.
     pub log_scheduling: bool,
     /// The rules for drives.

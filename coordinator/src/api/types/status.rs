@@ -35,10 +35,12 @@ pub struct HostCounts {
     pub total: usize,
     /// Connected now.
     pub connected: usize,
-    /// Silent for a moment.
-    pub silent: usize,
+    /// Not heard for a moment.
+    pub suspected: usize,
     /// Lost.
     pub lost: usize,
+    /// Seen to be off, or fenced by themselves.
+    pub fenced: usize,
     /// Never joined.
     pub never_joined: usize,
 }

@@ -70,6 +70,10 @@ impl Run<'_> {
                 ));
                 host
             }
+            HostCommand::Drain { name, grace, cancel, waiting } => {
+                return self.drain(&name, grace, cancel, waiting).await;
+            }
+            HostCommand::Undrain { name } => self.client.undrain_host(&name).await?,
             HostCommand::SetState { name, state } => self.client.set_host_state(&name, state).await?,
         };
         self.print(&show::host::host(&self.screen, &host))

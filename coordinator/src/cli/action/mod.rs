@@ -8,6 +8,7 @@ mod replay;
 mod simulation;
 mod vm;
 mod wait;
+mod workflow;
 
 use std::io::{self, Read, Write};
 
@@ -48,6 +49,7 @@ impl Run<'_> {
             Command::Config(command) => self.configuration(command).await,
             Command::Drive(command) => self.drive(command).await,
             Command::Vm(command) => self.vm(command).await,
+            Command::Workflow(command) => self.workflow(command).await,
             Command::Replay(arguments) => self.replay(&arguments),
         }
     }

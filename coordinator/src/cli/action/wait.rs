@@ -16,10 +16,10 @@ use crate::cli::failure::Failure;
 use crate::cli::progress::Progress;
 
 /// How long the coordinator may hold one question back. Well below its own limit on a request.
-const QUESTION_AT_MOST: Duration = Duration::from_secs(20);
+pub(super) const QUESTION_AT_MOST: Duration = Duration::from_secs(20);
 
 /// How long to wait before a coordinator that did not answer is asked again.
-const RETRY_PAUSE: Duration = Duration::from_millis(500);
+pub(super) const RETRY_PAUSE: Duration = Duration::from_millis(500);
 
 /// What is waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

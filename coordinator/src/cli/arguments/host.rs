@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Subcommand;
 use reeve_common::ids::{HostName, ProfileName, RealmName};
 
-use super::{duration, label};
+use super::{Waiting, duration, label};
 use crate::api::types::{HostState, NewHost};
 
 #[derive(Debug, Subcommand)]
@@ -67,6 +67,30 @@ pub(in crate::cli) enum HostCommand {
         /// How long it can be used; 15 minutes when left out.
         #[arg(long, value_name = "DURATION", value_parser = duration)]
         lifetime: Option<Duration>,
+    },
+    /// Empties a host: it is chosen for nothing new, and its VMs are stopped, those of low priority first.
+    #[command(
+        after_help = "Examples:\n  reeve host drain node-1\n  reeve host drain node-1 --grace \"30 seconds\"\n  reeve host drain node-1 --no-wait -o json\n  reeve host drain node-1 --cancel\n\nVMs whose configuration says when-host-lost = restart are started again on another host.\nA drain survives a restart of the coordinator. When it is cancelled, VMs that were not asked to stop stay, and the\nhost is chosen again."
+    )]
+    Drain {
+        /// The host.
+        #[arg(value_name = "HOST")]
+        name: HostName,
+        /// How long each guest has to shut down; the realm's `shutdown-timeout` when left out.
+        #[arg(long, value_name = "DURATION", value_parser = duration, conflicts_with = "cancel")]
+        grace: Option<Duration>,
+        /// End it instead.
+        #[arg(long)]
+        cancel: bool,
+        #[command(flatten)]
+        waiting: Waiting,
+    },
+    /// Lets a host that was emptied be chosen again.
+    #[command(after_help = "Example:\n  reeve host undrain node-1")]
+    Undrain {
+        /// The host.
+        #[arg(value_name = "HOST")]
+        name: HostName,
     },
     /// Removes a host that runs no VMs. Its certificate is refused from then on.
     #[command(after_help = "Example:\n  reeve host delete node-1")]

@@ -10,6 +10,7 @@ mod realm;
 mod replay;
 mod simulation;
 mod vm;
+mod workflow;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -27,6 +28,7 @@ pub(super) use self::realm::{ProfileCommand, RealmCommand, VolumeCommand};
 pub(super) use self::replay::ReplayArguments;
 pub(super) use self::simulation::SimulateArguments;
 pub(super) use self::vm::{VmCommand, Waiting};
+pub(super) use self::workflow::WorkflowCommand;
 use super::exit::EXIT_CODES_HELP;
 
 /// Where the coordinator listens unless something else is said.
@@ -137,6 +139,9 @@ pub(super) enum Command {
     /// VMs: runs of configurations.
     #[command(subcommand)]
     Vm(VmCommand),
+    /// Workflows: actions of several steps, such as emptying a host.
+    #[command(subcommand)]
+    Workflow(WorkflowCommand),
     /// Replays a trace of VMs against a fleet, offline, to choose a cost function by its outcome.
     #[command(after_help = REPLAY_EXAMPLES)]
     Replay(ReplayArguments),

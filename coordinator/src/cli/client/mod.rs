@@ -19,11 +19,10 @@ use super::exit::Exit;
 use super::failure::Failure;
 use super::selector::VmSelector;
 use crate::api::types::{
-    Comparison, Configuration, CostEvaluation, CostFunction, Drive, Explanation, Host, HostComparison,
-    HostComparisonRequest, HostState, Image,
-    JoinToken, JoinTokenRequest, NewConfiguration, NewDrive, NewHost, NewImage, NewSetup, PoolKind, Profile,
-    Realm, Setup, ShutdownRequest, Simulation, SimulationRequest, StartRequest, StateChange, Status, Vm,
-    VmDetail, VmLog, Volumes,
+    Comparison, Configuration, CostEvaluation, CostFunction, DrainRequest, Drive, Explanation, Host,
+    HostComparison, HostComparisonRequest, HostState, Image, JoinToken, JoinTokenRequest, NewConfiguration,
+    NewDrive, NewHost, NewImage, NewSetup, PoolKind, Profile, Realm, Setup, ShutdownRequest, Simulation,
+    SimulationRequest, StartRequest, StateChange, Status, Vm, VmDetail, VmLog, Volumes, Workflow,
 };
 
 /// A way to ask one coordinator. Cheap to clone; each question has a connection of its own.
@@ -130,6 +129,35 @@ impl Client {
 
     pub async fn delete_host(&self, name: &HostName) -> Answer<()> {
         self.remove(&format!("/v1/hosts/{name}")).await
+    }
+
+    pub async fn drain_host(&self, name: &HostName, request: &DrainRequest) -> Answer<Workflow> {
+        self.post(&format!("/v1/hosts/{name}/drain"), request).await
+    }
+
+    pub async fn cancel_drain(&self, name: &HostName) -> Answer<Workflow> {
+        read(&self.transport.send(Method::DELETE, &format!("/v1/hosts/{name}/drain"), None).await?)
+    }
+
+    pub async fn undrain_host(&self, name: &HostName) -> Answer<Host> {
+        self.post(&format!("/v1/hosts/{name}/undrain"), &serde_json::json!({})).await
+    }
+
+    pub async fn workflows(&self) -> Answer<Vec<Workflow>> {
+        self.get("/v1/workflows").await
+    }
+
+    pub async fn workflow(&self, id: u64) -> Answer<Workflow> {
+        self.get(&format!("/v1/workflows/{id}")).await
+    }
+
+    /// Waits until the workflow's document is newer than `version`, or `at_most` is over; then returns it as it is.
+    pub async fn workflow_changed(&self, id: u64, version: u64, at_most: Duration) -> Answer<Workflow> {
+        self.get(&format!("/v1/workflows/{id}/changes?after={version}&wait-ms={}", at_most.as_millis())).await
+    }
+
+    pub async fn cancel_workflow(&self, id: u64) -> Answer<Workflow> {
+        self.post(&format!("/v1/workflows/{id}/cancel"), &serde_json::json!({})).await
     }
 
     pub async fn images(&self) -> Answer<Vec<Image>> {

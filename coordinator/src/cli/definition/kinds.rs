@@ -78,6 +78,8 @@ const CONFIGURATION: &[Key] = &[
     required("team", Kind::Text),
     optional("project", Kind::Text),
     optional("drives", Kind::Objects(DRIVE_USE)),
+    optional("when-host-lost", Kind::Word(&["restart", "leave", "ask"])),
+    optional("priority", Kind::Count),
 ];
 
 const DRIVE_USE: &[Key] =

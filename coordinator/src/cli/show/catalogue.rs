@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Display;
 
-use crate::api::types::{AffinityRule, Companions, Configuration, Drive, Image, Setup};
+use crate::api::types::{AffinityRule, Companions, Configuration, Drive, Image, Setup, WhenHostLost};
 use crate::cli::amounts;
 use crate::cli::moments::{relative, relative_and_absolute};
 use crate::cli::screen::{Screen, Sheet, number, some_text, words, yes_or_no};
@@ -180,6 +180,11 @@ pub(in crate::cli) fn configuration(screen: &Screen, configuration: &Configurati
                 .line("Team", &*configuration.team)
                 .optional("Project", configuration.project.clone())
                 .several("Drives", drives)
+                .line(
+                    "When host lost",
+                    configuration.when_host_lost.map_or("as the realm says", WhenHostLost::as_str),
+                )
+                .line("Priority", configuration.priority.to_string())
                 .line("Created", relative_and_absolute(configuration.created_at, screen.now))
                 .render()
         },

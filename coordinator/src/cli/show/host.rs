@@ -26,7 +26,7 @@ pub(in crate::cli) fn hosts(screen: &Screen, hosts: &[Host]) -> String {
                 host.name.to_string(),
                 host.realm.to_string(),
                 host.profile.to_string(),
-                host.state.as_str().to_owned(),
+                state(host),
                 connection(host, screen),
                 used(host, |amounts| amounts::cores(amounts.millicores)),
                 used(host, |amounts| amounts::memory(amounts.memory_mib)),
@@ -35,6 +35,12 @@ pub(in crate::cli) fn hosts(screen: &Screen, hosts: &[Host]) -> String {
             ]
         },
     )
+}
+
+/// `enabled, draining`.
+fn state(host: &Host) -> String {
+    let draining = if host.draining { ", draining" } else { "" };
+    format!("{}{draining}", host.state.as_str())
 }
 
 fn connection(host: &Host, screen: &Screen) -> String {
@@ -70,7 +76,7 @@ pub(in crate::cli) fn host(screen: &Screen, host: &Host) -> String {
                 .line("Id", host.id.to_string())
                 .line("Realm", host.realm.as_str())
                 .line("Profile", host.profile.as_str())
-                .line("State", host.state.as_str())
+                .line("State", state(host))
                 .line("Connection", connection(host, screen))
                 .line("Libvirt", &*host.uri)
                 .optional("Libvirt answers", host.hypervisor_reachable.map(yes_or_no))

@@ -11,6 +11,7 @@ pub(super) mod replay;
 pub(super) mod simulation;
 pub(super) mod status;
 pub(super) mod vm;
+pub(super) mod workflow;
 
 #[cfg(test)]
 mod tests;

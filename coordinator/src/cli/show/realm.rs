@@ -49,6 +49,14 @@ pub(in crate::cli) fn realm(screen: &Screen, realm: &Realm) -> String {
                 .line("Registration timeout", amounts::duration(realm.registration_timeout_ms))
                 .line("Poll frequency", amounts::duration(realm.poll_frequency_ms))
                 .line("Shutdown timeout", amounts::duration(realm.shutdown_timeout_ms))
+                .line("When host lost", realm.when_host_lost.as_str())
+                .line(
+                    "Failover brake",
+                    format!(
+                        "above {} % of the hosts and {} hosts",
+                        realm.failover_brake_percent, realm.failover_brake_hosts
+                    ),
+                )
                 .line("Accelerator", realm.virt_type.as_str())
                 .optional("Network", realm.network.as_ref().map(|network| network.as_str()))
                 .optional("Network filter", realm.network_filter.as_ref().map(|filter| filter.as_str()))

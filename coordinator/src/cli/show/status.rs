@@ -12,8 +12,9 @@ pub(in crate::cli) fn status(screen: &Screen, status: &Status) -> String {
             let hosts = status.hosts;
             let hosts: Vec<String> = [
                 ("connected", hosts.connected),
-                ("silent", hosts.silent),
+                ("suspected", hosts.suspected),
                 ("lost", hosts.lost),
+                ("fenced", hosts.fenced),
                 ("never joined", hosts.never_joined),
             ]
             .iter()

@@ -40,7 +40,7 @@ fn amounts(changes: &Value) -> Value {
 fn a_host() -> Value {
     json!({
         "id": 1, "name": "node-1", "realm": "primary", "uri": "qemu:///system", "profile": "r750",
-        "state": "enabled", "labels": {"rack": "r3"},
+        "state": "enabled", "draining": false, "labels": {"rack": "r3"},
         "added-at": "2026-02-01T12:00:00.000Z", "joined-at": "2026-02-01T12:05:00.000Z",
         "connection": "connected", "connection-since": "2026-03-01T11:57:00.000Z",
         "capacity": amounts(&json!({
@@ -323,6 +323,7 @@ fn realms() {
         "volumes-pool": "reeve-vm", "drives-pool": "reeve-drives", "bricks-pool": "reeve-bricks",
         "registration-timeout-ms": 300_000, "poll-frequency-ms": 30_000, "network-filter": null,
         "virt-type": "auto", "network": "default", "shutdown-timeout-ms": 180_000,
+        "when-host-lost": "ask", "failover-brake-percent": 25, "failover-brake-hosts": 2,
         "log-scheduling": false,
         "drives": {"lazy-allocation": true, "cache": "default", "min-size-bytes": null, "max-size-bytes": 536_870_912_000_u64},
         "hosts": 3, "connected-hosts": 2, "vms": 4,
@@ -393,6 +394,7 @@ fn the_catalogue() {
     let configuration: Configuration = read(json!({
         "name": "web-1", "title": "Web server", "setup": "small", "owner": "ann", "team": "physics", "project": null,
         "drives": [{"drive": "results", "read-only": true}, {"drive": "scratch", "read-only": false}],
+        "when-host-lost": "restart", "priority": 10,
         "created-at": "2026-02-28T12:00:00.000Z"
     }));
     insta::assert_snapshot!("config_show", catalogue::configuration(&SCREEN, &configuration));
@@ -409,7 +411,7 @@ fn the_catalogue() {
 fn the_status() {
     let document: Status = read(json!({
         "version": "0.1.0", "epoch": 12, "started-at": "2026-03-01T09:00:00.000Z", "realms": 1,
-        "hosts": {"total": 4, "connected": 3, "silent": 0, "lost": 1, "never-joined": 0},
+        "hosts": {"total": 4, "connected": 3, "suspected": 0, "lost": 1, "fenced": 0, "never-joined": 0},
         "vms": {"running": 4, "unplaceable": 1}, "warnings": ["host node-2: lost for 5m"]
     }));
     insta::assert_snapshot!("status", status::status(&SCREEN, &document));

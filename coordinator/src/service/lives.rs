@@ -1,0 +1,144 @@
+//! Owns following which hosts are heard: signs of life, what is shown of it, what the scheduler is told of it, and the
+//! question whether what was on a host may still run there.
+//!
+//! Must not: judge by itself; `model::host_life` does, by the steady clock. Wall time is only shown.
+
+use std::time::Duration;
+
+use reeve_common::clock::Timestamp;
+use reeve_common::ids::HostId;
+use reeve_scheduler::Contact;
+
+use super::Service;
+use super::core::HostEntry;
+use crate::config::CoordinatorConfig;
+use crate::model::host::Connection;
+use crate::model::host_life::{self, Ownership, Patience, Standing};
+
+/// How often it is looked which hosts are silent: short against `suspect-after`, and a fraction of a percent of a
+/// processor for ten thousand hosts.
+const WATCH_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Whoever said something so lately is not asked about at its connection: most hosts, since samples come every few
+/// seconds.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// The two clocks at one moment: the steady one that decides, and the wall's that is shown.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Now {
+    /// What decides.
+    pub(super) steady: Timestamp,
+    /// What is shown.
+    pub(super) wall: Timestamp,
+}
+
+impl Now {
+    /// What a clock on the wall showed at a moment of the steady clock, as far as it was not set since.
+    pub(super) fn shown(self, steady: Timestamp) -> Timestamp {
+        let ago = u64::try_from(self.steady.since(steady).as_millis()).unwrap_or(u64::MAX);
+        Timestamp(self.wall.0.saturating_sub(ago))
+    }
+}
+
+impl Service {
+    /// Now, by both clocks.
+    pub(super) fn both_clocks(&self) -> Now {
+        Now { steady: self.steady_now(), wall: self.now() }
+    }
+
+    /// A host was heard, whatever it said.
+    pub(crate) fn hear(&self, host: HostId) {
+        let now = self.steady_now();
+        if let Some(entry) = self.core().hosts.get_mut(&host) {
+            entry.life.sign(now);
+        }
+    }
+
+    /// Whether what was on a host may still run there: only [`Ownership::Released`] lets it be started elsewhere. None
+    /// when there is no such host.
+    #[must_use]
+    pub fn ownership(&self, host: HostId) -> Option<Ownership> {
+        let now = self.steady_now();
+        self.core().hosts.get(&host).map(|entry| host_life::ownership(&entry.life, now))
+    }
+
+    /// Watches which hosts are silent; never returns.
+    pub async fn keep_watching_hosts(self) {
+        loop {
+            self.watch_hosts();
+            tokio::time::sleep(WATCH_INTERVAL).await;
+        }
+    }
+
+    /// Looks once at all hosts, and has those described anew whose contact has changed.
+    pub(super) fn watch_hosts(&self) {
+        let (config, now) = (self.config(), self.steady_now());
+        let mut changed = Vec::new();
+        for (id, entry) in &mut self.core().hosts {
+            hear_connection(entry, now);
+            let contact = contact(entry, &config, now);
+            if entry.contact != contact {
+                changed.push((*id, entry.contact, contact));
+                entry.contact = contact;
+            }
+        }
+        for (host, before, contact) in changed {
+            self.describe_host(host);
+            let name = self.host_label(host);
+            match (before, contact) {
+                (_, Contact::Lost) => log::warn!(
+                    REEVE_HOST:% = name;
+                    "host {name} is lost: nothing was heard of it for longer than lost-after. What runs there is unknown, and \
+                     nothing of it is started elsewhere without a proof that it has stopped"
+                ),
+                (_, Contact::Suspected) => {
+                    log::info!(REEVE_HOST:% = name; "host {name} is silent; nothing new is placed there");
+                }
+                (Contact::Suspected, Contact::Connected) => {
+                    log::info!(REEVE_HOST:% = name; "host {name} is heard again");
+                    self.inner.fleet_changed.notify_one();
+                }
+                (_, Contact::Connected) => {}
+            }
+        }
+    }
+}
+
+/// Takes what came in on a host's connection for a sign, be it only that the connection is kept alive.
+fn hear_connection(entry: &mut HostEntry, now: Timestamp) {
+    let Some(agent) = &entry.agent else { return };
+    if entry.life.last_sign().is_some_and(|sign| now.since(sign) < FRESH) {
+        return;
+    }
+    let received = agent.received();
+    if entry.received != received {
+        entry.received = received;
+        entry.life.sign(now);
+    }
+}
+
+fn patience(config: &CoordinatorConfig) -> Patience {
+    Patience { suspect_after: config.suspect_after, lost_after: config.lost_after }
+}
+
+/// Whether a host is heard, for the scheduler.
+pub(super) fn contact(entry: &HostEntry, config: &CoordinatorConfig, now: Timestamp) -> Contact {
+    match entry.life.standing(patience(config), now) {
+        Standing::Connected { .. } => Contact::Connected,
+        Standing::Suspected { .. } => Contact::Suspected,
+        Standing::Lost { .. } | Standing::Fenced { .. } | Standing::SelfFenced { .. } => Contact::Lost,
+    }
+}
+
+/// Whether a host is heard, for people.
+pub(super) fn connection(entry: &HostEntry, config: &CoordinatorConfig, now: Now) -> Connection {
+    match entry.life.standing(patience(config), now.steady) {
+        Standing::Connected { since } => Connection::Connected { since: now.shown(since) },
+        Standing::Suspected { since } => Connection::Suspected { since: now.shown(since) },
+        // A fence outlives the coordinator: its moment is the wall's already.
+        Standing::Fenced { at } => Connection::Fenced { at },
+        Standing::SelfFenced { at } => Connection::SelfFenced { at: now.shown(at) },
+        Standing::Lost { since: None } if entry.kept.value.joined_at.is_none() => Connection::NeverJoined,
+        Standing::Lost { since } => Connection::Lost { since: since.map(|since| now.shown(since)) },
+    }
+}
