@@ -53,7 +53,8 @@ fn story() -> Vec<Command> {
 /// The same in the words of a coordinator that has been succeeded, who wishes other things.
 fn deposed() -> Vec<Command> {
     let old = Epoch(EPOCH.0 - 1);
-    let ensure = |number, desired| CommandBody::EnsureVm { vm: vm(number), generation: Generation(99), desired };
+    let ensure =
+        |number, desired| CommandBody::EnsureVm { vm: vm(number), generation: Generation(99), desired };
     let bodies = [
         ensure(1, running(1)),
         ensure(2, stopped(0)),

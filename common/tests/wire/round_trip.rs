@@ -17,8 +17,8 @@ use reeve_common::text::printable;
 use reeve_common::units::{Bytes, Mebibytes};
 use reeve_common::utilization::{HostSample, VmSample};
 use reeve_common::vm::{
-    CpuModel, DesiredVm, DomainSize, DriveAttachment, ForeignDomain, Machine, NetworkInterface, ObservedVm, StopReason,
-    SystemDisk, VirtType, VmObservation, VmSpec,
+    CpuModel, DesiredVm, DomainSize, DriveAttachment, ForeignDomain, Machine, NetworkInterface, ObservedVm,
+    StopReason, SystemDisk, VirtType, VmObservation, VmSpec,
 };
 use reeve_common::wire::message::Message;
 use reeve_common::wire::version::CURRENT;
@@ -234,9 +234,8 @@ fn report() -> impl Strategy<Value = HostReport> {
         Just(PoolState::Missing),
     ];
     let pool = (name(), state).prop_map(|(name, state)| PoolReport { name, state });
-    let size = (vm_id(), name(), any::<u32>(), any::<u64>()).prop_map(|(vm, name, vcpus, memory)| {
-        DomainSize { vm, name, vcpus, memory: Mebibytes(memory) }
-    });
+    let size = (vm_id(), name(), any::<u32>(), any::<u64>())
+        .prop_map(|(vm, name, vcpus, memory)| DomainSize { vm, name, vcpus, memory: Mebibytes(memory) });
     (
         any::<bool>(),
         prop::collection::vec(observation(), 0..20),

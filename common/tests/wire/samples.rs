@@ -19,8 +19,8 @@ use reeve_common::tls::JoinSecret;
 use reeve_common::units::{Bytes, Mebibytes};
 use reeve_common::utilization::{HostSample, VmSample};
 use reeve_common::vm::{
-    CpuModel, DesiredVm, DomainSize, DriveAttachment, ForeignDomain, Machine, NetworkInterface, ObservedVm, StopReason,
-    SystemDisk, VirtType, VmObservation, VmSpec,
+    CpuModel, DesiredVm, DomainSize, DriveAttachment, ForeignDomain, Machine, NetworkInterface, ObservedVm,
+    StopReason, SystemDisk, VirtType, VmObservation, VmSpec,
 };
 use reeve_common::wire::join::{JoinAnswer, JoinRefusal, JoinRequest, Joined};
 use uuid::Uuid;

@@ -117,7 +117,9 @@ impl<F: Fn(VmId) -> Option<std::sync::Arc<Vm>>> Recorded<'_, F> {
             let record = (self.record)(observation.vm);
             let mut differences =
                 self.judge(record.as_deref(), observation, now).into_iter().collect::<Vec<Difference>>();
-            if let Some(vm) = record.as_deref().filter(|vm| vm.host == Some(self.host) && !vm.state.is_final()) {
+            if let Some(vm) =
+                record.as_deref().filter(|vm| vm.host == Some(self.host) && !vm.state.is_final())
+            {
                 differences.extend(sizes.get(&vm.id).and_then(|size| reconfigured(vm, size)));
                 if foreign.contains(&vm.id) && report.hypervisor_reachable {
                     differences.push(without_ledger(vm));
@@ -142,7 +144,12 @@ impl<F: Fn(VmId) -> Option<std::sync::Arc<Vm>>> Recorded<'_, F> {
 
     /// Compares one VM's record with what its host sees; none when they are the same.
     #[must_use]
-    pub fn judge(&self, record: Option<&Vm>, observation: &VmObservation, now: Timestamp) -> Option<Difference> {
+    pub fn judge(
+        &self,
+        record: Option<&Vm>,
+        observation: &VmObservation,
+        now: Timestamp,
+    ) -> Option<Difference> {
         let gone = matches!(observation.observed, ObservedVm::Gone(_));
         let name = record.map(|vm| vm.name.to_string());
         let difference = |words: String, treatment| {
@@ -154,27 +161,39 @@ impl<F: Fn(VmId) -> Option<std::sync::Arc<Vm>>> Recorded<'_, F> {
             }
             let words = format!("{} there, and no record knows it", word(&observation.observed));
             let id = observation.vm;
-            return difference(words, decision([
-                "leave it: it runs on, and what it takes counts as used".to_owned(),
-                format!("remove it by hand on {}: `virsh destroy {id}`, `virsh undefine {id}`", self.host_name),
-            ]));
+            return difference(
+                words,
+                decision([
+                    "leave it: it runs on, and what it takes counts as used".to_owned(),
+                    format!(
+                        "remove it by hand on {}: `virsh destroy {id}`, `virsh undefine {id}`",
+                        self.host_name
+                    ),
+                ]),
+            );
         };
         if vm.host != Some(self.host) {
             let words = format!("{} there, and recorded on another host", word(&observation.observed));
-            return difference(words, decision([
-                "look at both hosts which of the two is real: one VM must not run twice".to_owned(),
-                format!("remove the wrong one by hand: `virsh destroy {0}`, `virsh undefine {0}`", vm.id),
-            ]));
+            return difference(
+                words,
+                decision([
+                    "look at both hosts which of the two is real: one VM must not run twice".to_owned(),
+                    format!("remove the wrong one by hand: `virsh destroy {0}`, `virsh undefine {0}`", vm.id),
+                ]),
+            );
         }
         if vm.state.is_final() {
             if gone {
                 return difference("its end is recorded, and its host remembers it".to_owned(), let_forget());
             }
             let words = format!("over ({}), and {} there", vm.state, word(&observation.observed));
-            return difference(words, decision([format!(
-                "remove what came back by hand on {0}: `virsh destroy {1}`, `virsh undefine {1}`",
-                self.host_name, vm.id
-            )]));
+            return difference(
+                words,
+                decision([format!(
+                    "remove what came back by hand on {0}: `virsh destroy {1}`, `virsh undefine {1}`",
+                    self.host_name, vm.id
+                )]),
+            );
         }
         let outcome = vm_life::apply_observation(vm, observation, now);
         let again = vm_life::must_hear_again(&observation.observed);
@@ -229,7 +248,10 @@ fn without_ledger(vm: &Vm) -> Difference {
     let words = "its domain is there, and reeve's ledger in it is gone or cannot be read".to_owned();
     let treatment = decision([
         "leave it: it is unknown, keeps its capacity, and nothing is done to it".to_owned(),
-        format!("stop it by hand with `virsh destroy {0}` and `virsh undefine {0}`: it is then recorded as ended", vm.id),
+        format!(
+            "stop it by hand with `virsh destroy {0}` and `virsh undefine {0}`: it is then recorded as ended",
+            vm.id
+        ),
     ]);
     Difference { vm: vm.id, name: Some(vm.name.to_string()), words, treatment }
 }

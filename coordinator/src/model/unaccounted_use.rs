@@ -65,10 +65,21 @@ mod tests {
         let held = |vm: VmId| (vm == id(1)).then(|| used(2, 1024));
         assert_eq!(unaccounted_use(&[], &[own(1, 2, 1024)], held), used(0, 0), "as placed");
         assert_eq!(unaccounted_use(&[], &[own(1, 4, 1536)], held), used(2, 512), "given more by hand");
-        assert_eq!(unaccounted_use(&[], &[own(1, 1, 512)], held), used(0, 0), "given less: what is held stays held");
+        assert_eq!(
+            unaccounted_use(&[], &[own(1, 1, 512)], held),
+            used(0, 0),
+            "given less: what is held stays held"
+        );
         assert_eq!(unaccounted_use(&[], &[own(2, 4, 4096)], held), used(4, 4096), "no record");
-        assert_eq!(unaccounted_use(&[foreign(1, true, 2, 1024)], &[], held), used(0, 0), "its ledger is gone");
-        assert_eq!(unaccounted_use(&[foreign(3, true, 1, 100), foreign(4, false, 9, 900)], &[], held), used(1, 100));
+        assert_eq!(
+            unaccounted_use(&[foreign(1, true, 2, 1024)], &[], held),
+            used(0, 0),
+            "its ledger is gone"
+        );
+        assert_eq!(
+            unaccounted_use(&[foreign(3, true, 1, 100), foreign(4, false, 9, 900)], &[], held),
+            used(1, 100)
+        );
         let huge = foreign(5, true, u32::MAX, u64::MAX);
         let all = unaccounted_use(&[huge.clone(), huge], &[], held);
         assert_eq!(all.memory, Mebibytes(u64::MAX), "absurd numbers only fill the host");
@@ -78,11 +89,20 @@ mod tests {
         let terms = [("cpu".to_owned(), "cores.load".to_owned())];
         let name = CostFunctionName::new("even").unwrap();
         let cost = Arc::new(CostFunction::compile(&name, &terms, ChoiceRule::Increase).unwrap());
-        let capacity =
-            Capacity { cores: Millicores::from_cores(16), memory: Mebibytes(16 << 10), ..Capacity::default() };
+        let capacity = Capacity {
+            cores: Millicores::from_cores(16),
+            memory: Mebibytes(16 << 10),
+            ..Capacity::default()
+        };
         let realm = RealmName::new("primary").unwrap();
         let mut fleet = Fleet::new();
-        fleet.upsert_host(HostDescription::new(HOST, HostName::new("node-1").unwrap(), realm, capacity, cost));
+        fleet.upsert_host(HostDescription::new(
+            HOST,
+            HostName::new("node-1").unwrap(),
+            realm,
+            capacity,
+            cost,
+        ));
         fleet
     }
 

@@ -216,7 +216,8 @@ mod tests {
     fn each_pool_that_cannot_be_used_is_told_and_no_other() {
         let pool = |name: &str, state: PoolState| PoolReport { name: PoolName::new(name).unwrap(), state };
         let pools = vec![pool("stopped", PoolState::Inactive), pool("gone", PoolState::Missing)];
-        let mut report = LastReport { hypervisor_reachable: true, foreign: Vec::new(), pools, sizes: Vec::new() };
+        let mut report =
+            LastReport { hypervisor_reachable: true, foreign: Vec::new(), pools, sizes: Vec::new() };
         report.pools.push(pool("good", PoolState::Active { capacity: Bytes(1), available: Bytes(1) }));
         let told = pool_problems(&report);
         let told: Vec<(&str, &str)> = told.iter().map(|(name, why)| (name.as_str(), why.as_str())).collect();

@@ -61,7 +61,9 @@ impl Service {
             recorded.judge(record.as_deref(), observation, self.now())
         };
         if let Some(mut difference) = difference {
-            if let Treatment::Repaired { repair: repair @ Repair::FollowAndTell, .. } = &mut difference.treatment {
+            if let Treatment::Repaired { repair: repair @ Repair::FollowAndTell, .. } =
+                &mut difference.treatment
+            {
                 // In the middle of a life its wish is known to its agent; only a report may follow a new beginning.
                 *repair = Repair::Follow;
             }
@@ -85,7 +87,9 @@ impl Service {
             match agent.ask(self, CommandBody::ReadReport, REPORT_PATIENCE).await? {
                 ReplyBody::Report(report) => self.compare_host(host, &report),
                 other => {
-                    return Err(ServiceError::internal(format!("host {name} answered something else: {other:?}")));
+                    return Err(ServiceError::internal(format!(
+                        "host {name} answered something else: {other:?}"
+                    )));
                 }
             }
         } else {
@@ -95,8 +99,10 @@ impl Service {
             "host {name} was compared with its records{}, by {}: {} VMs are the same, {} differences",
             if dry_run { " without repairing" } else { "" }, actor.name, comparison.same, comparison.differences.len());
         if !comparison.hypervisor_reachable {
-            return Err(ServiceError::unavailable(format!("libvirt on host {name} does not answer its agent"))
-                .advise("see whether libvirtd runs there; until then nothing is known of its VMs"));
+            return Err(ServiceError::unavailable(format!(
+                "libvirt on host {name} does not answer its agent"
+            ))
+            .advise("see whether libvirtd runs there; until then nothing is known of its VMs"));
         }
         Ok(comparison)
     }
@@ -114,15 +120,20 @@ impl Service {
         }
         let asked = async {
             agent.ask_as(self, operation, CommandBody::Report, REPORT_PATIENCE).await?;
-            compared.await.map_err(|_| ServiceError::unavailable("the connection with its agent ended meanwhile"))
+            compared
+                .await
+                .map_err(|_| ServiceError::unavailable("the connection with its agent ended meanwhile"))
         };
         let result = tokio::time::timeout(REPORT_PATIENCE, asked).await;
         if let Some(entry) = self.core().hosts.get_mut(&host) {
             entry.awaited.remove(&operation);
         }
         result.unwrap_or_else(|_| {
-            Err(ServiceError::unavailable(format!("its agent sent no report within {} s", REPORT_PATIENCE.as_secs()))
-                .advise("its agent's log says what it waits for: `journalctl -u reeve-agent`"))
+            Err(ServiceError::unavailable(format!(
+                "its agent sent no report within {} s",
+                REPORT_PATIENCE.as_secs()
+            ))
+            .advise("its agent's log says what it waits for: `journalctl -u reeve-agent`"))
         })
     }
 
@@ -192,7 +203,12 @@ impl Service {
     }
 
     /// Repairs what repairs by itself, and says in the log what does not.
-    async fn carry_out(&self, host: HostId, difference: &mut Difference, observation: Option<&VmObservation>) {
+    async fn carry_out(
+        &self,
+        host: HostId,
+        difference: &mut Difference,
+        observation: Option<&VmObservation>,
+    ) {
         let id = difference.vm;
         let repair = match &difference.treatment {
             Treatment::Repaired { repair, .. } => *repair,

@@ -107,7 +107,8 @@ impl Stage {
             highest_epoch: Epoch(0),
             inventory: HostInventory::default(),
         };
-        let link = Arc::new(Agent { stage: (self.service.clone(), self.host), report, told: Mutex::default() });
+        let link =
+            Arc::new(Agent { stage: (self.service.clone(), self.host), report, told: Mutex::default() });
         self.service.agent_connected(self.host, AgentHandle::over(1, link), hello);
     }
 

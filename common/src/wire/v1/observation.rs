@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{FreeText, Id, InvalidMessage, Name, from_free_text, from_id, from_name, to_free_text, to_id, to_name};
+use super::{
+    FreeText, Id, InvalidMessage, Name, from_free_text, from_id, from_name, to_free_text, to_id, to_name,
+};
 use crate::clock::Timestamp;
 use crate::ids::{Epoch, Generation, VmId};
 use crate::units::Mebibytes;

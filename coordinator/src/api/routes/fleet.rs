@@ -11,14 +11,14 @@ use reeve_common::ids::{HostName, RealmName};
 use super::carried_out;
 use crate::api::answer::Refusal;
 use crate::api::conversions::{
-    cost_function_of, duration, host_comparison_of, host_of, host_state, host_to_add, join_token_of, profile_of, realm_of,
-    status_of, volume_of,
+    cost_function_of, duration, host_comparison_of, host_of, host_state, host_to_add, join_token_of,
+    profile_of, realm_of, status_of, volume_of,
 };
 use crate::api::openapi::document;
 use crate::api::question::{Asking, Body, Named, name};
 use crate::api::types::{
-    CostFunction, Host, HostComparison, HostComparisonRequest, JoinToken, JoinTokenRequest, NewHost, PoolKind, ProblemKind, ProblemReport, Profile,
-    Realm, StateChange, Status, Volumes,
+    CostFunction, Host, HostComparison, HostComparisonRequest, JoinToken, JoinTokenRequest, NewHost,
+    PoolKind, ProblemKind, ProblemReport, Profile, Realm, StateChange, Status, Volumes,
 };
 use crate::service::Service;
 

@@ -73,7 +73,8 @@ impl Run<'_> {
             return Ok(self.tell(&failure));
         }
         if !unknown.is_empty() {
-            let which = format!("{} of {whole} hosts could not be asked: {}", unknown.len(), unknown.join(", "));
+            let which =
+                format!("{} of {whole} hosts could not be asked: {}", unknown.len(), unknown.join(", "));
             let failure = Failure::new(Exit::Unreachable, which)
                 .advise("what runs there is unknown, and keeps its capacity until they answer");
             return Ok(self.tell(&failure));

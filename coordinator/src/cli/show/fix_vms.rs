@@ -76,11 +76,18 @@ pub(in crate::cli) fn hosts(screen: &Screen, hosts: &[Asked]) -> String {
 }
 
 fn details(hosts: &[Asked]) -> String {
-    let columns = [words("HOST"), words("VM"), words("DIFFERENCE"), words("CLASS"), words("WHAT WAS OR CAN BE DONE")];
+    let columns =
+        [words("HOST"), words("VM"), words("DIFFERENCE"), words("CLASS"), words("WHAT WAS OR CAN BE DONE")];
     let mut rows = Vec::new();
     for host in hosts {
         if let Some(why) = &host.unknown {
-            rows.push(vec![host.host.to_string(), String::new(), "unknown".to_owned(), String::new(), why.clone()]);
+            rows.push(vec![
+                host.host.to_string(),
+                String::new(),
+                "unknown".to_owned(),
+                String::new(),
+                why.clone(),
+            ]);
         }
         for difference in host.comparison.iter().flat_map(|comparison| &comparison.differences) {
             for (index, action) in difference.actions.iter().enumerate() {
@@ -95,5 +102,9 @@ fn details(hosts: &[Asked]) -> String {
             }
         }
     }
-    if rows.is_empty() { String::new() } else { format!("\n{}", table(Some(&columns), &columns, rows.into_iter())) }
+    if rows.is_empty() {
+        String::new()
+    } else {
+        format!("\n{}", table(Some(&columns), &columns, rows.into_iter()))
+    }
 }
