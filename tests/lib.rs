@@ -2,6 +2,7 @@
 //!
 //! This is the only package that sees both the agent and the coordinator.
 
+pub mod checker;
 pub mod harness;
 pub mod image;
 pub mod lab;

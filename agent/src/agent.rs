@@ -6,7 +6,7 @@ use std::future::Future;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use reeve_common::clock::Clock;
+use reeve_common::clock::{Clock, SystemBootClock};
 use reeve_common::ids::OperationId;
 
 use crate::certificate_renewal::IdentityRenewal;
@@ -17,6 +17,7 @@ use crate::hypervisor::Hypervisor;
 use crate::identity::{HostIdentity, IdentityDirectory};
 use crate::inventory::MachineInventory;
 use crate::sampler::MachineSampler;
+use crate::self_fencing::{LeaseKeeper, WatchdogChoice};
 use crate::session::{AgentIdentity, Session};
 use crate::state_directory::StateDirectory;
 use crate::steady_clock::SteadyClock;
@@ -61,6 +62,13 @@ impl Agent {
         let steady = Arc::new(SteadyClock::new(Arc::clone(&clock)));
         let host = Host::new(identity.realm.clone(), Arc::clone(&hypervisor), state, steady);
         host.listen(hypervisor.as_ref()).map_err(AgentError::Thread)?;
+        let watchdog = WatchdogChoice {
+            device: configuration.watchdog_device.clone(),
+            timeout: configuration.watchdog_timeout,
+        };
+        let lease =
+            LeaseKeeper::open(&configuration.state_directory, Arc::new(SystemBootClock), watchdog, seed);
+        lease.bind(&host);
         let address = configuration.coordinator.unwrap_or_else(|| identity.coordinator.clone());
         let credentials = Arc::new(Mutex::new(Arc::new(identity.credentials.clone())));
         let dial = Arc::new(QuicDial::new(address, Arc::clone(&credentials)));
@@ -69,6 +77,7 @@ impl Agent {
             identity: AgentIdentity {
                 host: identity.host,
                 realm: identity.realm.clone(),
+                name: identity.name.clone(),
                 instance: OperationId::random(),
             },
             host: host.clone(),
@@ -92,9 +101,16 @@ impl Agent {
             let _ = tokio::time::timeout(FIRST_LOOK, host.compare()).await;
             tokio::join!(host.keep_watch(), session.run());
         };
+        let stop = async {
+            stop.await;
+            log::info!("stopping; the VMs of this host run on");
+            // While the coordinator can still be asked to count on this host no more.
+            lease.give_up().await;
+        };
         tokio::select! {
             () = work => {}
-            () = stop => log::info!("stopping; the VMs of this host run on"),
+            () = lease.keep() => {}
+            () = stop => {}
         }
         host.let_go();
         let _ = tokio::time::timeout(HANG_UP, dial.hang_up()).await;

@@ -1,10 +1,13 @@
 //! Owns what can be said on the agent's command line.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::configuration::{CONFIGURATION_FILE, HypervisorKind, LogLevel, Settings, checked_address};
+use crate::configuration::{
+    CONFIGURATION_FILE, HypervisorKind, LogLevel, Settings, checked_address, checked_watchdog_timeout,
+};
 use crate::hypervisor::libvirt::KvmTrust;
 
 /// Everything went well.
@@ -49,7 +52,7 @@ pub enum Command {
     Join(JoinArguments),
     /// Keep this host's VMs and obey its coordinator, until told to stop; VMs run on after that
     #[command(
-        after_help = "SIGTERM and SIGINT end the agent and leave its VMs running.\nThe configuration file holds lines `key = value` with the keys state-directory, hypervisor, libvirt-uri,\nkvm, coordinator and log-level; the command line goes before it."
+        after_help = "SIGTERM and SIGINT end the agent and leave its VMs running.\nThe configuration file holds lines `key = value` with the keys state-directory, hypervisor, libvirt-uri,\nkvm, coordinator, log-level, watchdog-device and watchdog-timeout; the command line goes before it."
     )]
     Run(RunArguments),
 }
@@ -84,6 +87,13 @@ pub struct RunArguments {
     /// Where the coordinator takes agents, instead of where it was when this host joined
     #[arg(long, value_name = "HOST:PORT", value_parser = checked_address)]
     pub coordinator: Option<String>,
+    /// The watchdog that resets this machine when the agent does not obey its lease, such as /dev/watchdog; used when the
+    /// realm asks for self-fencing
+    #[arg(long, value_name = "DEVICE")]
+    pub watchdog_device: Option<PathBuf>,
+    /// After which time it resets the machine, where the kernel does not say
+    #[arg(long, value_name = "DURATION", value_parser = checked_watchdog_timeout)]
+    pub watchdog_timeout: Option<Duration>,
     /// Where to look, and what to say.
     #[command(flatten)]
     pub common: CommonArguments,
@@ -126,6 +136,8 @@ impl RunArguments {
             kvm: self.kvm,
             coordinator: self.coordinator.clone(),
             log_level: self.common.log_level,
+            watchdog_device: self.watchdog_device.clone(),
+            watchdog_timeout: self.watchdog_timeout,
         }
     }
 }
@@ -159,6 +171,10 @@ mod tests {
             "c:1",
             "--log-level",
             "debug",
+            "--watchdog-device",
+            "/dev/watchdog1",
+            "--watchdog-timeout",
+            "30 s",
             "--config",
             "/c",
         ])
@@ -166,6 +182,7 @@ mod tests {
         let Command::Run(arguments) = said.command else { panic!("{said:?}") };
         assert_eq!(arguments.settings().hypervisor, Some(HypervisorKind::Simulated));
         assert_eq!(arguments.settings().coordinator.as_deref(), Some("c:1"));
+        assert_eq!(arguments.settings().watchdog_timeout, Some(Duration::from_secs(30)));
         for wrong in
             [["run", "--hypervisor=xen"], ["run", "--coordinator=nowhere"], ["run", "--log-level=loud"]]
         {

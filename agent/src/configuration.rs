@@ -1,7 +1,7 @@
 //! Owns where the agent's few settings come from: the command line, else the configuration file, else defaults.
 //!
 //! The file (`/etc/reeve/agent.conf`) holds lines `key = value`, with `#` comments and values in quotes or not: the
-//! part of HOCON that six keys need. What is wrong in it is named with file, line and key.
+//! part of HOCON that eight keys need. What is wrong in it is named with file, line and key.
 //!
 //! Must not: touch the hypervisor or the network.
 
@@ -9,9 +9,11 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::Duration;
 
 use reeve_common::text::printable;
 use reeve_common::tls::check_address;
+use reeve_common::units::parse_duration;
 
 use crate::hypervisor::libvirt::KvmTrust;
 
@@ -24,11 +26,14 @@ pub const STATE_DIRECTORY: &str = "/var/lib/reeve-agent";
 /// The libvirt used unless somebody says otherwise.
 pub const LIBVIRT_URI: &str = "qemu:///system";
 
-/// Six keys and their comments; what is larger is another file.
+/// Eight keys and their comments; what is larger is another file.
 const FILE_LENGTH_MAX: u64 = 64 << 10;
 
 /// The keys of the file.
-const KEYS: &str = "state-directory, hypervisor, libvirt-uri, kvm, coordinator, log-level";
+const KEYS: &str = "state-directory, hypervisor, libvirt-uri, kvm, coordinator, log-level, watchdog-device, watchdog-timeout";
+
+/// The longest time of a watchdog that makes sense: drivers go to some minutes.
+const WATCHDOG_TIMEOUT_MAX: Duration = Duration::from_secs(60 * 60);
 
 /// Which hypervisor is used.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -91,6 +96,10 @@ pub struct Settings {
     pub coordinator: Option<String>,
     /// How much is logged.
     pub log_level: Option<LogLevel>,
+    /// The watchdog that stands behind this host's lease.
+    pub watchdog_device: Option<PathBuf>,
+    /// After which time it resets the machine, where the kernel does not say.
+    pub watchdog_timeout: Option<Duration>,
 }
 
 /// The settings in force.
@@ -108,6 +117,10 @@ pub struct Configuration {
     pub coordinator: Option<String>,
     /// How much is logged, if anybody said.
     pub log_level: Option<LogLevel>,
+    /// The watchdog that stands behind this host's lease; none when there is none.
+    pub watchdog_device: Option<PathBuf>,
+    /// After which time it resets the machine, where the kernel does not say.
+    pub watchdog_timeout: Option<Duration>,
 }
 
 /// What is wrong with the configuration file.
@@ -165,6 +178,8 @@ impl Configuration {
             kvm: spoken.kvm.or(written.kvm).unwrap_or_default(),
             coordinator: spoken.coordinator.or(written.coordinator),
             log_level: spoken.log_level.or(written.log_level),
+            watchdog_device: spoken.watchdog_device.or(written.watchdog_device),
+            watchdog_timeout: spoken.watchdog_timeout.or(written.watchdog_timeout),
         })
     }
 }
@@ -207,6 +222,10 @@ fn take_line(settings: &mut Settings, line: &str) -> Result<(), String> {
         "kvm" => once(&mut settings.kvm, key, value.parse().map_err(wrong)?),
         "coordinator" => once(&mut settings.coordinator, key, checked_address(&value).map_err(wrong)?),
         "log-level" => once(&mut settings.log_level, key, value.parse().map_err(wrong)?),
+        "watchdog-device" => once(&mut settings.watchdog_device, key, value.into()),
+        "watchdog-timeout" => {
+            once(&mut settings.watchdog_timeout, key, checked_watchdog_timeout(&value).map_err(wrong)?)
+        }
         other => Err(format!("{:?} is no key of this file; allowed keys are {KEYS}", printable(other, 80))),
     }
 }
@@ -255,6 +274,21 @@ pub fn checked_address(text: &str) -> Result<String, String> {
     }
 }
 
+/// A watchdog's time, in whole seconds as drivers count.
+///
+/// # Errors
+/// What is wrong, and a good one.
+pub fn checked_watchdog_timeout(text: &str) -> Result<Duration, String> {
+    let duration = parse_duration(text).map_err(|error| error.to_string())?;
+    if duration < Duration::from_secs(1) || duration > WATCHDOG_TIMEOUT_MAX {
+        return Err(format!(
+            "{:?} is out of range; write for example \"30 seconds\", an hour at most",
+            printable(text, 80)
+        ));
+    }
+    Ok(duration)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -286,6 +320,8 @@ mod tests {
             ("coordinator = \"2001:db8::1:7443\"", 1, "is no address"),
             ("coordinator = \"a:0\"", 1, "HOST:PORT"),
             ("log-level = loud", 1, "error, warn, info"),
+            ("watchdog-timeout = 30", 1, "watchdog-timeout"),
+            ("watchdog-timeout = 0 s", 1, "out of range"),
             ("hypervisor = libvirt\nhypervisor = libvirt", 2, "second time"),
         ] {
             let (found, why) = parse(text).unwrap_err();

@@ -11,17 +11,22 @@ pub mod host;
 pub mod hypervisor;
 pub mod identity;
 pub mod inventory;
+pub mod lease;
 pub mod outbox;
 pub mod reconciler;
 pub mod registration;
 pub mod roster;
 pub mod sampler;
+pub mod self_fencing;
 pub mod session;
+pub mod start_gate;
 pub mod state_directory;
 pub mod state_files;
 mod state_records;
 pub mod steady_clock;
 pub mod vm;
+pub mod watchdog;
+pub mod witness;
 
 #[cfg(test)]
 mod test_machine;

@@ -1,5 +1,5 @@
 //! Owns what is still to be told to the coordinator: for each VM the latest observation, whether the hypervisor's
-//! reachability changed, whether a full report is due, and a request of the agent's.
+//! reachability changed, whether a full report is due, a request of the agent's, and its question for a lease.
 //!
 //! Nothing is dropped and nothing overflows: what is newer about the same thing takes the place of what is older, so
 //! there is at most one entry for each VM. A full report covers everything that was waiting.
@@ -42,6 +42,7 @@ struct Waiting {
     answers: Vec<OperationId>,
     hypervisor: Option<bool>,
     request: Option<AgentRequest>,
+    lease: Option<AgentRequest>,
     vms: BTreeMap<VmId, VmObservation>,
     /// The order in which VMs first changed since they were last told of.
     order: VecDeque<VmId>,
@@ -101,9 +102,19 @@ impl Outbox {
         self.arrived.notify_one();
     }
 
+    /// The agent asks for its lease, which takes the place of an earlier question. It goes before everything else: what
+    /// waits behind it is worth nothing when the lease has run out.
+    pub fn lease_wanted(&self, request: AgentRequest) {
+        self.lock().lease = Some(request);
+        self.arrived.notify_one();
+    }
+
     /// Takes the next thing to tell. The caller of a report makes it *after* this: what changes later waits here again.
     pub fn take(&self) -> Option<Due> {
         let mut waiting = self.lock();
+        if let Some(request) = waiting.lease.take() {
+            return Some(Due::Request(request));
+        }
         if std::mem::take(&mut waiting.report) {
             return Some(Due::Report);
         }

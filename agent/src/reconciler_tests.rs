@@ -22,6 +22,7 @@ fn domain(number: u128, state: DomainState) -> OwnDomain {
         registered_at: Some(Timestamp(40_000)),
         system_disk: Some(disk()),
         registration_timeout: Duration::from_secs(60),
+        origin: String::new(),
     };
     let name = VmName::new(format!("vm-{number}")).unwrap();
     OwnDomain { vm: vm(number), name, state, vcpus: 2, memory: Mebibytes(512), ledger }

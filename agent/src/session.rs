@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reeve_common::clock::Clock;
-use reeve_common::ids::{HostId, OperationId, RealmName};
+use reeve_common::ids::{HostId, HostName, OperationId, RealmName};
 use reeve_common::protocol::{
     AgentRequest, Command, CommandBody, Event, Hello, Refusal, Reply, ReplyBody, Welcome,
 };
@@ -93,6 +93,8 @@ pub struct AgentIdentity {
     pub host: HostId,
     /// The realm of that host.
     pub realm: RealmName,
+    /// Its name.
+    pub name: HostName,
     /// This life of the agent.
     pub instance: OperationId,
 }
@@ -165,6 +167,7 @@ impl<D: CoordinatorDial> Session<D> {
         let hello = Hello {
             host: self.identity.host,
             realm: self.identity.realm.clone(),
+            name: self.identity.name.clone(),
             instance: self.identity.instance,
             highest_epoch: self.host.highest_epoch(),
             inventory: self.inventory.current().await,
@@ -234,6 +237,7 @@ impl<D: CoordinatorDial> Session<D> {
             "connected to the coordinator at {} (epoch {})", self.dial.address(), welcome.epoch
         );
         self.host.configure(welcome.realm);
+        self.host.ask_for_lease();
         self.host.outbox().report_due();
         tokio::select! {
             biased;
@@ -373,13 +377,16 @@ const fn is_slow(body: &CommandBody) -> bool {
         CommandBody::EnsureVm { .. }
         | CommandBody::ForgetVm { .. }
         | CommandBody::ConfigureRealm(_)
+        | CommandBody::GrantLease { .. }
         | CommandBody::InstallCertificate { .. } => false,
         CommandBody::Report
         | CommandBody::ReadReport
+        | CommandBody::DescribeVms { .. }
         | CommandBody::ReadConsole { .. }
         | CommandBody::ListVolumes { .. }
         | CommandBody::CreateVolume(_)
-        | CommandBody::DeleteVolume { .. } => true,
+        | CommandBody::DeleteVolume { .. }
+        | CommandBody::Witness { .. } => true,
     }
 }
 

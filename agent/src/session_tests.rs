@@ -190,7 +190,12 @@ async fn begin(answers: impl IntoIterator<Item = Answer>) -> Conversation {
     let certificates = Arc::new(FakeCertificates::default());
     let session = Session {
         dial: Arc::clone(&dial),
-        identity: AgentIdentity { host: HostId(7), realm: realm(), instance: OperationId::random() },
+        identity: AgentIdentity {
+            host: HostId(7),
+            realm: realm(),
+            name: "kvm-7".parse().unwrap(),
+            instance: OperationId::random(),
+        },
         host: machine.host().clone(),
         inventory: Arc::new(FixedInventory),
         samples: Arc::new(NoSamples),

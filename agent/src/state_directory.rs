@@ -5,6 +5,7 @@
 //!   <state directory>/  lock               held while an agent runs, so that two never share it
 //!                       epoch              one number
 //!                       preparations.json  disks that may exist before there is a domain
+//!                       checkpoint.json    the highest checkpoint of the coordinator's audit log
 //!                       tombstones.json    VMs that are gone; forgotten ones for a while longer
 //!                       consoles/<vm>.log  the end of their output, the newest few
 //!                       identity/          see identity.rs
@@ -22,6 +23,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use reeve_common::checkpoint::SignedCheckpoint;
 use reeve_common::durable_file::{self, FileError, PRIVATE_FILE};
 use reeve_common::ids::{Epoch, Generation, VmId};
 use serde::Serialize;
@@ -29,9 +31,10 @@ use serde::de::DeserializeOwned;
 
 use crate::state_files::{FilesInDirectory, StateFiles};
 use crate::state_records::{
-    PreparationRecord, PreparationsFile, TombstoneRecord, TombstonesFile, UnreadableRecord,
+    CheckpointFile, PreparationRecord, PreparationsFile, TombstoneRecord, TombstonesFile, UnreadableRecord,
 };
 use crate::vm::known::{Preparation, Tombstone};
+use crate::witness::Judgement;
 
 /// VMs whose end the coordinator has recorded and that are remembered all the same, against commands that come late.
 /// They come within minutes if at all; a host does not stop so many VMs in that time.
@@ -110,6 +113,7 @@ struct Memory {
     tombstones: BTreeMap<VmId, Tombstone>,
     /// The oldest first.
     forgotten: Vec<(VmId, Generation)>,
+    checkpoint: Option<SignedCheckpoint>,
     preparations: BTreeMap<VmId, Preparation>,
     /// Those that the file still names, perhaps settled since.
     preparations_written: BTreeSet<VmId>,
@@ -201,6 +205,28 @@ impl StateDirectory {
         self.files.replace("epoch", format!("{epoch}\n").as_bytes())?;
         self.memory().epoch = epoch;
         Ok(())
+    }
+
+    /// Puts a checkpoint of the audit log in the place of the one that is kept, if `judge` says so. Answers what is kept
+    /// then, and what was judged.
+    ///
+    /// # Errors
+    /// [`StateError::Io`]; the one before is kept then.
+    pub fn witness(
+        &self,
+        offered: Option<SignedCheckpoint>,
+        judge: impl FnOnce(Option<&SignedCheckpoint>, &SignedCheckpoint) -> Judgement,
+    ) -> Result<(Option<SignedCheckpoint>, Option<Judgement>), StateError> {
+        let _writing = lock(&self.writing);
+        let held = self.memory().checkpoint;
+        let Some(offered) = offered else { return Ok((held, None)) };
+        let judgement = judge(held.as_ref(), &offered);
+        if judgement != Judgement::Keep {
+            return Ok((held, Some(judgement)));
+        }
+        replace_json(self.files.as_ref(), CHECKPOINT, &CheckpointFile::from(&offered))?;
+        self.memory().checkpoint = Some(offered);
+        Ok((Some(offered), Some(judgement)))
     }
 
     /// Records that a disk is about to be made.
@@ -319,6 +345,7 @@ impl StateDirectory {
 
 const TOMBSTONES: &str = "tombstones.json";
 const PREPARATIONS: &str = "preparations.json";
+const CHECKPOINT: &str = "checkpoint.json";
 
 fn console_name(vm: VmId) -> String {
     format!("{vm}.log")
@@ -345,6 +372,11 @@ fn read_memory(files: &dyn StateFiles) -> Result<Memory, StateError> {
             file.into_parts().map_err(|error| damaged(files, TOMBSTONES, Damage::Record(error)))?;
         memory.tombstones = tombstones.into_iter().map(|tombstone| (tombstone.vm, tombstone)).collect();
         memory.forgotten = forgotten;
+    }
+    if let Some(file) = read_json::<CheckpointFile>(files, CHECKPOINT)? {
+        let checkpoint =
+            file.into_checkpoint().map_err(|error| damaged(files, CHECKPOINT, Damage::Record(error)))?;
+        memory.checkpoint = Some(checkpoint);
     }
     if let Some(file) = read_json::<PreparationsFile>(files, PREPARATIONS)? {
         let preparations =

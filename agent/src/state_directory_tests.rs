@@ -145,3 +145,23 @@ fn the_end_of_a_console_is_kept_and_the_oldest_are_dropped() {
     assert_eq!(fs::read_dir(consoles).unwrap().count(), 1);
     assert!(state.console(vm(2), 1).unwrap().is_some());
 }
+
+#[test]
+fn the_highest_checkpoint_outlives_the_agent_and_a_lower_one_changes_nothing() {
+    use crate::witness::{Judgement, judge, tests::signed};
+    let directory = tempfile::tempdir().unwrap();
+    let state = StateDirectory::open(directory.path()).unwrap();
+    assert_eq!(state.witness(None, judge).unwrap(), (None, None));
+    let (first, second) = (signed(1, 9, "a"), signed(1, 12, "b"));
+    assert_eq!(state.witness(Some(first), judge).unwrap().0, Some(first));
+    assert_eq!(state.witness(Some(second), judge).unwrap(), (Some(second), Some(Judgement::Keep)));
+    drop(state);
+    let state = StateDirectory::open(directory.path()).unwrap();
+    let (held, judgement) = state.witness(Some(first), judge).unwrap();
+    assert!(matches!(judgement, Some(Judgement::Refused(_))) && held == Some(second));
+    assert_eq!(state.witness(Some(second), judge).unwrap(), (Some(second), Some(Judgement::Same)));
+    drop(state);
+    assert_eq!(StateDirectory::open(directory.path()).unwrap().witness(None, judge).unwrap().0, Some(second));
+    fs::write(directory.path().join("checkpoint.json"), "{}").unwrap();
+    assert!(matches!(StateDirectory::open(directory.path()), Err(StateError::Damaged { .. })));
+}

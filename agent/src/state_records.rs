@@ -3,6 +3,8 @@
 //!
 //! Must not: touch files.
 
+use reeve_common::checkpoint::{Checkpoint, CheckpointKey, LogHash, LogHead, Signature, SignedCheckpoint};
+use reeve_common::clock::Timestamp;
 use reeve_common::ids::{Epoch, Generation, PoolName, VmId, VolumeName};
 use reeve_common::text::{TEXT_LENGTH_MAX, printable};
 use reeve_common::vm::StopReason;
@@ -90,6 +92,43 @@ pub(crate) struct PreparationRecord {
     epoch: u64,
     pool: PoolName,
     volume: VolumeName,
+}
+
+/// `checkpoint.json`.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct CheckpointFile {
+    version: u32,
+    size: u64,
+    hash: LogHash,
+    at: u64,
+    epoch: u64,
+    key: CheckpointKey,
+    signature: Signature,
+}
+
+impl From<&SignedCheckpoint> for CheckpointFile {
+    fn from(signed: &SignedCheckpoint) -> Self {
+        let Checkpoint { head, at, epoch } = signed.checkpoint;
+        Self {
+            version: VERSION,
+            size: head.size,
+            hash: head.hash,
+            at: at.0,
+            epoch: epoch.0,
+            key: signed.key,
+            signature: signed.signature,
+        }
+    }
+}
+
+impl CheckpointFile {
+    pub(crate) fn into_checkpoint(self) -> Result<SignedCheckpoint, UnreadableRecord> {
+        check(self.version, 1)?;
+        let head = LogHead { size: self.size, hash: self.hash };
+        let checkpoint = Checkpoint { head, at: Timestamp(self.at), epoch: Epoch(self.epoch) };
+        Ok(SignedCheckpoint { checkpoint, key: self.key, signature: self.signature })
+    }
 }
 
 impl TombstonesFile {

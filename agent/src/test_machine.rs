@@ -165,5 +165,6 @@ pub(crate) fn settings() -> RealmSettings {
         poll_frequency: Duration::from_secs(10),
         sample_interval: Duration::from_secs(5),
         virt_type: VirtType::Qemu,
+        lease: None,
     }
 }

@@ -68,6 +68,43 @@ impl Clock for SystemClock {
     }
 }
 
+/// Where the time since the machine's boot comes from. It counts while the machine is suspended, nobody can set it, and
+/// it means something to every process until the next boot.
+pub trait BootClock: Send + Sync + 'static {
+    /// How long ago the machine was booted, suspension included. When it cannot be told, the longest time there is: to
+    /// whoever waits for an end, it has come.
+    fn since_boot(&self) -> Duration;
+    /// Which boot that was.
+    fn boot_id(&self) -> String;
+}
+
+/// The machine's own.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemBootClock;
+
+/// The kernel's time since boot, in seconds with two decimals, and behind it how long processors were idle.
+const UPTIME: &str = "/proc/uptime";
+/// A name that the kernel makes up at each boot.
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
+impl BootClock for SystemBootClock {
+    fn since_boot(&self) -> Duration {
+        let text = std::fs::read_to_string(UPTIME).unwrap_or_default();
+        text.split_whitespace().next().and_then(parse_seconds).unwrap_or(Duration::MAX)
+    }
+
+    fn boot_id(&self) -> String {
+        std::fs::read_to_string(BOOT_ID).unwrap_or_default().trim().to_owned()
+    }
+}
+
+/// `12.34` as 12 s and 340 ms.
+fn parse_seconds(text: &str) -> Option<Duration> {
+    let (seconds, hundredths) = text.split_once('.')?;
+    let hundredths: u64 = hundredths.parse().ok().filter(|_| hundredths.len() == 2)?;
+    Some(Duration::from_secs(seconds.parse().ok()?).saturating_add(Duration::from_millis(hundredths * 10)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -76,6 +113,20 @@ mod tests {
     fn moments_are_shown_in_utc() {
         assert_eq!(Timestamp(1_700_000_000_999).to_string(), "2023-11-14T22:13:20Z");
         assert!(!Timestamp(u64::MAX).to_string().is_empty());
+    }
+
+    #[test]
+    fn time_since_boot_goes_on_and_is_of_this_boot() {
+        let before = SystemBootClock.since_boot();
+        assert!(before > Duration::ZERO && before < Duration::MAX, "{before:?}");
+        assert!(SystemBootClock.since_boot() >= before);
+        assert_eq!(SystemBootClock.boot_id().len(), 36);
+        assert_eq!(SystemBootClock.boot_id(), SystemBootClock.boot_id());
+        assert_eq!(parse_seconds("12.34"), Some(Duration::from_millis(12_340)));
+        assert_eq!(parse_seconds("12.05"), Some(Duration::from_millis(12_050)));
+        for bad in ["", "12", "12.3", "x.34", "-1.00"] {
+            assert_eq!(parse_seconds(bad), None, "{bad}");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! Must not: name libvirt, a store or a scheduler; decide anything. See `ARCHITECTURE.md` for the layers.
 
 pub mod chance;
+pub mod checkpoint;
 pub mod clock;
 pub mod device;
 pub mod discovered;

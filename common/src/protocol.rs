@@ -14,13 +14,16 @@
 //! Commands carry the *whole* desired state of one object with its generation: repeating one is harmless. After
 //! `Welcome` the agent's first event is a `Report` of everything it has, so nothing depends on what was said before.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{Epoch, Generation, HostId, OperationId, PoolName, RealmName, VmId, VolumeName};
+use crate::checkpoint::SignedCheckpoint;
+use crate::ids::{Epoch, Generation, HostId, HostName, OperationId, PoolName, RealmName, VmId, VolumeName};
 use crate::inventory::HostInventory;
 use crate::realm::RealmSettings;
 use crate::storage::{NewVolume, PoolReport, Volume};
-use crate::vm::{DesiredVm, DomainSize, ForeignDomain, VmObservation};
+use crate::vm::{DesiredVm, DomainSize, ForeignDomain, VmDescription, VmObservation};
 
 /// The agent's first words.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +32,9 @@ pub struct Hello {
     pub host: HostId,
     /// The realm it believes to be in; likewise.
     pub realm: RealmName,
+    /// Its name, as it was told when it joined. Nothing is decided by it: a coordinator that has lost its records learns it
+    /// from here.
+    pub name: HostName,
     /// Chosen at random each time an agent starts: two agents with one identity (a cloned disk) show by it.
     pub instance: OperationId,
     /// The highest epoch it has obeyed.
@@ -106,6 +112,24 @@ pub enum CommandBody {
         /// The new certificate, PEM.
         certificate: String,
     },
+    /// The answer to [`AgentRequest::RenewLease`]. Repeating it is harmless: it counts from when it was asked for.
+    GrantLease {
+        /// The question's number.
+        number: u64,
+        /// How long, counted from when the question was sent.
+        lease: Duration,
+    },
+    /// What the host's ledgers say of our VMs, in the order of their ids, some at a time.
+    DescribeVms {
+        /// Only those whose id is above this one; all when there is none.
+        after: Option<VmId>,
+    },
+    /// Keep this checkpoint of the audit log as a witness, unless it contradicts the one that is kept; without one, only
+    /// say which that is.
+    Witness {
+        /// What is to be kept.
+        checkpoint: Option<SignedCheckpoint>,
+    },
     /// Compare everything with libvirt and answer with the report. It is for being looked at: unlike the event, it may
     /// be older than events that were told meanwhile.
     ReadReport,
@@ -134,6 +158,18 @@ pub enum ReplyBody {
     Console(Vec<u8>),
     /// Volumes.
     Volumes(Vec<Volume>),
+    /// VMs as the host's ledgers tell them.
+    Descriptions {
+        /// In the order of their ids.
+        vms: Vec<VmDescription>,
+        /// Whether there are more above the last one.
+        more: bool,
+    },
+    /// The checkpoint of the audit log that is kept now: the one offered, or another that it contradicts.
+    Witnessed {
+        /// None when there is none yet.
+        held: Option<SignedCheckpoint>,
+    },
     /// Everything, as it was a moment ago.
     Report(Box<HostReport>),
 }
@@ -188,6 +224,14 @@ pub enum AgentRequest {
     RenewCertificate {
         /// The request; only its key counts.
         signing_request: String,
+    },
+    /// It asks for a lease, or gives up the one it has. Answered by `GrantLease`.
+    RenewLease {
+        /// Comes back in the answer.
+        number: u64,
+        /// After which time without a sign its watchdog resets the machine; none when there is no watchdog, or it is about
+        /// to be disarmed: the host does not stop by itself then.
+        watchdog: Option<Duration>,
     },
 }
 

@@ -24,4 +24,7 @@ pub struct RealmSettings {
     pub sample_interval: Duration,
     /// Which accelerator VMs of this realm get unless their setup says otherwise.
     pub virt_type: VirtType,
+    /// How long its VMs may run without the coordinator's word before the host stops them (`self-fencing.lease`); none:
+    /// for ever.
+    pub lease: Option<Duration>,
 }

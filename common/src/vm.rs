@@ -136,6 +136,10 @@ pub struct VmSpec {
     pub vnc: bool,
     /// How long from libvirt's start until the guest must have given its first sign of life.
     pub registration_timeout: Duration,
+    /// What the coordinator wants to be told of this VM should it ever lose its records: opaque to the agent, which keeps
+    /// it in the ledger. Empty when there is nothing; at most [`limits::ORIGIN_LENGTH_MAX`] bytes.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub origin: String,
 }
 
 /// What is desired of one VM on one host.
@@ -249,6 +253,18 @@ pub struct VmObservation {
     pub observed: ObservedVm,
 }
 
+/// One VM as its host's ledger tells it: enough for a coordinator that has lost its records to take it in again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct VmDescription {
+    /// Which, at which generation of its wish, and what is seen of it.
+    pub observation: VmObservation,
+    /// How long it still has until it is destroyed, if the wish is that it stops; none when it is to run.
+    pub stopping_within: Option<Duration>,
+    /// What the coordinator gave along ([`VmSpec::origin`]); empty when that was nothing.
+    pub origin: String,
+}
+
 /// A domain in libvirt that carries no reeve metadata: somebody else's. It is counted, and left alone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -297,4 +313,7 @@ pub mod limits {
     pub const CPU_FEATURES_MAX: usize = 64;
     /// Network interfaces of one VM.
     pub const NETWORKS_MAX: usize = 4;
+    /// Bytes of what a coordinator gives along with a VM for its own recovery: usually 2 KiB; a VM with every feature,
+    /// label and rule that a setup may have stays below this.
+    pub const ORIGIN_LENGTH_MAX: usize = 32 << 10;
 }

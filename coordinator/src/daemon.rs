@@ -90,9 +90,11 @@ pub async fn run(path: &Path) -> Result<(), DaemonError> {
     let mut tasks = JoinSet::new();
     tasks.spawn(agents::serve(service.clone(), agents_endpoint.clone()));
     tasks.spawn(service.clone().keep_placing());
+    tasks.spawn(service.clone().keep_checkpoints());
     tasks.spawn(service.clone().keep_forgetting());
-    tasks.spawn(service.clone().keep_watching_hosts());
     tasks.spawn(service.clone().keep_working());
+    tasks.spawn(service.clone().keep_failing_over());
+    tasks.spawn(service.clone().keep_watching_hosts());
     tasks.spawn(enrolment.serve(join_endpoint.clone()));
     tasks.spawn(ServerCertificate::new(authority, ports, credentials, clock).keep_fresh());
     let mut api_task = tokio::spawn(api::serve(service.clone(), api_socket.clone(), stopping));

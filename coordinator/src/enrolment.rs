@@ -113,6 +113,14 @@ impl<B: TokenBook> Enrolment<B> {
     }
 
     async fn answer(&self, request: JoinRequest, remote: SocketAddr) -> JoinAnswer {
+        let answer = self.decide(request, remote).await;
+        if let Err(refusal) = &answer {
+            self.book.note_refusal(remote, &refusal.to_string()).await;
+        }
+        answer
+    }
+
+    async fn decide(&self, request: JoinRequest, remote: SocketAddr) -> JoinAnswer {
         let signing_request = SigningRequest::read(&request.signing_request).map_err(|refusal| {
             log::warn!("a join from {remote} was refused: the signing request is bad: {refusal}");
             JoinRefusal::SigningRequest(refusal.to_string())

@@ -13,7 +13,7 @@ use crate::pki::{Authority, AuthorityError};
 use crate::store::{OpenError, SqliteStore};
 
 /// The state directory is the service's alone.
-const STATE_DIRECTORY_MODE: u32 = 0o700;
+pub(crate) const STATE_DIRECTORY_MODE: u32 = 0o700;
 
 /// Why it was not done.
 #[derive(Debug, thiserror::Error)]

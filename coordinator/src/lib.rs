@@ -4,15 +4,19 @@
 
 pub mod agents;
 pub mod api;
+pub mod audit;
+pub mod backup;
 pub mod cli;
 pub mod config;
 pub mod daemon;
 mod decision_words;
 pub mod enrolment;
+pub mod fencing;
 pub mod initialise;
 pub mod model;
 pub mod pki;
 pub mod records;
+pub mod recovery;
 pub mod replay;
 pub mod service;
 pub mod store;

@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use crate::model::configuration::Configuration;
 use crate::model::drive::Drive;
 use crate::model::explanation::PlacementDecision;
+use crate::model::fence::Fence;
 use crate::model::host::Host;
 use crate::model::image::Image;
 use crate::model::setup::Setup;
@@ -39,6 +40,11 @@ pub const DECISIONS: Collection = Collection::new("decisions");
 /// Actions of several steps, by number.
 pub const WORKFLOWS: Collection = Collection::new("workflows");
 
+/// Fencings, by host and number.
+pub const FENCES: Collection = Collection::new("fences");
+
+/// The counter that numbers fencings.
+pub const FENCE_COUNTER: &str = "fence";
 /// The counter that numbers hosts.
 pub const HOST_COUNTER: &str = "host";
 /// The counter that numbers workflows.
@@ -93,14 +99,27 @@ impl Record for Drive {
 }
 impl Record for Vm {
     const KIND: &'static str = "vm";
-    /// 2: what is asked of the host as the setup says it, processor features and huge pages.
-    const VERSION: u32 = 2;
+    /// 2: what is asked of the host as the setup says it, processor features and huge pages. 3: the hosts it was moved
+    /// away from.
+    const VERSION: u32 = 3;
 }
 impl Record for Workflow {
     const KIND: &'static str = "workflow";
 }
 impl Record for PlacementDecision {
     const KIND: &'static str = "decision";
+}
+
+impl Record for Fence {
+    const KIND: &'static str = "fence";
+}
+
+/// Where a fencing's record lies: beside the others of its host, in the order of their numbers.
+///
+/// # Errors
+/// Never; the store's rule for keys is asked all the same.
+pub fn fence_key(fence: &Fence) -> Result<Key, InvalidKey> {
+    Key::new(format!("{}/{:010}-{:020}", FENCES.prefix(), fence.host.0, fence.number))
 }
 
 /// Where a VM's record lies: among the living, or among the past in the order of their ends.
@@ -126,10 +145,11 @@ mod tests {
 
     use reeve_common::clock::Timestamp;
     use reeve_common::device::DeviceAmount;
-    use reeve_common::ids::{HostName, ProfileName, RealmName};
+    use reeve_common::ids::{HostName, OperationId, ProfileName, RealmName};
     use reeve_scheduler::{Assignment, HostState};
 
     use super::*;
+    use crate::model::fence::FenceState;
     use crate::model::fixture;
     use crate::model::vm_state::VmState;
     use crate::store::Version;
@@ -161,6 +181,28 @@ mod tests {
             draining: false,
         };
         insta::assert_json_snapshot!(form(host_key(host.id), &host));
+    }
+
+    #[test]
+    fn the_form_of_a_fencing() {
+        let fence = Fence {
+            number: 3,
+            host: HostId(7),
+            host_name: HostName::new("node-7").unwrap(),
+            requested_at: Timestamp(1),
+            requested_by: "ann".to_owned(),
+            command: Some("/usr/sbin/fence_ipmilan".to_owned()),
+            instance: Some(OperationId(uuid::Uuid::from_u128(5))),
+            state: FenceState::NotBelieved,
+            reason: Some("its agent answers".to_owned()),
+            attempts: 1,
+            ended_at: Some(Timestamp(2)),
+            output: "Success: Powered OFF".to_owned(),
+            returned_at: None,
+        };
+        let key = fence_key(&fence).unwrap();
+        assert_eq!(key.as_str(), "fences/0000000007-00000000000000000003");
+        insta::assert_json_snapshot!(form(key, &fence));
     }
 
     #[test]
@@ -203,7 +245,30 @@ mod tests {
         let mut complete = vm.clone();
         complete.complete();
         assert_eq!(complete.request.pools.len(), 2, "the pools of its disk and of its image");
-        assert!(vm.encode().unwrap().starts_with(r#"{"version":2,"#), "written anew in the form of now");
+        assert!(vm.encode().unwrap().starts_with(r#"{"version":3,"#), "written anew in the form of now");
+    }
+
+    /// Every older form that is still read, as it was written: `snapshots/KIND-VERSION.json`.
+    #[test]
+    fn every_older_version_of_every_record_is_readable() {
+        fn check<T: Record>(key: &str) {
+            for version in T::OLDEST_VERSION..T::VERSION {
+                let name = format!("{}/src/snapshots/{}-{version}.json", env!("CARGO_MANIFEST_DIR"), T::KIND);
+                let text = std::fs::read_to_string(&name).unwrap_or_else(|error| panic!("{name}: {error}"));
+                assert!(text.starts_with(&format!("{{\"version\":{version},")), "{name}");
+                T::decode(&stored(Key::new(key).unwrap(), text.into())).unwrap();
+            }
+        }
+        check::<Host>("hosts/1");
+        check::<Image>("images/a");
+        check::<Setup>("setups/a");
+        check::<Configuration>("configurations/a");
+        check::<Drive>("drives/a");
+        check::<Vm>("vms/a");
+        check::<PlacementDecision>("decisions/a");
+        check::<crate::recovery::Origin>("origins/a");
+        check::<crate::recovery::PendingRecovery>("recovery/pending");
+        check::<Workflow>("workflows/1");
     }
 
     /// Hosts and configurations as they were written in version 1.

@@ -4,6 +4,7 @@
 #![allow(clippy::print_stdout)] // the figures are the output
 
 mod batch;
+mod durable;
 mod figures;
 mod hosts;
 mod memory;
@@ -18,7 +19,7 @@ use clap::builder::PossibleValuesParser;
 use placing::Wanted;
 
 /// What there is: the names by which figures are chosen, and what each says.
-const FIGURES: [(&str, &str); 15] = [
+const FIGURES: [(&str, &str); 17] = [
     ("place/5000", "placements a second, every one of 5,000 hosts considered"),
     ("place/50000", "the same with 50,000 hosts"),
     ("place/100000", "the same with 100,000 hosts"),
@@ -34,6 +35,8 @@ const FIGURES: [(&str, &str); 15] = [
         "percent of all GPUs allocated when 130 % are asked for, preset unfragmented, mean of 10 seeds",
     ),
     ("replay/azure", "hosts ever used by the preset that takes the fewest"),
+    ("durable-place", "placements a second, each on the disk before it is acknowledged; 1,000 hosts"),
+    ("restart", "from kill -9 of a coordinator of 20,000 VMs to its successor's first placement"),
     ("start-overhead", "from `vm start` to the domain, over virsh alone (needs root)"),
     ("agent-rss/50", "resident memory of an agent with 50 domains (needs root)"),
     ("agent-cpu/50", "processor time of an agent with 50 domains (needs root)"),
@@ -100,6 +103,9 @@ fn main() -> Result<()> {
     }
     if wanted("replay/azure") {
         replaying::azure()?;
+    }
+    if ["durable-place", "restart"].into_iter().any(wanted) {
+        durable::measure(wanted("durable-place"), wanted("restart"))?;
     }
     if ["start-overhead", "agent-rss/50", "agent-cpu/50"].into_iter().any(wanted) {
         hosts::measure()?;

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod api_alone;
+mod audit;
 mod catalogue;
 mod coordinator;
 mod cost_functions;

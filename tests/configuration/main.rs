@@ -17,7 +17,9 @@ use reeve_common::ids::{CostFunctionName, DeviceClass, PoolName, ProfileName, Re
 use reeve_common::storage::DiskCache;
 use reeve_common::units::{Bytes, Mebibytes, Millicores};
 use reeve_common::vm::VirtType;
-use reeve_coordinator::config::{CoordinatorConfig, Realm, check, check_cost_functions, summary};
+use reeve_coordinator::config::{
+    CoordinatorConfig, OptionValue, Realm, check, check_cost_functions, summary,
+};
 use reeve_coordinator::model::failover::{Brake, WhenHostLost};
 use reeve_scheduler::QuotaLimits;
 
@@ -92,6 +94,24 @@ fn every_key_does_what_it_says() {
     let untold = realm(&config, "third");
     assert_eq!((untold.when_host_lost, untold.brake), (WhenHostLost::Ask, Brake { percent: 25, hosts: 2 }));
     assert_eq!(second.settings(config.sample_interval).poll_frequency, Duration::from_secs(60));
+    assert_eq!(second.settings(config.sample_interval).lease, Some(Duration::from_secs(40)));
+    let fence = |host: &str| second.fence.as_ref().and_then(|fence| fence.means(&host.parse().unwrap()));
+    let [one, two] = ["node-1", "node-2"].map(|host| fence(host).unwrap());
+    assert_eq!(
+        (one.command.as_path(), one.timeout),
+        (Path::new("/usr/sbin/fence_ipmilan"), Duration::from_secs(20))
+    );
+    assert_eq!(
+        (two.command.as_path(), two.timeout),
+        (Path::new("/usr/sbin/fence_other"), Duration::from_secs(120))
+    );
+    assert_eq!(one.options["password"], OptionValue::File("/etc/reeve/ipmi".into()));
+    assert_eq!(two.options["username"], OptionValue::Text("other".to_owned()));
+    assert_eq!(two.options["ip"], OptionValue::Text("10.0.1.2".to_owned()));
+    assert!(
+        fence("node-3").is_none() && realm(&config, "third").lease.is_none(),
+        "who is not named is not fenced"
+    );
     assert_eq!(second.comparison_frequency, Duration::from_secs(90));
     let quotas = &second.quotas;
     assert_eq!((quotas.any_owner.cores, quotas.any_owner.vms), (Some(Millicores::from_cores(64)), Some(20)));

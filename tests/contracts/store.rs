@@ -6,6 +6,8 @@
 
 #[path = "store/file.rs"]
 mod file;
+#[path = "store/logs.rs"]
+mod logs;
 #[path = "store/model.rs"]
 mod model;
 
@@ -14,6 +16,12 @@ use std::sync::Arc;
 use reeve_coordinator::store::{
     BATCH_BYTES_MAX, BATCH_OPERATIONS_MAX, Batch, Change, Collection, Key, MemoryStore, Precondition,
     SqliteStore, Store, StoreError, Version, WatchEnd, next_epoch, next_id,
+};
+
+use logs::{
+    a_log_whose_head_is_gone_is_not_written_over, a_page_holds_what_comes_next_under_its_prefix,
+    a_watcher_of_a_log_sees_each_entry, an_entry_is_written_with_its_batch_or_not_at_all,
+    what_is_appended_at_once_stands_one_after_the_other,
 };
 
 const VMS: Collection = Collection::new("vms");
@@ -65,6 +73,11 @@ on_every_store!(
     a_watcher_sees_each_change_once_in_order,
     a_change_is_in_the_watchers_queue_before_its_writer_is_answered,
     readers_never_see_half_a_batch,
+    what_is_appended_at_once_stands_one_after_the_other,
+    an_entry_is_written_with_its_batch_or_not_at_all,
+    a_watcher_of_a_log_sees_each_entry,
+    a_log_whose_head_is_gone_is_not_written_over,
+    a_page_holds_what_comes_next_under_its_prefix,
 );
 
 fn key(text: &str) -> Key {

@@ -1,13 +1,17 @@
 //! The whole product on several isolated hosts with real libvirt and real guests: the path from a request to a guest
 //! that has registered, and what must survive when its parts are killed, cut off or lied to.
 
+mod checking;
 mod drives;
 mod enrolment;
+mod faults;
 mod fleet;
 mod hostile;
 mod kills;
+mod load;
 mod measured;
 mod outliving;
 mod partition;
 mod path;
 mod room;
+mod self_fencing;

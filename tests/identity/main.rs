@@ -10,3 +10,4 @@ mod renewal;
 mod restart;
 mod sessions;
 mod support;
+mod witnesses;

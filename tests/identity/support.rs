@@ -174,6 +174,7 @@ pub(crate) fn hello(identity: &Identity) -> Hello {
     Hello {
         host: *host,
         realm: realm.clone(),
+        name: format!("host-{host}").parse().unwrap(),
         instance: OperationId::random(),
         highest_epoch: Epoch(0),
         inventory: HostInventory::default(),
@@ -191,6 +192,7 @@ pub(crate) fn welcome() -> Welcome {
             poll_frequency: Duration::from_secs(30),
             sample_interval: Duration::from_secs(5),
             virt_type: VirtType::Qemu,
+            lease: None,
         },
     }
 }

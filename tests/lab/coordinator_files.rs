@@ -1,6 +1,9 @@
 //! Owns what the lab's coordinator is told: the texts of its configuration files. Pure.
 
+use std::path::PathBuf;
 use std::time::Duration;
+
+use reeve_common::units::Mebibytes;
 
 use super::description::Description;
 use super::libvirt_files::{NETWORK, POOLS};
@@ -22,6 +25,10 @@ pub struct CoordinatorSettings {
     pub lost_after: Duration,
     /// The terms of the cost function that all hosts are judged by.
     pub cost_terms: &'static str,
+    /// The size of the file system that holds the coordinator's state alone; none for a directory of the lab's.
+    pub state_space: Option<Mebibytes>,
+    /// Further keys of the realm's file.
+    pub realm_keys: String,
 }
 
 /// The more a host is used, the dearer is more of it.
@@ -39,8 +46,15 @@ impl Default for CoordinatorSettings {
             shutdown_timeout: Duration::from_secs(30),
             lost_after: Duration::from_secs(10),
             cost_terms: COST_TERMS,
+            state_space: None,
+            realm_keys: String::new(),
         }
     }
+}
+
+/// Where the coordinator keeps its records and its certificate authority.
+pub(crate) fn state_directory(lab: &Description) -> PathBuf {
+    lab.coordinator_directory().join("state")
 }
 
 /// The coordinator's own file, which includes the realm's.
@@ -85,7 +99,7 @@ hardware-profiles {{
   }}
 }}
 "#,
-        state = lab.coordinator_directory().join("state").display(),
+        state = state_directory(lab).display(),
         socket = lab.socket().display(),
         lost_after = settings.lost_after.as_millis(),
         cost_terms = settings.cost_terms,
@@ -117,9 +131,11 @@ drives.max-size = 1 GiB
 virt-type = qemu
 network = {NETWORK}
 network-filter = clean-traffic
+{further}
 "#,
         registration = settings.registration_timeout.as_millis(),
         shutdown = settings.shutdown_timeout.as_millis(),
+        further = settings.realm_keys,
     )
 }
 

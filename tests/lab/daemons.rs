@@ -73,7 +73,7 @@ impl Lab {
         daemon.check_place(place)?;
         if self.process(place, daemon.name()).is_none() {
             let mut command = place.entering(self.anchor_of(place)?);
-            command.extend(self.daemon_command(daemon)?);
+            command.extend(self.daemon_command(daemon, place)?);
             let process = self.launch(&command, &self.log_path(place, daemon.name()))?;
             self.remember(place, daemon.name(), process)?;
         }
@@ -121,7 +121,7 @@ impl Lab {
         Ok(())
     }
 
-    fn daemon_command(&self, daemon: Daemon) -> Result<Vec<String>> {
+    fn daemon_command(&self, daemon: Daemon, place: &Place) -> Result<Vec<String>> {
         let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
         Ok(match daemon {
             Daemon::Virtlogd => words(&["virtlogd"]),
@@ -138,6 +138,10 @@ impl Lab {
                     "--kvm",
                     "never",
                 ]));
+                // A test may have left one there.
+                if self.description().host_directory(place.name()).join("agent/agent.conf").exists() {
+                    command.extend(["--config".to_owned(), format!("{AGENT_STATE}/agent.conf")]);
+                }
                 command
             }
             Daemon::Coordinator => {

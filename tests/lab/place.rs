@@ -44,11 +44,11 @@ impl Place {
         }
     }
 
-    /// The switch and the coordinator see the machine's files; a host has its own.
+    /// The switch sees the machine's files; the others can have mounts of their own.
     const fn namespaces(&self) -> &'static [Namespace] {
         match self {
-            Self::Switch | Self::Coordinator => &[Namespace::Network, Namespace::HostName],
-            Self::Host(_) => &[Namespace::Mount, Namespace::Network, Namespace::HostName],
+            Self::Switch => &[Namespace::Network, Namespace::HostName],
+            Self::Coordinator | Self::Host(_) => &[Namespace::Mount, Namespace::Network, Namespace::HostName],
         }
     }
 
@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_hosts_have_files_of_their_own() {
+    fn the_switch_has_no_mounts_of_its_own() {
         let anchor = ProcessIdentity { pid: 7, started: 1 };
         assert_eq!(Place::Switch.making().join(" "), "unshare --net --uts -- sleep infinity");
         assert_eq!(

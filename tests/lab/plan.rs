@@ -82,9 +82,15 @@ pub(crate) fn coordinator(lab: &Description) -> Vec<Step> {
 
 /// A host's place, with everything libvirtd reads when it starts.
 pub(crate) fn host(lab: &Description, host: &HostDescription) -> Vec<Step> {
-    let place = Place::Host(host.name.clone());
     let mut steps = host_files(lab, host);
-    steps.push(Step::Anchor { place: place.clone() });
+    steps.extend(host_place(lab, host));
+    steps
+}
+
+/// The place of a host whose files are there: made new, or made again after it lost its power.
+pub(crate) fn host_place(lab: &Description, host: &HostDescription) -> Vec<Step> {
+    let place = Place::Host(host.name.clone());
+    let mut steps = vec![Step::Anchor { place: place.clone() }];
     steps.extend(
         host_mounts(lab, host).into_iter().map(|command| Step::Run { place: place.clone(), command }),
     );

@@ -6,7 +6,8 @@ use std::fs;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
+use reeve_common::units::Mebibytes;
 use serde_json::Value;
 
 use super::coordinator_files::{self, CoordinatorSettings, REALM};
@@ -75,8 +76,43 @@ impl Lab {
     pub fn found_coordinator(&self, workspace: &Workspace, settings: &CoordinatorSettings) -> Result<()> {
         self.install_programs(workspace)?;
         self.configure_coordinator(settings)?;
+        if let Some(space) = settings.state_space {
+            self.confine_state(space)?;
+        }
         self.initialise_coordinator()?;
         self.start(Daemon::Coordinator, &Place::Coordinator)
+    }
+
+    /// Gives the coordinator's state a file system of its own, as large as this. It is there as long as the coordinator's
+    /// place.
+    fn confine_state(&self, space: Mebibytes) -> Result<()> {
+        let directory = coordinator_files::state_directory(self.description());
+        fs::create_dir_all(&directory)?;
+        let options = format!("size={}m,mode=700", space.0);
+        let mark = self.description().mark();
+        let mount = ["mount", "-t", "tmpfs", "-o", &options, &mark].map(OsStr::new);
+        self.run(&Place::Coordinator, &[&mount[..], &[directory.as_os_str()]].concat()).map(drop)
+    }
+
+    /// Fills the file system of the coordinator's state to the last byte, or gives the space back.
+    ///
+    /// # Errors
+    /// When the state has no file system of its own, or the filling is not there.
+    pub fn fill_state(&self, full: bool) -> Result<()> {
+        let directory = coordinator_files::state_directory(self.description());
+        let filling = directory.join("filling");
+        let filling = filling.to_string_lossy();
+        if !full {
+            return self.run(&Place::Coordinator, &["rm", &*filling]).map(drop);
+        }
+        let kind = self.run(
+            &Place::Coordinator,
+            &["stat", "--file-system", "--format=%T", &*directory.to_string_lossy()],
+        )?;
+        ensure!(kind.trim() == "tmpfs", "the coordinator's state lies on the machine's own file system");
+        // It ends when there is no space left, which is what it is for.
+        let fill = format!("cat /dev/zero > '{filling}' 2>/dev/null || true");
+        self.run(&Place::Coordinator, &["sh", "-c", &fill]).map(drop)
     }
 
     /// Tells the coordinator of a host (`reeve host add`).

@@ -11,14 +11,16 @@
 //! Must not: know how the coordinator is reached. It goes on without one.
 
 mod comparison;
+mod description;
 mod operations;
 mod volumes;
 mod wishes;
+mod witnessing;
 
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use reeve_common::clock::Clock;
 use reeve_common::ids::{Epoch, OperationId, PoolName, RealmName, VmId};
@@ -34,6 +36,8 @@ use self::operations::Operations;
 use crate::hypervisor::{Hypervisor, HypervisorEvent};
 use crate::outbox::Outbox;
 use crate::roster::Roster;
+use crate::self_fencing::LeaseKeeper;
+use crate::start_gate::StartGate;
 use crate::state_directory::{StateDirectory, StateError};
 use crate::vm::driver::Driver;
 use crate::vm::known::{Disk, Known};
@@ -67,6 +71,8 @@ struct Inner {
     operations: Operations,
     supervisors: Mutex<BTreeMap<VmId, AbortHandle>>,
     attention: Notify,
+    /// The lease that this host goes by, if it goes by any.
+    lease: OnceLock<Weak<LeaseKeeper>>,
 }
 
 /// What was last seen of the host besides our VMs.
@@ -117,6 +123,7 @@ impl Host {
             operations: Operations::default(),
             supervisors: Mutex::new(BTreeMap::new()),
             attention: Notify::new(),
+            lease: OnceLock::new(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -145,8 +152,33 @@ impl Host {
         self.inner.settings.subscribe()
     }
 
+    /// The gate that every start goes through.
+    #[must_use]
+    pub fn start_gate(&self) -> &StartGate {
+        self.driver().gate()
+    }
+
+    /// The host goes by this lease from now on; only the first counts.
+    pub(crate) fn go_by(&self, lease: Weak<LeaseKeeper>) {
+        let _ = self.inner.lease.set(lease);
+    }
+
+    /// The coordinator is there: it is asked for a lease, if this host goes by any.
+    pub fn ask_for_lease(&self) {
+        if let Some(lease) = self.lease() {
+            lease.connected();
+        }
+    }
+
+    fn lease(&self) -> Option<Arc<LeaseKeeper>> {
+        self.inner.lease.get().and_then(Weak::upgrade)
+    }
+
     /// Takes over the realm's settings.
     pub fn configure(&self, settings: RealmSettings) {
+        if let Some(lease) = self.lease() {
+            lease.told(settings.lease);
+        }
         let changed = self.inner.settings.send_if_modified(|current| {
             let changed = current.as_ref() != Some(&settings);
             *current = Some(settings);
@@ -281,6 +313,7 @@ impl Host {
                 self.compare().await;
                 Ok(ReplyBody::Report(Box::new(self.report())))
             }
+            CommandBody::DescribeVms { after } => self.describe_vms(after).await,
             CommandBody::ReadConsole { vm, length_max } => self.read_console(vm, length_max).await,
             CommandBody::ListVolumes { pool } => self.list_volumes(pool).await,
             CommandBody::CreateVolume(volume) => {
@@ -291,6 +324,13 @@ impl Host {
                 let host = self.clone();
                 self.once(operation, async move { host.delete_volume(pool, volume).await }).await
             }
+            CommandBody::GrantLease { number, lease } => {
+                if let Some(keeper) = self.lease() {
+                    keeper.granted(number, lease);
+                }
+                Ok(ReplyBody::Accepted)
+            }
+            CommandBody::Witness { checkpoint } => self.witness(checkpoint).await,
             // The session's: it holds the identity.
             CommandBody::InstallCertificate { .. } => {
                 Err(Refusal::Invalid("no certificate was asked for".to_owned()))

@@ -29,6 +29,10 @@ impl Host {
         }
         let vms_known = roster.len() + self.inner.state.tombstone_count();
         let owner = |disk: &Disk| self.owner_of_disk(disk);
+        if let (Standing::Unknown, DesiredVm::Running(_)) = (&standing, &desired) {
+            // Said at once rather than by a start that fails.
+            self.start_gate().check().map_err(Refusal::Failed)?;
+        }
         match judge(generation, &desired, &standing, &self.inner.realm, vms_known, owner) {
             Verdict::Refuse(refusal) => Err(refusal),
             Verdict::Superseded { current } => Ok(ReplyBody::Superseded { current }),

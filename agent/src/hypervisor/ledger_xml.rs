@@ -10,6 +10,7 @@ use reeve_common::clock::Timestamp;
 use reeve_common::ids::{Epoch, Generation, PoolName, VolumeName};
 use reeve_common::text::printable;
 use reeve_common::vm::StopReason;
+use reeve_common::vm::limits::ORIGIN_LENGTH_MAX;
 
 use super::xml::{Element, element};
 use super::{LedgerEntry, LedgerWish};
@@ -22,8 +23,9 @@ pub const PREFIX: &str = "reeve";
 const VERSION: &str = "1";
 /// The longest reason kept in a ledger: a chain of a few errors, and far below libvirt's limit on a definition.
 const REASON_LENGTH_MAX: usize = 1024;
-/// The largest element that is read. Ours is below 2 KiB; whoever writes more has not written ours.
-const ELEMENT_LENGTH_MAX: usize = 16 * 1024;
+/// The largest element that is read: the longest origin with each of its quotes escaped, and the rest below 4 KiB.
+/// Whoever writes more has not written ours.
+const ELEMENT_LENGTH_MAX: usize = 6 * ORIGIN_LENGTH_MAX + 4 * 1024;
 
 /// Why an element is no ledger entry.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -96,12 +98,10 @@ fn attributes(root: Element, ledger: &LedgerEntry) -> Element {
             root = root.attribute(name, moment.0);
         }
     }
-    match &ledger.system_disk {
-        None => root,
-        Some((pool, volume)) => {
-            root.child(element("disk").attribute("pool", pool).attribute("volume", volume))
-        }
+    if let Some((pool, volume)) = &ledger.system_disk {
+        root = root.child(element("disk").attribute("pool", pool).attribute("volume", volume));
     }
+    if ledger.origin.is_empty() { root } else { root.child(element("origin").text(&ledger.origin)) }
 }
 
 /// Reads the element, with or without its namespace.
@@ -121,7 +121,11 @@ pub fn from_metadata(text: &str) -> Result<LedgerEntry, UnreadableLedger> {
         return Err(UnreadableLedger::Unknown);
     }
     let values = Values(root.attributes().map(|attribute| (attribute.name(), attribute.value())).collect());
-    let disk = root.children().find(|child| child.is_element() && child.tag_name().name() == "disk");
+    let child = |name| root.children().find(|child| child.is_element() && child.tag_name().name() == name);
+    let origin = child("origin").and_then(|origin| origin.text()).unwrap_or_default();
+    if origin.len() > ORIGIN_LENGTH_MAX {
+        return Err(UnreadableLedger::Malformed(format!("an origin of {} bytes", origin.len())));
+    }
     Ok(LedgerEntry {
         generation: Generation(values.number("generation")?),
         epoch: Epoch(values.number("epoch")?),
@@ -129,8 +133,9 @@ pub fn from_metadata(text: &str) -> Result<LedgerEntry, UnreadableLedger> {
         registration_deadline: values.moment("registration-deadline")?,
         started_at: values.moment("started-at")?,
         registered_at: values.moment("registered-at")?,
-        system_disk: disk.map(system_disk).transpose()?,
+        system_disk: child("disk").map(system_disk).transpose()?,
         registration_timeout: Duration::from_millis(values.number("registration-timeout-ms")?),
+        origin: origin.to_owned(),
     })
 }
 
@@ -238,9 +243,16 @@ mod tests {
                 .prop_map(|(at, reason)| LedgerWish::Stopped { destroy_at: Timestamp(at), reason }),
         ];
         let disk = proptest::option::of(("[a-z0-9][a-z._-]{0,20}", "[A-Z0-9][a-z._-]{0,20}"));
-        let numbers = (any::<u64>(), any::<u64>(), any::<u32>());
+        let numbers = ((any::<u64>(), any::<u64>(), any::<u32>()), "[!-~]{0,60}");
         (numbers, wish, moments(), moments(), moments(), disk).prop_map(
-            |((generation, epoch, timeout), wish, registration_deadline, started_at, registered_at, disk)| {
+            |(
+                ((generation, epoch, timeout), origin),
+                wish,
+                registration_deadline,
+                started_at,
+                registered_at,
+                disk,
+            )| {
                 LedgerEntry {
                     generation: Generation(generation),
                     epoch: Epoch(epoch),
@@ -252,6 +264,7 @@ mod tests {
                         (PoolName::new(pool).unwrap(), VolumeName::new(volume).unwrap())
                     }),
                     registration_timeout: Duration::from_millis(timeout.into()),
+                    origin,
                 }
             },
         )

@@ -63,6 +63,8 @@ pub struct LedgerEntry {
     pub system_disk: Option<(PoolName, VolumeName)>,
     /// How long the guest has between start and registration.
     pub registration_timeout: Duration,
+    /// What the coordinator wants back if it loses its records ([`VmSpec::origin`]); opaque here.
+    pub origin: String,
 }
 
 /// What the coordinator last wished for a VM.

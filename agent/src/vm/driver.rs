@@ -16,6 +16,7 @@ use super::lifecycle::Step;
 use super::outcome::Outcome;
 use super::workers::{BlockingThreads, Work, Workers};
 use crate::hypervisor::{Hypervisor, HypervisorError, HypervisorResult};
+use crate::start_gate::StartGate;
 use crate::state_directory::{CONSOLE_LENGTH_MAX, StateDirectory, StateError};
 
 /// Ordinary calls to the hypervisor at the same time: libvirtd works on five requests of one client at once, and one
@@ -54,6 +55,7 @@ pub struct Driver {
     calls: Arc<Semaphore>,
     pings: Arc<Semaphore>,
     storage_calls: Arc<Semaphore>,
+    gate: StartGate,
 }
 
 impl Driver {
@@ -77,7 +79,14 @@ impl Driver {
             calls: Arc::new(Semaphore::new(CALLS_MAX)),
             pings: Arc::new(Semaphore::new(PINGS_MAX)),
             storage_calls: Arc::new(Semaphore::new(STORAGE_CALLS_MAX)),
+            gate: StartGate::default(),
         }
+    }
+
+    /// The gate that every start goes through.
+    #[must_use]
+    pub const fn gate(&self) -> &StartGate {
+        &self.gate
     }
 
     /// Runs one call to the hypervisor when its kind has a place free.
@@ -155,7 +164,17 @@ impl Driver {
             Step::WriteLedger(ledger) => {
                 self.ordinary(step, move |hypervisor| hypervisor.write_ledger(vm, &ledger)).await
             }
-            Step::Start => self.ordinary(step, move |hypervisor| hypervisor.start(vm)).await,
+            Step::Start => {
+                let gate = self.gate.clone();
+                self.ordinary(step, move |hypervisor| {
+                    // Here, where nothing lies between the question and the act.
+                    let passage = gate.pass();
+                    let _passage =
+                        passage.map_err(|why| HypervisorError::Failed { doing: "starting it", why })?;
+                    hypervisor.start(vm)
+                })
+                .await
+            }
             Step::Ping(patience) => self.ping(vm, patience).await,
             Step::AskShutdown => self.ordinary(step, move |hypervisor| hypervisor.shutdown(vm)).await,
             Step::Destroy => self.ordinary(step, move |hypervisor| hypervisor.destroy(vm)).await,

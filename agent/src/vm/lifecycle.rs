@@ -171,6 +171,7 @@ fn make(known: &Known, spec: &VmSpec) -> Step {
         registered_at: None,
         system_disk: Some(disk),
         registration_timeout: spec.registration_timeout,
+        origin: spec.origin.clone(),
     };
     Step::Define(Box::new(spec.clone()), ledger)
 }

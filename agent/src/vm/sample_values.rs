@@ -47,6 +47,7 @@ pub(crate) fn spec(number: u128) -> VmSpec {
         console: true,
         vnc: false,
         registration_timeout: REGISTRATION_TIMEOUT,
+        origin: String::new(),
     }
 }
 

@@ -23,6 +23,8 @@ pub const VMS_MAX: usize = 2048;
 pub const FOREIGN_DOMAINS_MAX: usize = 1024;
 /// Pools of one report: a realm has three.
 pub const POOLS_MAX: usize = 16;
+/// VMs described in one answer: with the longest origins it stays within a reply's frame.
+pub const DESCRIPTIONS_MAX: usize = 64;
 /// Commands for a report that one report answers: an agent works on 16 slow commands at a time, and what is beyond is
 /// answered by the next report.
 pub const REPORT_ANSWERS_MAX: usize = 64;
@@ -36,6 +38,10 @@ pub const ADDRESS_LENGTH_MAX: usize = 262;
 pub const DURATION_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 /// The shortest interval between two polls or samples: below it a host would do little else.
 pub const INTERVAL_MIN: Duration = Duration::from_millis(100);
+/// The shortest lease that a host takes: below it an ordinary pause would end its VMs.
+pub const LEASE_MIN: Duration = Duration::from_secs(1);
+/// The shortest time of a watchdog: drivers count in seconds.
+pub const WATCHDOG_MIN: Duration = Duration::from_secs(1);
 
 /// `Hello` and `Welcome`: an inventory of texts and lists, 150 KiB at their limits.
 pub const HANDSHAKE_FRAME_MAX: usize = 256 << 10;

@@ -18,7 +18,7 @@ use reeve_common::units::{Bytes, Mebibytes};
 use reeve_common::utilization::{HostSample, VmSample};
 use reeve_common::vm::{
     CpuModel, DesiredVm, DomainSize, DriveAttachment, ForeignDomain, Machine, NetworkInterface, ObservedVm,
-    StopReason, SystemDisk, VirtType, VmObservation, VmSpec,
+    StopReason, SystemDisk, VirtType, VmDescription, VmObservation, VmSpec,
 };
 use reeve_common::wire::message::Message;
 use reeve_common::wire::version::CURRENT;
@@ -58,8 +58,9 @@ fn interval() -> impl Strategy<Value = Duration> {
 }
 
 fn realm_settings() -> impl Strategy<Value = RealmSettings> {
-    (name(), name(), name(), interval(), interval(), virt_type()).prop_map(
-        |(volumes_pool, drives_pool, bricks_pool, poll_frequency, sample_interval, virt_type)| {
+    let lease = proptest::option::of((1000_u64..86_400_000).prop_map(Duration::from_millis));
+    (name(), name(), name(), interval(), interval(), virt_type(), lease).prop_map(
+        |(volumes_pool, drives_pool, bricks_pool, poll_frequency, sample_interval, virt_type, lease)| {
             RealmSettings {
                 volumes_pool,
                 drives_pool,
@@ -67,6 +68,7 @@ fn realm_settings() -> impl Strategy<Value = RealmSettings> {
                 poll_frequency,
                 sample_interval,
                 virt_type,
+                lease,
             }
         },
     )
@@ -145,6 +147,7 @@ fn spec() -> impl Strategy<Value = VmSpec> {
                 console,
                 vnc,
                 registration_timeout: Duration::from_millis(timeout),
+                origin: format!("{{\"timeout\":{timeout},\"€\":\"<&'>\"}}"),
             }
         },
     )
@@ -268,7 +271,7 @@ fn vm_sample() -> impl Strategy<Value = VmSample> {
 
 proptest! {
     #[test]
-    fn hellos(host in any::<u32>(), realm in name(), instance in operation(), epoch in any::<u64>(), texts in prop::collection::vec(text(), 6), cpus in any::<u32>(), memory in any::<u64>(), hardware in hardware()) {
+    fn hellos(host in any::<u32>(), realm in name(), instance in operation(), epoch in any::<u64>(), texts in prop::collection::vec(text(), 6), cpus in any::<u32>(), memory in any::<u64>(), hardware in hardware(), host_name in name()) {
         let inventory = HostInventory {
             hostname: texts[0].clone(),
             architecture: texts[1].clone(),
@@ -281,7 +284,7 @@ proptest! {
             agent_version: texts[5].clone(),
             ..hardware
         };
-        arrives(Hello { host: HostId(host), realm, instance, highest_epoch: Epoch(epoch), inventory })?;
+        arrives(Hello { host: HostId(host), realm, name: host_name, instance, highest_epoch: Epoch(epoch), inventory })?;
     }
 
     #[test]
@@ -296,6 +299,7 @@ proptest! {
             CommandBody::EnsureVm { vm, generation, desired: DesiredVm::Running(Box::new(spec)) },
             CommandBody::EnsureVm { vm, generation, desired: DesiredVm::Stopped { grace: Duration::from_millis(grace) } },
             CommandBody::ConfigureRealm(realm),
+            CommandBody::DescribeVms { after: (grace % 2 == 0).then_some(vm) },
         ] {
             arrives(Command { epoch: Epoch(epoch), operation, body })?;
         }
@@ -310,6 +314,15 @@ proptest! {
         for outcome in [Ok(ReplyBody::Console(console)), Ok(ReplyBody::Volumes(volumes)), Err(Refusal::Failed(why))] {
             arrives(Reply { operation, outcome })?;
         }
+    }
+
+    #[test]
+    fn descriptions(operation in operation(), observations in prop::collection::vec((observation(), proptest::option::of(0_u64..2_592_000_000), "[ -~]{0,200}"), 0..64), more in any::<bool>()) {
+        let vms = observations
+            .into_iter()
+            .map(|(observation, within, origin)| VmDescription { observation, stopping_within: within.map(Duration::from_millis), origin })
+            .collect();
+        arrives(Reply { operation, outcome: Ok(ReplyBody::Descriptions { vms, more }) })?;
     }
 
     #[test]

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use reeve_common::checkpoint::{Checkpoint, CheckpointKey, LogHash, LogHead, Signature, SignedCheckpoint};
 use reeve_common::clock::Timestamp;
 use reeve_common::hardware_profile::HugePageSize;
 use reeve_common::ids::{
@@ -20,7 +21,7 @@ use reeve_common::units::{Bytes, Mebibytes};
 use reeve_common::utilization::{HostSample, VmSample};
 use reeve_common::vm::{
     CpuModel, DesiredVm, DomainSize, DriveAttachment, ForeignDomain, Machine, NetworkInterface, ObservedVm,
-    StopReason, SystemDisk, VirtType, VmObservation, VmSpec,
+    StopReason, SystemDisk, VirtType, VmDescription, VmObservation, VmSpec,
 };
 use reeve_common::wire::join::{JoinAnswer, JoinRefusal, JoinRequest, Joined};
 use uuid::Uuid;
@@ -49,6 +50,8 @@ fn realm_settings(virt_type: VirtType) -> RealmSettings {
         poll_frequency: Duration::from_secs(30),
         sample_interval: Duration::from_millis(2500),
         virt_type,
+        // So that both are recorded.
+        lease: (virt_type == VirtType::Kvm).then_some(Duration::from_secs(30)),
     }
 }
 
@@ -57,6 +60,7 @@ pub(crate) fn hello() -> Hello {
         host: HostId(300),
         realm: RealmName::new("lab").unwrap(),
         instance: operation(),
+        name: "kvm-7".parse().unwrap(),
         highest_epoch: Epoch(7),
         inventory: HostInventory {
             hostname: "kvm-7".to_owned(),
@@ -115,6 +119,7 @@ fn spec() -> VmSpec {
         console: true,
         vnc: false,
         registration_timeout: Duration::from_secs(120),
+        origin: String::new(),
     }
 }
 
@@ -137,6 +142,7 @@ fn specs() -> Vec<VmSpec> {
     ];
     let mut named = spec();
     named.virt_type = VirtType::Qemu;
+    named.origin = r#"{"version":1}"#.to_owned();
     named.cpu_features = ["aes", "avx2"].map(|feature| feature.parse().unwrap()).into();
     named.huge_pages = Some(HugePageSize(1024));
     named.cpu_model = CpuModel::Named("Skylake-Server-IBRS".to_owned());
@@ -165,7 +171,22 @@ const fn command_name(body: &CommandBody) -> &'static str {
         CommandBody::CreateVolume(_) => "create-volume",
         CommandBody::DeleteVolume { .. } => "delete-volume",
         CommandBody::InstallCertificate { .. } => "install-certificate",
+        CommandBody::GrantLease { .. } => "grant-lease",
+        CommandBody::DescribeVms { .. } => "describe-vms",
+        CommandBody::Witness { checkpoint: Some(_) } => "witness",
+        CommandBody::Witness { checkpoint: None } => "witness-asked",
         CommandBody::ReadReport => "read-report",
+    }
+}
+
+/// Every byte differs from those beside it, so that none can be exchanged unnoticed.
+fn checkpoint() -> SignedCheckpoint {
+    let bytes = |first: u8| std::array::from_fn(|index| first + u8::try_from(index).unwrap());
+    let head = LogHead { size: 300, hash: LogHash(bytes(1)) };
+    SignedCheckpoint {
+        checkpoint: Checkpoint { head, at: Timestamp(1_700_000_000_000), epoch: Epoch(9) },
+        key: CheckpointKey(bytes(65)),
+        signature: Signature(std::array::from_fn(|index| 128 + u8::try_from(index).unwrap())),
     }
 }
 
@@ -196,6 +217,11 @@ pub(crate) fn commands() -> Vec<(&'static str, Command)> {
         }),
         CommandBody::DeleteVolume { pool: pool("drives"), volume: volume("home-anna") },
         CommandBody::InstallCertificate { certificate: "-----BEGIN CERTIFICATE-----\n".to_owned() },
+        CommandBody::GrantLease { number: 77_000, lease: Duration::from_secs(30) },
+        CommandBody::DescribeVms { after: None },
+        CommandBody::DescribeVms { after: Some(vm()) },
+        CommandBody::Witness { checkpoint: Some(checkpoint()) },
+        CommandBody::Witness { checkpoint: None },
         CommandBody::ReadReport,
     ];
     running
@@ -210,6 +236,8 @@ const fn reply_name(outcome: &Result<ReplyBody, Refusal>) -> &'static str {
         Ok(ReplyBody::Superseded { .. }) => "superseded",
         Ok(ReplyBody::Console(_)) => "console",
         Ok(ReplyBody::Volumes(_)) => "volumes",
+        Ok(ReplyBody::Descriptions { .. }) => "descriptions",
+        Ok(ReplyBody::Witnessed { .. }) => "witnessed",
         Ok(ReplyBody::Report(_)) => "report",
         Err(Refusal::StaleEpoch { .. }) => "stale-epoch",
         Err(Refusal::Invalid(_)) => "invalid",
@@ -228,6 +256,21 @@ pub(crate) fn replies() -> Vec<(&'static str, Reply)> {
             allocation: Bytes(400 << 20),
             format: "qcow2".to_owned(),
         }])),
+        Ok(ReplyBody::Descriptions {
+            vms: vec![VmDescription {
+                observation: VmObservation {
+                    vm: vm(),
+                    generation: Generation(5),
+                    epoch: Epoch(9),
+                    observed: ObservedVm::Stopping,
+                },
+                stopping_within: Some(Duration::from_secs(60)),
+                origin: r#"{"version":1}"#.to_owned(),
+            }],
+            more: true,
+        }),
+        Ok(ReplyBody::Witnessed { held: Some(checkpoint()) }),
+        Ok(ReplyBody::Witnessed { held: None }),
         Err(Refusal::StaleEpoch { sent: Epoch(8), highest: Epoch(9) }),
         Err(Refusal::Invalid("no such pool".to_owned())),
         Err(Refusal::Failed("libvirt is away".to_owned())),
@@ -287,6 +330,8 @@ const fn event_name(event: &Event) -> &'static str {
         },
         Event::Hypervisor { .. } => "hypervisor",
         Event::Request(AgentRequest::RenewCertificate { .. }) => "request-renew-certificate",
+        Event::Request(AgentRequest::RenewLease { watchdog: Some(_), .. }) => "request-renew-lease",
+        Event::Request(AgentRequest::RenewLease { watchdog: None, .. }) => "request-give-up-lease",
     }
 }
 
@@ -339,6 +384,8 @@ pub(crate) fn events() -> Vec<(&'static str, Event)> {
         Event::Request(AgentRequest::RenewCertificate {
             signing_request: "-----BEGIN CERTIFICATE REQUEST-----\n".to_owned(),
         }),
+        Event::Request(AgentRequest::RenewLease { number: 77_000, watchdog: Some(Duration::from_secs(10)) }),
+        Event::Request(AgentRequest::RenewLease { number: 3, watchdog: None }),
     ];
     events.extend(reasons().into_iter().map(|reason| Event::Vm(observation(ObservedVm::Gone(reason)))));
     events.into_iter().map(|event| (event_name(&event), event)).collect()

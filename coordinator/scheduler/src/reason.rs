@@ -114,6 +114,9 @@ pub enum Reason {
         /// How many of them are on the host.
         here: u64,
     },
+    /// The VM has been there, and was started elsewhere since.
+    #[error("left: the VM has been on this host, and a host starts a VM once")]
+    Left,
     /// Not enough processor time is free.
     #[error("cores: {asked} asked, {free} free of {total}")]
     Cores {

@@ -7,7 +7,7 @@ use std::fmt;
 
 use reeve_common::device::{DeviceAmount, DeviceSelector};
 use reeve_common::hardware_profile::HugePageSize;
-use reeve_common::ids::{PoolName, RealmName, VmId};
+use reeve_common::ids::{HostId, PoolName, RealmName, VmId};
 use reeve_common::units::{Mebibytes, Millicores};
 use serde::{Deserialize, Serialize};
 
@@ -51,6 +51,9 @@ pub struct Request {
     /// The storage pools that its disks are in.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub pools: BTreeSet<PoolName>,
+    /// The hosts that it has been on and was moved away from: it is never placed there again.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub left: BTreeSet<HostId>,
 }
 
 impl Request {
@@ -71,6 +74,7 @@ impl Request {
             host_labels: Vec::new(),
             affinity: Vec::new(),
             pools: BTreeSet::new(),
+            left: BTreeSet::new(),
         }
     }
 

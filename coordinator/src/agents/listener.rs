@@ -7,9 +7,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use reeve_common::clock::Clock;
 use reeve_common::quic::{HandshakeGate, lasting_server_endpoint};
 use reeve_common::tls::{Credentials, TlsError, coordinator_server_config};
-use reeve_common::wire::coordinator_end::accept;
+use reeve_common::wire::coordinator_end::{AcceptError, accept};
 
 use super::session;
+use crate::audit::Who;
 use crate::service::Service;
 
 /// Why the port cannot be served.
@@ -54,14 +55,33 @@ pub async fn serve(service: Service, endpoint: quinn::Endpoint) {
     while let Some(incoming) = endpoint.accept().await {
         let Some((incoming, permit)) = gate.admit(incoming) else { continue };
         let service = service.clone();
+        let remote = incoming.remote_address();
         let connection = CONNECTIONS.fetch_add(1, Ordering::Relaxed);
         tokio::spawn(async move {
             let accepted = accept(incoming).await;
             drop(permit);
-            // Whoever was not let in has been told, and it has been logged.
-            if let Ok(pending) = accepted {
-                session::serve(service, pending, connection).await;
+            match accepted {
+                Ok(pending) => session::serve(service, pending, connection).await,
+                // Whoever was not let in has been told, and it has been logged.
+                Err(error) => record_refusal(&service, remote, &error).await,
             }
         });
+    }
+}
+
+/// Records that somebody was refused; whoever went away, or did not like us, was not.
+async fn record_refusal(service: &Service, remote: SocketAddr, error: &AcceptError) {
+    match error {
+        AcceptError::CertificateRefused { .. }
+        | AcceptError::Certificate { .. }
+        | AcceptError::WrongHost { .. }
+        | AcceptError::WrongRealm { .. }
+        | AcceptError::Greeting { .. } => {
+            let who = Who::Stranger { address: remote.to_string() };
+            let reason = crate::chain(error);
+            service.record_stranger(who, "connect", "the port for agents", "denied", &reason).await;
+        }
+        AcceptError::CoordinatorRefused { .. } | AcceptError::TooSlow { .. } | AcceptError::Broken { .. } => {
+        }
     }
 }

@@ -63,6 +63,18 @@ impl AgentHandle {
         self.end.close(RefusalCode::RemovedHost, why);
     }
 
+    /// Ends the connection; the agent may come back.
+    pub(crate) fn hang_up(&self, why: &str) {
+        self.end.close(RefusalCode::Finished, why);
+    }
+
+    /// Whether the agent is there: it answers, whatever it says.
+    pub(crate) async fn answers(&self, service: &Service, patience: Duration) -> bool {
+        let body = CommandBody::Report;
+        let command = Command { epoch: service.epoch(), operation: OperationId::random(), body };
+        self.end.request(command, patience).await.is_ok()
+    }
+
     /// Asks one thing and waits for the answer.
     pub(crate) async fn ask(
         &self,

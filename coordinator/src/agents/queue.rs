@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use reeve_common::ids::{Generation, VmId};
 use reeve_common::realm::RealmSettings;
@@ -11,6 +12,8 @@ use tokio::sync::Notify;
 /// One thing to tell.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Task {
+    /// A lease, in answer to the question of this number.
+    Grant(u64, Duration),
     /// The realm's settings.
     Settings(RealmSettings),
     /// A certificate, PEM.
@@ -23,6 +26,7 @@ pub(crate) enum Task {
 
 #[derive(Debug, Default)]
 struct Pending {
+    grant: Option<(u64, Duration)>,
     settings: Option<RealmSettings>,
     certificate: Option<String>,
     wishes: BTreeSet<VmId>,
@@ -49,6 +53,11 @@ impl TaskQueue {
     /// The realm's settings changed.
     pub(crate) fn push_settings(&self, settings: RealmSettings) {
         self.push(|pending| pending.settings = Some(settings));
+    }
+
+    /// A lease is granted. An earlier one that waits is worth less.
+    pub(crate) fn push_grant(&self, number: u64, lease: Duration) {
+        self.push(|pending| pending.grant = Some((number, lease)));
     }
 
     /// A certificate was issued.
@@ -84,6 +93,9 @@ impl TaskQueue {
 
     fn take(&self) -> Option<Task> {
         let mut pending = self.pending();
+        if let Some((number, lease)) = pending.grant.take() {
+            return Some(Task::Grant(number, lease));
+        }
         if let Some(settings) = pending.settings.take() {
             return Some(Task::Settings(settings));
         }

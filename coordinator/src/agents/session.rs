@@ -9,8 +9,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use reeve_common::ids::{HostId, OperationId};
-use reeve_common::protocol::{AgentRequest, Command, CommandBody, Event};
+use reeve_common::ids::HostId;
+use reeve_common::protocol::{AgentRequest, Event};
 use reeve_common::quic::IDLE_TIMEOUT;
 use reeve_common::tls::Identity;
 use reeve_common::utilization::HostSample;
@@ -19,6 +19,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::{AgentHandle, GreetingAgent, Welcomed, comparing, teller};
+use crate::audit::Who;
 use crate::service::Service;
 
 /// How long an older connection of the same host has to show that it is alive. On a live link an answer takes
@@ -38,16 +39,18 @@ pub async fn serve(service: Service, pending: impl GreetingAgent, connection: u6
         Err((code, why)) => {
             log::warn!(REEVE_HOST:% = service.host_label_of(host); "the agent at {} was turned away: {why}", pending.remote());
             service.agent_refused(host, &why);
+            record_refusal(&service, host, pending.remote(), &why).await;
             pending.refuse(code, &why);
             return;
         }
     };
     if let Some(twin) = service.agent_of(host)
-        && answers(&service, &twin).await
+        && twin.answers(&service, TWIN_PATIENCE).await
     {
         let why = "another agent with this host's identity is connected and answers: was a disk cloned?";
         log::error!(REEVE_HOST:% = service.host_label_of(host); "the agent at {} was turned away: {why}", pending.remote());
         service.agent_refused(host, why);
+        record_refusal(&service, host, pending.remote(), why).await;
         pending.refuse(RefusalCode::DuplicateAgent, why);
         return;
     }
@@ -63,11 +66,24 @@ pub async fn serve(service: Service, pending: impl GreetingAgent, connection: u6
         }
     };
     let agent = AgentHandle::over(connection, Arc::clone(&end));
+    let instance = hello.instance;
     if let Some(before) = service.agent_connected(host, agent.clone(), hello) {
         before.end.close(RefusalCode::Replaced, "the agent has connected anew");
     }
+    // Before it hears anything: a fence proves nothing any more from here on, and that must outlive this coordinator.
+    if let Err(error) = service.end_proofs(host, instance).await {
+        log::error!(REEVE_HOST:% = service.host_label_of(host);
+            "host {} is sent away: that it has returned cannot be recorded: {error}", service.host_label_of(host));
+        end.close(RefusalCode::TooBusy, "its return cannot be recorded now");
+        service.agent_disconnected(host, connection, Duration::ZERO, "its return cannot be recorded");
+        return;
+    }
     // Whatever ends this session ends the telling with it.
     let mut telling = JoinSet::new();
+    telling.spawn({
+        let (service, agent) = (service.clone(), agent.clone());
+        async move { service.meet_witness(host, &agent).await }
+    });
     telling.spawn(teller::tell(service.clone(), host, agent.clone()));
     telling.spawn(comparing::keep_comparing(service.clone(), host, agent.clone()));
     listen(&service, host, &agent, events, samples).await;
@@ -77,11 +93,10 @@ pub async fn serve(service: Service, pending: impl GreetingAgent, connection: u6
     service.agent_disconnected(host, connection, silent_for, &reason.to_string());
 }
 
-/// Whether the agent at the other end of an older connection is alive.
-async fn answers(service: &Service, twin: &AgentHandle) -> bool {
-    let command =
-        Command { epoch: service.epoch(), operation: OperationId::random(), body: CommandBody::Report };
-    twin.end.request(command, TWIN_PATIENCE).await.is_ok()
+async fn record_refusal(service: &Service, host: HostId, remote: String, why: &str) {
+    let who = Who::Host { id: host, name: service.host_label_of(host) };
+    let object = format!("the port for agents, from {remote}");
+    service.record_stranger(who, "connect", &object, "denied", why).await;
 }
 
 async fn listen(
@@ -120,6 +135,11 @@ async fn follow(service: &Service, host: HostId, agent: &AgentHandle, event: Eve
         Event::Hypervisor { reachable } => service.follow_hypervisor(host, reachable),
         Event::Request(AgentRequest::RenewCertificate { signing_request }) => {
             renew(service, host, agent, &signing_request);
+        }
+        Event::Request(AgentRequest::RenewLease { number, watchdog }) => {
+            if let Some(lease) = service.note_lease(host, agent.connection(), watchdog) {
+                agent.queue().push_grant(number, lease);
+            }
         }
     }
 }

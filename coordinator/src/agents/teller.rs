@@ -37,6 +37,7 @@ pub(super) async fn tell(service: Service, host: HostId, agent: AgentHandle) {
 
 async fn tell_one(service: &Service, host: HostId, agent: &AgentHandle, task: Task) {
     let (body, vm) = match task {
+        Task::Grant(number, lease) => (CommandBody::GrantLease { number, lease }, None),
         Task::Settings(settings) => (CommandBody::ConfigureRealm(settings), None),
         Task::Certificate(certificate) => (CommandBody::InstallCertificate { certificate }, None),
         Task::Forget(vm, generation) => (CommandBody::ForgetVm { vm, generation }, None),
@@ -49,7 +50,7 @@ async fn tell_one(service: &Service, host: HostId, agent: &AgentHandle, task: Ta
     match agent.end.request(command, ACCEPT_PATIENCE).await {
         Ok(reply) => match (reply.outcome, vm) {
             (Ok(_), _) => {}
-            (Err(refusal), Some(vm)) => refused(service, agent, vm, &refusal).await,
+            (Err(refusal), Some(vm)) => refused(service, host, agent, vm, &refusal).await,
             (Err(refusal), None) => {
                 log::warn!(REEVE_HOST:% = service.host_label_of(host); "a command was refused: {refusal}");
             }
@@ -63,19 +64,19 @@ async fn tell_one(service: &Service, host: HostId, agent: &AgentHandle, task: Ta
             match vm {
                 Some(vm) if error.is_retryable() => again(agent, vm).await,
                 // It cannot even be said: nothing of it will ever be on the host.
-                Some(vm) => service.wish_refused(vm, &Refusal::Invalid(crate::chain(&error))).await,
+                Some(vm) => service.wish_refused(host, vm, &Refusal::Invalid(crate::chain(&error))).await,
                 None => {}
             }
         }
     }
 }
 
-async fn refused(service: &Service, agent: &AgentHandle, vm: VmId, refusal: &Refusal) {
+async fn refused(service: &Service, host: HostId, agent: &AgentHandle, vm: VmId, refusal: &Refusal) {
     if refusal.is_retryable() {
         log::warn!(REEVE_VM:% = vm; "the wish for VM {vm} could not be taken up yet: {refusal}");
         again(agent, vm).await;
     } else {
-        service.wish_refused(vm, refusal).await;
+        service.wish_refused(host, vm, refusal).await;
     }
 }
 

@@ -66,6 +66,10 @@ impl From<ServiceError> for Refusal {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        (self.status, Json(ProblemReport { error: self.problem })).into_response()
+        let problem = self.problem.clone();
+        let mut response = (self.status, Json(ProblemReport { error: self.problem })).into_response();
+        // For whoever keeps account of what was refused, so that it need not be read back from the body.
+        response.extensions_mut().insert(problem);
+        response
     }
 }

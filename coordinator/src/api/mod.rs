@@ -14,6 +14,7 @@ mod answer;
 mod conversions;
 mod openapi;
 mod question;
+mod recording;
 mod routes;
 mod server;
 mod socket;

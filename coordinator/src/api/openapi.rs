@@ -2,7 +2,7 @@
 
 use utoipa::OpenApi;
 
-use super::routes::{catalogue, fleet, simulation, vms, workflows};
+use super::routes::{audit, catalogue, fencing, fleet, simulation, vms, workflows};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -19,16 +19,22 @@ use super::routes::{catalogue, fleet, simulation, vms, workflows};
         fleet::profiles,
         fleet::cost_functions,
         simulation::evaluate_cost,
+        audit::records,
+        audit::verification,
         fleet::hosts,
         fleet::host,
         fleet::add_host,
         fleet::set_host_state,
         fleet::delete_host,
         fleet::create_join_token,
+        fencing::fence_host,
+        fencing::try_fence,
+        fencing::confirm_off,
         fleet::compare_host,
         workflows::drain_host,
         workflows::cancel_drain,
         workflows::undrain_host,
+        workflows::restart_elsewhere,
         workflows::workflows,
         workflows::workflow,
         workflows::workflow_changed,

@@ -22,6 +22,7 @@ mod daemon;
 mod device_classes;
 mod duplicates;
 mod evaluation;
+mod fence;
 mod file;
 mod finding;
 mod place;
@@ -41,6 +42,7 @@ use reeve_scheduler::CostFunction;
 
 pub use daemon::CoordinatorConfig;
 pub use device_classes::DeviceClassMembers;
+pub use fence::{FenceMeans, FenceRules, OptionValue};
 pub use finding::{ConfigErrors, Excerpt, Finding, Severity};
 pub use realm::{DriveRules, Realm};
 pub use report::{command_check, summary};

@@ -16,6 +16,7 @@ use reeve_scheduler::Quotas;
 
 use crate::model::failover::{Brake, WhenHostLost};
 
+use super::fence::{FenceRules, read_fence, read_self_fencing};
 use super::finding::Severity;
 use super::quotas::read_quotas;
 use super::section::{Entry, Section};
@@ -79,6 +80,10 @@ pub struct Realm {
     pub shutdown_timeout: Duration,
     /// What owners and teams may have at most.
     pub quotas: Quotas,
+    /// How its hosts are switched off; none when it does not say.
+    pub fence: Option<FenceRules>,
+    /// How long its VMs may run without the coordinator's word; none: for ever.
+    pub lease: Option<Duration>,
     /// What becomes of VMs whose host is lost, if their configuration does not say.
     pub when_host_lost: WhenHostLost,
     /// How much may be silent at once before nothing is done by itself.
@@ -109,6 +114,7 @@ impl Realm {
             poll_frequency: self.poll_frequency,
             sample_interval,
             virt_type: self.virt_type,
+            lease: self.lease,
         }
     }
 }
@@ -201,6 +207,8 @@ fn read_realm(key: RealmName, mut section: Section<'_>) -> Option<Realm> {
         .optional("shutdown-timeout", |entry| duration(entry, Duration::from_secs(1), DURATION_MAX))
         .unwrap_or(SHUTDOWN_TIMEOUT_DEFAULT);
     let quotas = read_quotas(section.section("quotas"));
+    let fence = read_fence(section.entry("fence"));
+    let lease = read_self_fencing(section.entry("self-fencing"));
     let when_host_lost = section.optional("when-host-lost", when_host_lost).unwrap_or_default();
     let brake = read_brake(section.section("failover-brake"));
     section.refuse_unknown();
@@ -222,6 +230,8 @@ fn read_realm(key: RealmName, mut section: Section<'_>) -> Option<Realm> {
         network: network?,
         shutdown_timeout,
         quotas: quotas?,
+        fence: fence?,
+        lease: lease?,
         when_host_lost,
         brake: brake?,
     })

@@ -179,6 +179,8 @@ pub fn admit(id: VmId, parts: Parts<'_>, now: Timestamp) -> Result<Vm, Admission
         console: setup.console,
         vnc: setup.vnc,
         registration_timeout: realm.registration_timeout,
+        // Given along when it is told: it says more than is decided here.
+        origin: String::new(),
     };
     Ok(Vm {
         id,
@@ -195,6 +197,7 @@ pub fn admit(id: VmId, parts: Parts<'_>, now: Timestamp) -> Result<Vm, Admission
         reason: None,
         host: None,
         assignment: Assignment::default(),
+        displaced_from: Vec::new(),
         wish: Wish::Run,
         generation: Generation(1),
         end: None,
@@ -297,6 +300,8 @@ mod tests {
             shutdown_timeout: Duration::from_secs(180),
             when_host_lost: WhenHostLost::Ask,
             brake: Brake::default(),
+            fence: None,
+            lease: None,
             quotas: reeve_scheduler::Quotas::default(),
         }
     }

@@ -268,6 +268,12 @@ impl HostLife {
         }
     }
 
+    /// Whether it goes by a lease that no watchdog stands behind.
+    #[must_use]
+    pub const fn lacks_watchdog(&self) -> bool {
+        matches!(self.lease, Some(NotedLease { is_backed: false, .. }))
+    }
+
     /// How it stands.
     #[must_use]
     pub fn standing(&self, patience: Patience, now: Timestamp) -> Standing {

@@ -7,9 +7,11 @@
 pub mod admission;
 pub mod configuration;
 pub mod discovery;
+pub mod displacement;
 pub mod drive;
 pub mod explanation;
 pub mod failover;
+pub mod fence;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub mod host;

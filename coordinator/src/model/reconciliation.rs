@@ -10,6 +10,7 @@
 //!   on this host     another size              decision: the domain was reconfigured; the excess counts as used
 //!   on this host     unknown, foreign domain   decision: its ledger is gone or spoilt; it is left alone
 //!                    of the same id
+//!   moved from here  anything                  repaired: what is left of it here is removed
 //!   on another host  anything                  decision: one VM in two places
 //!   over             gone                      repaired: the host may forget it
 //!   over             anything else             decision
@@ -26,6 +27,7 @@ use reeve_common::ids::{HostId, VmId};
 use reeve_common::protocol::HostReport;
 use reeve_common::vm::{DomainSize, ForeignDomain, ObservedVm, VmObservation};
 
+use super::displacement::leftover_wish;
 use super::vm::Vm;
 use super::vm_life::{self, Outcome};
 
@@ -40,6 +42,8 @@ pub enum Repair {
     FollowAbsence,
     /// The host may forget the VM.
     LetForget,
+    /// What is left of a VM that was started elsewhere is removed, until the host says that nothing is.
+    FollowLeftover,
 }
 
 /// What becomes of a difference.
@@ -98,6 +102,8 @@ pub struct Recorded<'a, F> {
     pub host_name: &'a str,
     /// The VMs on it that are not over.
     pub here: &'a [VmId],
+    /// The VMs that were started elsewhere because it was lost, and of which it has not said that nothing is left.
+    pub leftovers: &'a [VmId],
     /// The record of a VM, over or not, on whatever host.
     pub record: F,
 }
@@ -138,6 +144,15 @@ impl<F: Fn(VmId) -> Option<std::sync::Arc<Vm>>> Recorded<'_, F> {
             let absent = self.here.iter().filter(|vm| !mentioned.contains(vm));
             let absent = absent.filter_map(|vm| (self.record)(*vm));
             result.differences.extend(absent.filter_map(|vm| not_mentioned(&vm, now)));
+            // Each is asked about all the same: only its host's answer says that nothing is left.
+            let leftovers = self.leftovers.iter().filter(|vm| !mentioned.contains(vm));
+            let leftovers = leftovers.filter_map(|vm| (self.record)(*vm));
+            result.differences.extend(leftovers.map(|vm| Difference {
+                vm: vm.id,
+                name: Some(vm.name.to_string()),
+                words: "started elsewhere, and not there".to_owned(),
+                treatment: follow_leftover("the host is asked whether anything is left"),
+            }));
         }
         result
     }
@@ -172,6 +187,10 @@ impl<F: Fn(VmId) -> Option<std::sync::Arc<Vm>>> Recorded<'_, F> {
                 ]),
             );
         };
+        if vm.host != Some(self.host) && leftover_wish(vm, self.host).is_some() {
+            let words = format!("started elsewhere, {} there", word(&observation.observed));
+            return difference(words, follow_leftover("what is left of it is removed"));
+        }
         if vm.host != Some(self.host) {
             let words = format!("{} there, and recorded on another host", word(&observation.observed));
             return difference(
@@ -208,6 +227,10 @@ impl<F: Fn(VmId) -> Option<std::sync::Arc<Vm>>> Recorded<'_, F> {
 
 fn let_forget() -> Treatment {
     Treatment::Repaired { repair: Repair::LetForget, words: "the host may forget it".to_owned() }
+}
+
+fn follow_leftover(words: &str) -> Treatment {
+    Treatment::Repaired { repair: Repair::FollowLeftover, words: words.to_owned() }
 }
 
 fn decision(choices: impl Into<Vec<String>>) -> Treatment {

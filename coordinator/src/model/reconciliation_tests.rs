@@ -48,7 +48,7 @@ fn report(vm: &Vm, observed: Option<ObservedVm>) -> HostReport {
 fn compare(vm: Option<&Vm>, report: &HostReport) -> HostComparison {
     let here: Vec<VmId> = vm.iter().filter(|vm| vm.holds_capacity()).map(|vm| vm.id).collect();
     let record = |id| vm.filter(|vm| vm.id == id).cloned().map(Arc::new);
-    Recorded { host: HERE, host_name: "node-1", here: &here, record }.compare(report, NOW)
+    Recorded { host: HERE, host_name: "node-1", here: &here, leftovers: &[], record }.compare(report, NOW)
 }
 
 /// The only difference: its words, and the repair or none for a decision.
@@ -126,6 +126,17 @@ fn what_nobody_can_know_needs_a_decision() {
     let over = record(VmState::Stopped);
     let (words, repair) = only(&compare(Some(&over), &report(&vm, Some(running()))));
     assert_eq!((words.as_str(), repair), ("over (stopped), and running there", None));
+}
+
+#[test]
+fn what_is_left_of_a_vm_that_was_started_elsewhere_is_removed() {
+    let moved = super::super::displacement::displace(&record(VmState::Running), "its host was fenced", NOW).unwrap();
+    let back = report(&record(VmState::Running), Some(running()));
+    assert_eq!(only(&compare(Some(&moved), &back)).1, Some(Repair::FollowLeftover));
+    let known = |id| (id == moved.id).then(|| Arc::new(moved.clone()));
+    let silent = HostReport { vms: Vec::new(), ..back };
+    let recorded = Recorded { host: HERE, host_name: "node-1", here: &[], leftovers: &[moved.id], record: known };
+    assert_eq!(only(&recorded.compare(&silent, NOW)).1, Some(Repair::FollowLeftover));
 }
 
 #[test]

@@ -8,6 +8,7 @@ use reeve_common::vm::{DesiredVm, StopReason, VmSpec};
 use reeve_scheduler::{Assignment, Request};
 use serde::{Deserialize, Serialize};
 
+use super::displacement::Displaced;
 use super::vm_state::VmState;
 
 /// How many changes of state are kept of one VM. A life has about eight; a guest that is suspended and resumed for
@@ -47,6 +48,9 @@ pub struct Vm {
     /// Which of its host's devices and NUMA nodes it has.
     #[serde(default)]
     pub assignment: Assignment,
+    /// The hosts it was moved away from that have not confirmed that nothing of it is left there.
+    #[serde(default)]
+    pub displaced_from: Vec<Displaced>,
     /// What is wished for it.
     pub wish: Wish,
     /// The version of the wish.

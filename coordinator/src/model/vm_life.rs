@@ -35,7 +35,8 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    pub(super) const NOTHING: Self = Self { changed: None, tell_agent: false, gone: false };
+    /// Nothing must happen.
+    pub const NOTHING: Self = Self { changed: None, tell_agent: false, gone: false };
 }
 
 /// Brings `vm` up to date with what its host reports of it. The caller has made sure that the report comes from the

@@ -25,6 +25,7 @@ use ring::hmac;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use zeroize::Zeroizing;
 
+use super::checkpoint_signer::CheckpointSigner;
 use super::signing_request::{RequestRefusal, SigningRequest};
 
 /// The authority's own certificate. It outlives hardware generations; exchanging it means joining every host anew.
@@ -128,6 +129,9 @@ pub enum IssueError {
     /// No random number to be had.
     #[error("the certificate could not be made")]
     Randomness(#[from] NoRandomness),
+    /// The key for checkpoints could not be made; a mistake in this program.
+    #[error("the key that signs the audit log's checkpoints could not be made")]
+    CheckpointKey,
     /// What came out cannot be used; a mistake in this program.
     #[error("the coordinator's certificate could not be made")]
     Credentials(#[source] InvalidCredentials),
@@ -199,6 +203,43 @@ impl Authority {
         Ok(Self { issuer, certificate_pem, fingerprint, not_after })
     }
 
+    /// The authority's files in `directory` by name, to be kept in a backup.
+    ///
+    /// # Errors
+    /// [`AuthorityError`] as for [`Self::open`].
+    pub fn export(directory: &Path) -> Result<Vec<(String, Zeroizing<String>)>, AuthorityError> {
+        durable_file::check_private_directory(directory)?;
+        let key = durable_file::read_private(&directory.join(KEY_FILE), FILE_LENGTH_MAX)?;
+        let certificate = durable_file::read(&directory.join(CERTIFICATE_FILE), FILE_LENGTH_MAX)?;
+        Ok(vec![(KEY_FILE.to_owned(), key), (CERTIFICATE_FILE.to_owned(), Zeroizing::new(certificate))])
+    }
+
+    /// Puts exported files into `directory`, which must not exist yet. It appears there whole or not at all.
+    ///
+    /// # Errors
+    /// [`AuthorityError`], in particular when there is one already.
+    pub fn import(
+        directory: &Path,
+        files: &[(String, Zeroizing<String>)],
+        now: Timestamp,
+    ) -> Result<Self, AuthorityError> {
+        if durable_file::exists(directory)? {
+            return Err(AuthorityError::Exists { directory: directory.to_owned() });
+        }
+        let mut name = directory.file_name().unwrap_or_default().to_owned();
+        name.push(".new");
+        let beside = directory.with_file_name(name);
+        durable_file::remove_directory(&beside)?;
+        durable_file::create_private_directory(&beside)?;
+        for (file, mode) in [(KEY_FILE, PRIVATE_FILE), (CERTIFICATE_FILE, PUBLIC_FILE)] {
+            let text = files.iter().find(|(name, _)| name == file).map_or("", |(_, text)| text.as_str());
+            durable_file::write(&beside.join(file), text.as_bytes(), mode)?;
+        }
+        Self::open(&beside, now)?;
+        durable_file::rename(&beside, directory)?;
+        Self::open(directory, now)
+    }
+
     /// What a join line pins.
     #[must_use]
     pub const fn fingerprint(&self) -> CaFingerprint {
@@ -262,9 +303,23 @@ impl Authority {
     /// signing; nothing about the authority's key can be learnt from it.
     #[must_use]
     pub fn lasting_secret(&self) -> Zeroizing<Vec<u8>> {
+        self.secret_for(b"reeve lasting secret")
+    }
+
+    /// What signs the audit log's checkpoints: a key of its own, made of the authority's, so that it is there on every
+    /// coordinator that was ever initialised, and the same again when the authority comes from a backup.
+    ///
+    /// # Errors
+    /// [`IssueError::CheckpointKey`] when no key can be made, a mistake in this program.
+    pub fn checkpoint_signer(&self) -> Result<CheckpointSigner, IssueError> {
+        let seed = self.secret_for(b"reeve audit checkpoint key");
+        CheckpointSigner::from_seed(&seed).ok_or(IssueError::CheckpointKey)
+    }
+
+    fn secret_for(&self, purpose: &[u8]) -> Zeroizing<Vec<u8>> {
         let key = Zeroizing::new(self.issuer.key().serialize_der());
         let key = hmac::Key::new(hmac::HMAC_SHA256, &key);
-        Zeroizing::new(hmac::sign(&key, b"reeve lasting secret").as_ref().to_vec())
+        Zeroizing::new(hmac::sign(&key, purpose).as_ref().to_vec())
     }
 
     /// A new certificate and key for the coordinator itself. They live in memory only: a coordinator that starts makes

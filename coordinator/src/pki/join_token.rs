@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -102,6 +103,11 @@ pub struct JoiningHost {
 
 /// Where tokens are kept.
 pub trait TokenBook: Send + Sync + 'static {
+    /// Notes that somebody at `remote` was refused, for whoever looks into it later. Nobody waits for it to be kept.
+    fn note_refusal(&self, _remote: SocketAddr, _reason: &str) -> impl Future<Output = ()> + Send {
+        std::future::ready(())
+    }
+
     /// Finds the token with this secret, uses it as [`JoinToken::redeem`] says, and stores that, all in one
     /// transaction: of any number of calls with one secret, at most one succeeds.
     fn redeem(

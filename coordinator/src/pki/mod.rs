@@ -5,11 +5,13 @@
 //! (`enrolment.rs` does).
 
 mod authority;
+mod checkpoint_signer;
 mod join_token;
 mod server_certificate;
 mod signing_request;
 
 pub use authority::{Authority, AuthorityError, HOST_CERTIFICATE_LIFETIME, IssueError, IssuedCertificate};
+pub use checkpoint_signer::CheckpointSigner;
 pub use join_token::{JOIN_TOKEN_LIFETIME, JoinToken, JoiningHost, MemoryTokenBook, TokenBook, TokenRefusal};
 pub use reeve_common::tls::{CaFingerprint, JoinLine, JoinSecret, SecretHash};
 pub use server_certificate::{RenewError, ServedPort, ServerCertificate};

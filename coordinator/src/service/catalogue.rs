@@ -9,6 +9,7 @@ use reeve_common::ids::{ConfigurationName, DeviceClass, ImageName, SetupName};
 use reeve_common::text::{TEXT_LENGTH_MAX, is_printable};
 use reeve_scheduler::Companions;
 
+use super::acting::acting_on;
 use super::core::{Core, Kept};
 use super::{Actor, Service, ServiceError};
 use crate::config::CoordinatorConfig;
@@ -263,6 +264,7 @@ impl Service {
         what: &str,
         actor: &Actor,
     ) -> Result<Kept<T>, ServiceError> {
+        acting_on(|| format!("{what} {}", key.last_segment()));
         let text = value.encode().map_err(|error| ServiceError::internal(error.to_string()))?;
         let version = self.write(Batch::new().put(key.clone(), Precondition::Absent, text)).await?;
         log::info!(REEVE_OPERATOR:% = actor.name; "{what} {} created by {}", key.last_segment(), actor.name);
@@ -280,11 +282,6 @@ impl Service {
         self.write(Batch::new().delete(key.clone(), Precondition::At(version))).await?;
         log::info!(REEVE_OPERATOR:% = actor.name; "{what} {} deleted by {}", key.last_segment(), actor.name);
         Ok(())
-    }
-
-    /// Makes a batch durable.
-    pub(super) async fn write(&self, batch: Batch) -> Result<Version, ServiceError> {
-        self.store().apply(batch).await.map_err(|error| store_failed(&error))
     }
 }
 

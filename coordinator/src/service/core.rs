@@ -1,7 +1,7 @@
 //! Owns what the coordinator holds in memory: the records as last stored, joined with what is never stored
 //! (connections, samples, reservations). Everything here is behind one lock that is never held across an await.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use reeve_common::clock::Timestamp;
@@ -18,6 +18,7 @@ use tokio::sync::{oneshot, watch};
 use crate::agents::AgentHandle;
 use crate::model::configuration::Configuration;
 use crate::model::drive::Drive;
+use crate::model::fence::Fence;
 use crate::model::host::Host;
 use crate::model::host_life::HostLife;
 use crate::model::image::Image;
@@ -59,6 +60,10 @@ pub(crate) struct HostEntry {
     pub(crate) contact: Contact,
     /// How much had come in on its connection when that was last looked at.
     pub(crate) received: u64,
+    /// The life of its agent that was last heard.
+    pub(crate) instance: Option<OperationId>,
+    /// Its latest fencings, the oldest first.
+    pub(crate) fences: Vec<Kept<Fence>>,
     pub(crate) agent: Option<AgentHandle>,
     pub(crate) inventory: Option<HostInventory>,
     pub(crate) report: Option<LastReport>,
@@ -78,6 +83,8 @@ impl HostEntry {
             life: HostLife::new(watched_since),
             contact: Contact::Lost,
             received: 0,
+            instance: None,
+            fences: Vec::new(),
             agent: None,
             inventory: None,
             report: None,
@@ -120,6 +127,8 @@ pub(crate) struct Core {
     pub(crate) past: VecDeque<VmVersion>,
     /// Those under way, and the most recent ones that are over.
     pub(crate) workflows: BTreeMap<WorkflowId, WorkflowEntry>,
+    /// VMs that are being taken off a lost host: until that is durable, nobody is told their wish.
+    pub(crate) displacing: BTreeSet<VmId>,
     pub(crate) fleet: Fleet,
 }
 
@@ -134,6 +143,7 @@ impl Core {
             vms: BTreeMap::new(),
             past: VecDeque::new(),
             workflows: BTreeMap::new(),
+            displacing: BTreeSet::new(),
             fleet: Fleet::new(),
         }
     }

@@ -150,7 +150,7 @@ impl Service {
 
     /// A step for each VM that holds something on the host, in the order in which they are stopped.
     fn stops(&self, host: HostId, workflow: &Workflow) -> Vec<Step> {
-        let Purpose::Drain { grace, .. } = &workflow.purpose;
+        let Purpose::Drain { grace, .. } = &workflow.purpose else { return Vec::new() };
         let config = self.config();
         let core = self.core();
         let rules = |vm: &Vm| failover_rules(&core, &config, vm);

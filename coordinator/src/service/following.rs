@@ -3,15 +3,20 @@
 
 use std::time::Duration;
 
+use reeve_common::clock::Timestamp;
 use reeve_common::ids::{HostId, RealmName, VmId};
 use reeve_common::protocol::{CommandBody, Hello, Refusal, Welcome};
+use reeve_common::vm::DesiredVm;
 use reeve_common::wire::RefusalCode;
 use reeve_scheduler::Contact;
 
 use super::Service;
 use super::reconciling::log_failure;
 use crate::agents::AgentHandle;
+use crate::model::displacement::leftover_wish;
+use crate::model::vm::Vm;
 use crate::model::vm_life;
+use crate::recovery::origin_text;
 
 impl Service {
     /// Whether the agent that says `hello` is welcome, and with which words.
@@ -58,6 +63,7 @@ impl Service {
         entry.life.connect(now);
         entry.contact = Contact::Connected;
         entry.inventory = Some(hello.inventory);
+        entry.instance = Some(hello.instance);
         entry.refused = None;
         // What it said before it was away may have changed: it takes new VMs once it has reported.
         entry.report = None;
@@ -121,22 +127,48 @@ impl Service {
         }
     }
 
+    /// Changes a VM's record by what `host` says of it, as long as the VM is that host's: it may leave it meanwhile.
+    pub(super) async fn change_vm_on(
+        &self,
+        host: HostId,
+        id: VmId,
+        rule: impl FnOnce(&Vm, Timestamp) -> vm_life::Outcome,
+    ) -> Result<(), super::ServiceError> {
+        let only_there = |vm: &Vm, now| {
+            if vm.host == Some(host) { rule(vm, now) } else { vm_life::Outcome::NOTHING }
+        };
+        self.change_vm(id, only_there).await
+    }
+
     /// A host has refused a VM's wish for good.
-    pub(crate) async fn wish_refused(&self, id: VmId, refusal: &Refusal) {
+    pub(crate) async fn wish_refused(&self, host: HostId, id: VmId, refusal: &Refusal) {
         if let Refusal::StaleEpoch { highest, .. } = refusal {
             log::error!(REEVE_VM:% = id; "another coordinator has taken over (epoch {highest}): stop this one");
             return;
         }
         let why = refusal.to_string();
-        let changed = self.change_vm(id, |vm, now| vm_life::give_up(vm, &why, now)).await;
+        let giving_up = self.change_vm_on(host, id, |vm, now| vm_life::give_up(vm, &why, now));
+        let changed = self.report_of(host, id).scope(giving_up).await;
         log_failure(id, changed);
     }
 
     /// What is wished for a VM on this host, as a command; none when it is over or not on this host.
     pub(crate) fn wish_for(&self, host: HostId, id: VmId) -> Option<CommandBody> {
-        let vm = self.core().vm(id)?.vm;
+        let core = self.core();
+        let vm = core.any_vm(id).filter(|_| !core.displacing.contains(&id))?.vm;
+        if let Some((generation, desired)) = leftover_wish(&vm, host) {
+            return Some(CommandBody::EnsureVm { vm: id, generation, desired });
+        }
         let here = vm.host == Some(host) && !vm.state.is_final();
-        here.then(|| CommandBody::EnsureVm { vm: id, generation: vm.generation, desired: vm.desired() })
+        if !here {
+            return None;
+        }
+        let mut desired = vm.desired();
+        if let DesiredVm::Running(spec) = &mut desired {
+            // Its host keeps this for a coordinator that has lost its records.
+            spec.origin = origin_text(&vm);
+        }
+        Some(CommandBody::EnsureVm { vm: id, generation: vm.generation, desired })
     }
 
     /// A host's realm.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use reeve_common::ids::{HostId, HostName, RealmName};
 use reeve_scheduler::HostState;
 
+use super::acting::acting_on;
 use super::catalogue::{check_labels, check_text, in_use, taken};
 use super::core::{HostEntry, Kept};
 use super::simulating::find_host;
@@ -50,6 +51,7 @@ impl Service {
             draining: false,
         };
         let id = host.id;
+        acting_on(|| format!("host {}", host.name));
         let kept = self.insert(host_key(id), host, "host", actor).await?;
         let now = self.steady_now();
         self.core().hosts.insert(id, HostEntry::new(kept, now));
@@ -104,6 +106,9 @@ impl Service {
             return Err(error);
         }
         let entry = self.core().hosts.remove(&id);
+        if let Some(entry) = &entry {
+            self.remove_fences(&entry.fences).await;
+        }
         if let Some(agent) = entry.and_then(|entry| entry.agent) {
             agent.cut_off("this host was deleted");
         }

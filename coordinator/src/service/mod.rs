@@ -9,6 +9,8 @@
 //!
 //! Must not: speak HTTP or QUIC, or change a VM other than by the pure rules in `model`.
 
+mod acting;
+mod auditing;
 mod catalogue;
 mod comparing;
 pub(crate) mod core;
@@ -17,8 +19,12 @@ mod draining;
 mod drives;
 mod error;
 mod failing_over;
+#[cfg(test)]
+mod failing_over_tests;
+mod fencing;
 mod following;
 mod hosts;
+mod leases;
 mod lives;
 mod measuring;
 mod oversight;
@@ -42,22 +48,28 @@ use reeve_common::clock::{Clock, Timestamp};
 use reeve_common::ids::Epoch;
 use tokio::sync::{Notify, watch};
 
+use self::auditing::AuditState;
 use self::core::{Core, HostEntry, Kept, VmEntry, VmVersion};
 use crate::config::CoordinatorConfig;
 use crate::model::configuration::Configuration;
 use crate::model::drive::Drive;
+use crate::model::fence::Fence;
 use crate::model::host::Host;
 use crate::model::image::Image;
 use crate::model::setup::Setup;
 use crate::model::vm::Vm;
-use crate::pki::Authority;
+use crate::pki::{Authority, IssueError};
 use crate::records::{self, Record};
+use crate::recovery;
 use crate::store::{Collection, CounterError, RecordError, Store, StoreError, Term};
 use crate::workflow::Workflow;
 
+pub(crate) use self::acting::Act;
+pub use self::auditing::{AUDIT_PAGE_MAX, AuditVerification, WitnessView};
 pub use self::comparing::{Comparison, Judgement};
 pub use self::drives::NewDrive;
 pub use self::error::{ErrorKind, ServiceError};
+pub use self::fencing::FenceTrial;
 pub use self::oversight::Booking;
 pub use self::reading::Status;
 pub use self::simulating::{AddedHosts, SimulatedHost, SimulationAnswer, SimulationQuestion, User};
@@ -84,6 +96,20 @@ pub enum OpenError {
     /// A record cannot be understood.
     #[error("the store holds something that cannot be used")]
     Record(#[from] RecordError),
+    /// The hosts have to be asked first.
+    #[error(
+        "the store waits for its recovery since {since}: run `reeve-coordinator recover`, which asks the hosts what is really there; VMs run on meanwhile"
+    )]
+    RecoveryPending {
+        /// Since when.
+        since: Timestamp,
+    },
+    /// The recovery's mark cannot be read.
+    #[error("the store cannot be read")]
+    Recovery(#[from] recovery::WritingError),
+    /// The audit log could not be signed.
+    #[error("the audit log's checkpoints cannot be signed")]
+    Signer(#[from] IssueError),
     /// The term of office could not be advanced.
     #[error("the epoch cannot be advanced")]
     Epoch(#[from] CounterError),
@@ -102,6 +128,7 @@ struct Inner {
     clock: Arc<dyn Clock>,
     authority: Arc<Authority>,
     epoch: Epoch,
+    audit: AuditState,
     started_at: Timestamp,
     /// The same on a clock that is never set.
     opened: Instant,
@@ -133,9 +160,13 @@ impl Service {
         clock: Arc<dyn Clock>,
         authority: Arc<Authority>,
     ) -> Result<Self, OpenError> {
+        if let Some(pending) = recovery::pending_recovery(store.as_ref()).await? {
+            return Err(OpenError::RecoveryPending { since: pending.since });
+        }
         let term = Term::begin(store).await?;
         let epoch = term.epoch();
         let (started_at, opened) = (clock.now(), clock.monotonic());
+        let audit = AuditState::new(authority.checkpoint_signer()?, opened);
         let mut core = Core::new();
         load(&term, &mut core, started_at).await?;
         let service = Self {
@@ -145,6 +176,7 @@ impl Service {
                 clock,
                 authority,
                 epoch,
+                audit,
                 started_at,
                 opened,
                 core: Mutex::new(core),
@@ -218,6 +250,24 @@ impl Service {
     }
 }
 
+/// A service with a store in memory, a realm `r` and a profile `p`, and the directory that it lives in.
+#[cfg(test)]
+pub(crate) async fn test_service() -> (Service, tempfile::TempDir) {
+    use reeve_common::clock::SystemClock;
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("coordinator.conf");
+    let text = format!(
+        "state-directory = {:?}\nadvertised-address = \"192.0.2.1\"\nrealms {{ r {{ disabled = no, driver = libvirt, name = R\n drives.lazy-allocation = on }} }}\nhardware-profiles {{ p {{ cores = 4, memory = 8 GiB }} }}",
+        directory.path()
+    );
+    std::fs::write(&file, text).unwrap();
+    let (config, _) = crate::config::check(&file).unwrap_or_else(|errors| panic!("{errors}"));
+    let authority = Authority::create(&config.pki_directory(), SystemClock.now()).unwrap();
+    let store = Arc::new(crate::store::MemoryStore::new());
+    let service = Service::open(config, store, Arc::new(SystemClock), Arc::new(authority)).await.unwrap();
+    (service, directory)
+}
+
 async fn records_of<T: Record>(store: &dyn Store, collection: Collection) -> Result<Vec<Kept<T>>, OpenError> {
     let mut records = Vec::new();
     for stored in store.list(collection.prefix()).await? {
@@ -229,6 +279,9 @@ async fn records_of<T: Record>(store: &dyn Store, collection: Collection) -> Res
 async fn load(store: &dyn Store, core: &mut Core, opened: Timestamp) -> Result<(), OpenError> {
     for kept in records_of::<Host>(store, records::HOSTS).await? {
         core.hosts.insert(kept.value.id, HostEntry::new(kept, opened));
+    }
+    for kept in records_of::<Fence>(store, records::FENCES).await? {
+        fencing::take_in(core, kept, opened);
     }
     for kept in records_of::<Image>(store, records::IMAGES).await? {
         core.images.insert(kept.value.name.clone(), kept);

@@ -11,6 +11,7 @@ use reeve_scheduler::{BatchGoal, Request};
 use super::core::Core;
 use super::failing_over::failover_rules;
 use super::{Service, ServiceError};
+use crate::audit::Who;
 use crate::decision_words::{LINES_MAX, change};
 use crate::model::explanation::{HOSTS_KEPT, PlacementDecision, finite};
 use crate::model::failover::urgency;
@@ -69,7 +70,8 @@ impl Service {
         let stored = async {
             let text = decision.encode().map_err(|error| ServiceError::internal(error.to_string()))?;
             let batch = Batch::new().put(DECISIONS.key(&id), Precondition::Any, text);
-            self.write_vm(batch, &vm, Precondition::At(current.version)).await
+            let act = self.begin_act(Who::Coordinator, "place-vm", format!("vm {}", vm.name));
+            act.scope(self.write_vm(batch, &vm, Precondition::At(current.version))).await
         }
         .await;
         match stored {

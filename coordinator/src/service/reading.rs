@@ -11,6 +11,8 @@ use reeve_scheduler::CostFunction;
 
 use super::core::{Core, HostEntry, VmVersion};
 use super::description::capacity;
+use super::failing_over::wants_decision;
+use super::fencing;
 use super::lives::{Now, connection};
 use super::views::{HostView, ProfileView, RealmView, VmDetail, VmLog, VmView};
 use super::{Service, ServiceError};
@@ -313,6 +315,9 @@ fn host_view(core: &Core, entry: &HostEntry, config: &CoordinatorConfig, now: No
             .as_ref()
             .and(entry.report.as_ref())
             .map(|report| report.hypervisor_reachable),
+        fences: entry.fences.iter().rev().map(|kept| (*kept.value).clone()).collect(),
+        can_be_fenced: fencing::means_of(entry, config).is_some(),
+        stops_by_itself_at: entry.life.stops_by_itself_at().map(|at| now.shown(at)),
         warnings: warnings(entry, config),
     }
 }
@@ -335,6 +340,15 @@ fn warnings(entry: &HostEntry, config: &CoordinatorConfig) -> Vec<String> {
             "its agent cannot reach libvirt: see the agent's log, and whether libvirtd runs".to_owned(),
         );
     }
+    if entry.life.is_connected()
+        && config.realms.get(&host.realm).is_some_and(|realm| realm.lease.is_some())
+        && entry.life.lacks_watchdog()
+    {
+        warnings.push(
+            "no watchdog stands behind its lease: it is not eligible for starting its VMs elsewhere by self-fencing"
+                .to_owned(),
+        );
+    }
     if !entry.unmanaged.is_empty() {
         warnings.push(format!("it runs {} VMs of reeve that no record knows", entry.unmanaged.len()));
     }
@@ -348,8 +362,10 @@ fn vm_view(core: &Core, config: &CoordinatorConfig, now: Now, current: VmVersion
         entry.is_some_and(|entry| entry.report.as_ref().is_some_and(|report| !report.hypervisor_reachable));
     let over = current.vm.state.is_final();
     let state = if !over && (lost || blind) { VmState::Unknown } else { current.vm.state };
+    let decision_wanted = !over && lost && wants_decision(core, config, &current.vm);
     VmView {
         state,
+        decision_wanted,
         host: current.vm.host.map(|host| {
             (host, entry.map_or_else(|| deleted_host_name(host), |entry| entry.kept.value.name.clone()))
         }),

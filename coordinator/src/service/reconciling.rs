@@ -7,6 +7,8 @@
 //!
 //! Must not: decide what repairs a difference, or touch what needs a decision.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use reeve_common::ids::{HostId, HostName, OperationId, VmId};
@@ -18,8 +20,10 @@ use super::core::{Core, LastReport};
 use super::lives::connection;
 use super::{Actor, Service, ServiceError};
 use crate::agents::AgentHandle;
+use crate::model::displacement::leftover_wish;
 use crate::model::host::{Connection, may_be_told};
 use crate::model::reconciliation::{Difference, HostComparison, Recorded, Repair, Treatment};
+use crate::model::vm::Vm;
 use crate::model::vm_life;
 
 /// How long an agent has to look at all its domains and to send the report: a libvirt with thousands of domains lists
@@ -57,7 +61,7 @@ impl Service {
             let core = self.core();
             let record = core.any_vm(observation.vm).map(|current| current.vm);
             let name = host_name(&core, host);
-            let recorded = Recorded { host, host_name: &name, here: &[], record: |_| None };
+            let recorded = Recorded { host, host_name: &name, here: &[], leftovers: &[], record: |_: VmId| None::<Arc<Vm>> };
             recorded.judge(record.as_deref(), observation, self.now())
         };
         if let Some(mut difference) = difference {
@@ -176,7 +180,7 @@ impl Service {
                 ObservedVm::Defining | ObservedVm::Starting | ObservedVm::Ended(_) | ObservedVm::Gone(_)
             )
         };
-        let off: std::collections::BTreeSet<VmId> =
+        let off: BTreeSet<VmId> =
             report.vms.iter().filter(off).map(|seen| seen.vm).collect();
         let sizes = report.sizes.iter().filter(|size| !off.contains(&size.vm)).cloned().collect();
         let Some(entry) = core.hosts.get_mut(&host) else { return false };
@@ -197,9 +201,11 @@ impl Service {
         let now = self.now();
         let core = self.core();
         let here: Vec<VmId> = core.fleet.vms_on(host).collect();
+        let moved = core.living().filter(|current| leftover_wish(&current.vm, host).is_some());
+        let leftovers: Vec<VmId> = moved.map(|current| current.vm.id).collect();
         let name = host_name(&core, host);
         let record = |vm: VmId| core.any_vm(vm).map(|current| current.vm);
-        Recorded { host, host_name: &name, here: &here, record }.compare(report, now)
+        Recorded { host, host_name: &name, here: &here, leftovers: &leftovers, record }.compare(report, now)
     }
 
     /// Repairs what repairs by itself, and says in the log what does not.
@@ -223,13 +229,23 @@ impl Service {
         };
         let result = match (repair, observation) {
             (Repair::Follow | Repair::FollowAndTell, Some(seen)) => {
-                let followed = self.change_vm(id, |vm, now| vm_life::apply_observation(vm, seen, now)).await;
+                let following =
+                    self.change_vm_on(host, id, |vm, now| vm_life::apply_observation(vm, seen, now));
+                let followed = self.report_of(host, id).scope(following).await;
                 if repair == Repair::FollowAndTell {
                     self.tell(id);
                 }
                 followed
             }
-            (Repair::FollowAbsence, _) => self.change_vm(id, vm_life::apply_absence).await,
+            (Repair::FollowAbsence, _) => {
+                let following = self.change_vm_on(host, id, vm_life::apply_absence);
+                self.report_of(host, id).scope(following).await
+            }
+            (Repair::FollowLeftover, seen) => {
+                let is_gone = seen.is_some_and(|seen| matches!(seen.observed, ObservedVm::Gone(_)));
+                self.follow_leftover(host, id, is_gone).await;
+                Ok(())
+            }
             (Repair::LetForget, Some(seen)) => {
                 self.let_forget(Some(host), id, seen.generation);
                 Ok(())

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use reeve_common::ids::{ConfigurationName, VmId};
 
+use super::acting::acting_on;
 use super::catalogue::{find_configuration, find_setup};
 use super::core::{Core, VmEntry, VmVersion};
 use super::placing::choose;
@@ -38,6 +39,7 @@ impl Service {
     ) -> Result<VmDetail, ServiceError> {
         let (vm, decision) = self.admit_and_hold(id, name)?;
         self.log_decision(&vm, &decision);
+        acting_on(|| format!("vm {}", vm.name));
         match self.store_new(&vm, &decision).await {
             Ok(version) => {
                 let mut core = self.core();

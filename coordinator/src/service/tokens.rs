@@ -11,12 +11,13 @@ use serde::{Deserialize, Serialize};
 use super::catalogue::store_failed;
 use super::core::Kept;
 use super::views::JoinToken as ShownToken;
-use super::{Actor, Service, ServiceError};
+use super::{Actor, ErrorKind, Service, ServiceError};
+use crate::audit::Who;
 use crate::config::CoordinatorConfig;
 use crate::model::host::Host;
 use crate::pki::{JoinLine, JoinSecret, JoinToken, JoiningHost, SecretHash, TokenBook, TokenRefusal};
 use crate::records::{Record, TOKENS, host_key};
-use crate::store::{Batch, InvalidKey, Key, Precondition, StoreError, Stored};
+use crate::store::{Batch, InvalidKey, Key, Precondition, Stored};
 
 /// The shortest life of a token: less is over before the line is pasted.
 const LIFETIME_MIN: Duration = Duration::from_secs(60);
@@ -147,16 +148,23 @@ impl TokenBook for StoredTokens {
             Precondition::At(kept.version),
             host_text,
         );
-        let version = match service.store().apply(batch).await {
+        let who = Who::Host { id: host.id, name: host.name.to_string() };
+        let act = service.begin_act(who, "join", format!("host {}", host.name));
+        let version = match act.scope(service.write(batch)).await {
             Ok(version) => version,
             // Somebody else was faster, with this line or with the host.
-            Err(StoreError::Conflict(_)) => return Err(TokenRefusal::Used { at: now }),
-            Err(error) => return Err(unavailable(crate::chain(&error))),
+            Err(error) if error.kind == ErrorKind::Conflict => return Err(TokenRefusal::Used { at: now }),
+            Err(error) => return Err(unavailable(error.message)),
         };
         let joining = JoiningHost { realm: host.realm.clone(), host: host.id, name: host.name.clone() };
         if let Some(entry) = service.core().hosts.get_mut(&host.id) {
             entry.kept = Kept { version, value: std::sync::Arc::new(host) };
         }
         Ok(joining)
+    }
+
+    async fn note_refusal(&self, remote: SocketAddr, reason: &str) {
+        let who = Who::Stranger { address: remote.to_string() };
+        self.0.record_stranger(who, "join", "the port for joining", "denied", reason).await;
     }
 }

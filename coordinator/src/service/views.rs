@@ -14,6 +14,7 @@ use reeve_scheduler::{HostUsage, QuotaLimits, QuotaStanding};
 
 use crate::config::Realm;
 use crate::model::explanation::PlacementDecision;
+use crate::model::fence::Fence;
 use crate::model::host::{Connection, Host};
 use crate::model::vm::Vm;
 use crate::model::vm_state::VmState;
@@ -81,6 +82,12 @@ pub struct HostView {
     pub pools: Vec<PoolReport>,
     /// Whether its libvirt answers its agent; none while it is not connected.
     pub hypervisor_reachable: Option<bool>,
+    /// Its latest fencings, the latest first.
+    pub fences: Vec<Fence>,
+    /// Whether its realm says how it is fenced.
+    pub can_be_fenced: bool,
+    /// When everything on it will have stopped if it is not heard any more; none when it does not stop by itself.
+    pub stops_by_itself_at: Option<Timestamp>,
     /// What an administrator should know, in words.
     pub warnings: Vec<String>,
 }
@@ -94,6 +101,8 @@ pub struct VmView {
     pub state: VmState,
     /// The name of its host.
     pub host: Option<(HostId, HostName)>,
+    /// Its host is lost, and a person must decide what becomes of it.
+    pub decision_wanted: bool,
     /// Grows with every change of the record: what `Service::vm_changed` waits for.
     pub version: u64,
 }

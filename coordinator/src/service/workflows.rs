@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use reeve_common::ids::HostId;
 
-use super::catalogue::store_failed;
 use super::{Actor, Service, ServiceError};
+use crate::audit::Who;
 use crate::records::{Record, WORKFLOW_COUNTER, WORKFLOWS};
 use crate::store::{Batch, Precondition, Version, next_id};
 use crate::workflow::{Direction, Outcome, Purpose, Step, StepRecord, Workflow, WorkflowId, WorkflowState};
@@ -189,9 +189,18 @@ impl Service {
         let mut outcomes = Vec::with_capacity(due.len());
         for due in due {
             let Some(step) = next.steps.get(due.index).map(|record| record.step.clone()) else { continue };
+            // What a step changes is the coordinator's own act; one that only looks leaves no record.
+            let object =
+                format!("workflow {id} ({} of host {})", next.purpose.as_str(), next.purpose.host_name());
             let outcome = match due.direction {
-                Direction::Act => self.act(&next, &step).await,
-                Direction::Undo => self.undo(&step).await,
+                Direction::Act => {
+                    let act = self.begin_act(Who::Coordinator, "carry-on-workflow", object);
+                    act.scope(self.act(&next, &step)).await
+                }
+                Direction::Undo => {
+                    let act = self.begin_act(Who::Coordinator, "undo-workflow", object);
+                    act.scope(self.undo(&step)).await
+                }
             };
             outcomes.push((due, outcome.unwrap_or_else(|error| Outcome::Retry(error.to_string()))));
         }
@@ -212,7 +221,7 @@ impl Service {
         if let Some(oldest) = forgotten {
             batch = batch.delete(WORKFLOWS.key(&oldest.0), Precondition::Any);
         }
-        let version = self.store().apply(batch).await.map_err(|error| store_failed(&error))?;
+        let version = self.write(batch).await?;
         self.log_workflow(&next);
         let mut core = self.core();
         if let Some(oldest) = forgotten {
@@ -255,6 +264,8 @@ impl Service {
             Step::MarkDraining { host } => self.mark_draining(*host, workflow).await,
             Step::StopVm { vm, grace, then, .. } => self.stop_for_drain(*vm, *grace, then.as_ref()).await,
             Step::StartVm { start } => self.start_again(start, &workflow.by).await,
+            Step::ProveStopped { host } => self.prove_stopped(*host).await,
+            Step::Displace { vm, host, .. } => self.displace_vm(*vm, *host).await,
             Step::ConfirmEmpty { host } => Ok(self.confirm_empty(*host, workflow)),
         }
     }
@@ -263,7 +274,11 @@ impl Service {
     pub(super) async fn undo(&self, step: &Step) -> Result<Outcome, ServiceError> {
         match step {
             Step::MarkDraining { host } => self.unmark_draining(*host).await,
-            Step::StopVm { .. } | Step::StartVm { .. } | Step::ConfirmEmpty { .. } => Ok(Outcome::DONE),
+            Step::StopVm { .. }
+            | Step::StartVm { .. }
+            | Step::ProveStopped { .. }
+            | Step::Displace { .. }
+            | Step::ConfirmEmpty { .. } => Ok(Outcome::DONE),
         }
     }
 }

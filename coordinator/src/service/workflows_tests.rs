@@ -1,14 +1,14 @@
 //! Holds the coordinator's starts and workflows to leaving nothing behind: the real service on a store that fails, or
 //! dies, before and after every write; every action and undo twice; cancelled at every point.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
-use reeve_common::clock::{Clock, SystemClock};
+use reeve_common::clock::{Clock, SystemClock, Timestamp};
 use reeve_common::ids::{ConfigurationName, Epoch, HostId, HostName, ProfileName, RealmName, VmId};
 use reeve_common::vm::{ObservedVm, StopReason, VmObservation};
-use reeve_scheduler::HostState;
+use reeve_scheduler::{Contact, HostState};
 
 use super::core::LastReport;
 use super::{Actor, Service};
@@ -28,12 +28,12 @@ const GRACE: Duration = Duration::from_secs(5);
 
 /// A store whose process dies at a certain write.
 #[derive(Debug)]
-struct DyingStore {
-    inner: Arc<MemoryStore>,
+pub(super) struct DyingStore {
+    pub(super) inner: Arc<MemoryStore>,
     /// How many writes succeed before it dies; it is dead below zero.
-    left: AtomicUsize,
+    pub(super) left: AtomicUsize,
     /// Whether the last write still happens.
-    last_happens: bool,
+    pub(super) last_happens: bool,
 }
 
 impl Store for DyingStore {
@@ -65,23 +65,47 @@ impl Store for DyingStore {
     }
 }
 
+/// A clock that the test moves.
+#[derive(Debug)]
+pub(super) struct TestClock {
+    begin: Instant,
+    passed: Mutex<Duration>,
+}
+
+impl TestClock {
+    pub(super) fn pass(&self, time: Duration) {
+        *self.passed.lock().unwrap() += time;
+    }
+}
+
+impl Clock for TestClock {
+    fn now(&self) -> Timestamp {
+        Timestamp(1_700_000_000_000).after(*self.passed.lock().unwrap())
+    }
+
+    fn monotonic(&self) -> Instant {
+        self.begin + *self.passed.lock().unwrap()
+    }
+}
+
 /// A realm with two hosts, and VMs on the first.
-struct Stage {
-    config: CoordinatorConfig,
+pub(super) struct Stage {
+    pub(super) config: CoordinatorConfig,
     authority: Arc<Authority>,
     _directory: tempfile::TempDir,
     /// Everything before the story, to begin each telling anew.
     prepared: Vec<Stored>,
-    actor: Actor,
+    pub(super) actor: Actor,
+    pub(super) clock: Arc<TestClock>,
 }
 
-fn name<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
+pub(super) fn name<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
     text.parse().unwrap()
 }
 
 impl Stage {
     /// With `vms` VMs running on node-1; every second is to be started again elsewhere.
-    async fn with_vms(vms: u32) -> Self {
+    pub(super) async fn with_vms(vms: u32) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("coordinator.conf");
         let text = format!(
@@ -92,7 +116,8 @@ impl Stage {
         let (config, _) = crate::config::check(&file).unwrap_or_else(|errors| panic!("{errors}"));
         let authority = Arc::new(Authority::create(&config.pki_directory(), SystemClock.now()).unwrap());
         let actor = Actor { uid: 0, name: "ann".to_owned() };
-        let mut stage = Self { config, authority, _directory: directory, prepared: Vec::new(), actor };
+        let clock = Arc::new(TestClock { begin: SystemClock.monotonic(), passed: Mutex::default() });
+        let mut stage = Self { config, authority, _directory: directory, prepared: Vec::new(), actor, clock };
         let store = Arc::new(MemoryStore::new());
         let service = stage.open(Arc::clone(&store) as Arc<dyn Store>).await;
         stage.add_host(&service, "node-1").await;
@@ -117,7 +142,7 @@ impl Stage {
         stage
     }
 
-    async fn add_host(&self, service: &Service, host: &str) {
+    pub(super) async fn add_host(&self, service: &Service, host: &str) {
         let new = NewHost {
             name: name::<HostName>(host),
             realm: name::<RealmName>("primary"),
@@ -129,21 +154,29 @@ impl Stage {
         service.add_host(new, &self.actor).await.unwrap();
     }
 
-    async fn open(&self, store: Arc<dyn Store>) -> Service {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let service =
-            Service::open(self.config.clone(), store, clock, Arc::clone(&self.authority)).await.unwrap();
+    pub(super) async fn open(&self, store: Arc<dyn Store>) -> Service {
+        let service = self.open_unheard(store).await;
         self.connect(&service);
         service
     }
 
+    /// A coordinator that has heard of no host yet.
+    pub(super) async fn open_unheard(&self, store: Arc<dyn Store>) -> Service {
+        let clock = Arc::clone(&self.clock) as Arc<dyn Clock>;
+        let service =
+            Service::open(self.config.clone(), store, clock, Arc::clone(&self.authority)).await.unwrap();
+        service
+    }
+
     /// Every host is heard and has told what it has.
-    fn connect(&self, service: &Service) {
+    pub(super) fn connect(&self, service: &Service) {
         let hosts: Vec<HostId> = service.core().hosts.keys().copied().collect();
         for host in hosts {
             let now = service.steady_now();
             if let Some(entry) = service.core().hosts.get_mut(&host) {
                 entry.life.connect(now);
+                entry.life.report(now);
+                entry.contact = Contact::Connected;
                 entry.report =
                     Some(LastReport { hypervisor_reachable: true, foreign: Vec::new(), pools: Vec::new() });
             }
@@ -152,7 +185,7 @@ impl Stage {
     }
 
     /// The store as it was before the story.
-    async fn store(&self) -> Arc<MemoryStore> {
+    pub(super) async fn store(&self) -> Arc<MemoryStore> {
         let store = MemoryStore::new();
         for stored in &self.prepared {
             let batch = Batch::new().put(
@@ -166,12 +199,12 @@ impl Stage {
     }
 }
 
-fn seen(vm: &crate::model::vm::Vm, observed: ObservedVm) -> VmObservation {
+pub(super) fn seen(vm: &crate::model::vm::Vm, observed: ObservedVm) -> VmObservation {
     VmObservation { vm: vm.id, generation: vm.generation, epoch: Epoch(1), observed }
 }
 
 /// The hosts tell that what is to run runs.
-async fn tell_running(service: &Service) {
+pub(super) async fn tell_running(service: &Service) {
     let vms: Vec<_> = service.core().living().map(|current| current.vm).collect();
     let now = SystemClock.now();
     for vm in vms.iter().filter(|vm| vm.wish == Wish::Run) {
@@ -183,7 +216,7 @@ async fn tell_running(service: &Service) {
 }
 
 /// The hosts tell that what is to stop is gone.
-async fn tell_gone(service: &Service) {
+pub(super) async fn tell_gone(service: &Service) {
     let vms: Vec<_> = service.core().living().map(|current| current.vm).collect();
     for vm in vms.iter().filter(|vm| vm.wish != Wish::Run) {
         if let Some(host) = vm.host {
@@ -192,7 +225,7 @@ async fn tell_gone(service: &Service) {
     }
 }
 
-fn the_workflow(service: &Service) -> Option<Arc<Workflow>> {
+pub(super) fn the_workflow(service: &Service) -> Option<Arc<Workflow>> {
     service.workflows().last().map(|current| Arc::clone(&current.workflow))
 }
 
@@ -214,7 +247,7 @@ async fn repeat_due(service: &Service) {
 }
 
 /// Until nothing moves any more; cancels after so many rounds.
-async fn work(service: &Service, actor: &Actor, cancel_after: usize) {
+pub(super) async fn work(service: &Service, actor: &Actor, cancel_after: usize) {
     for round in 0..40 {
         if round == cancel_after
             && let Some(workflow) = the_workflow(service)

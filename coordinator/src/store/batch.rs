@@ -8,8 +8,9 @@ use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
+use super::chain::{APPEND_OPERATIONS, APPEND_OVERHEAD_BYTES, Append, Entry};
 use super::error::StoreError;
-use super::key::Key;
+use super::key::{Collection, Key};
 
 /// Operations in one batch; etcd's default for one transaction.
 pub const BATCH_OPERATIONS_MAX: usize = 128;
@@ -86,6 +87,7 @@ pub struct Operation {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Batch {
     operations: Vec<Operation>,
+    appends: Vec<Append>,
 }
 
 impl Batch {
@@ -113,6 +115,22 @@ impl Batch {
         self.with(Operation { key, precondition, action: Action::Check })
     }
 
+    /// Several batches as one.
+    #[must_use]
+    pub fn joined(batches: &[Self]) -> Self {
+        Self {
+            operations: batches.iter().flat_map(|batch| batch.operations.iter().cloned()).collect(),
+            appends: batches.iter().flat_map(|batch| batch.appends.iter().cloned()).collect(),
+        }
+    }
+
+    /// Adds an entry to a log, after all that are there when the batch is written: where that is need not be known.
+    #[must_use]
+    pub fn append(mut self, log: Collection, entry: Entry) -> Self {
+        self.appends.push(Append { log, entry });
+        self
+    }
+
     fn with(mut self, operation: Operation) -> Self {
         self.operations.push(operation);
         self
@@ -124,25 +142,33 @@ impl Batch {
         &self.operations
     }
 
-    /// How many operations there are.
+    /// The entries for logs, in the order in which they were added.
+    #[must_use]
+    pub fn appends(&self) -> &[Append] {
+        &self.appends
+    }
+
+    /// How many operations there are, without the entries for logs.
     #[must_use]
     pub fn len(&self) -> usize {
         self.operations.len()
     }
 
-    /// Whether there are none.
+    /// Whether there is nothing in it.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.operations.is_empty()
+        self.operations.is_empty() && self.appends.is_empty()
     }
 
     /// Refuses what no store takes: too many operations, too many bytes, one key twice. Every store calls this first.
     pub(super) fn validate(&self) -> Result<(), StoreError> {
-        if self.operations.len() > BATCH_OPERATIONS_MAX {
-            return Err(StoreError::TooManyOperations { count: self.operations.len() });
+        let count = self.operations.len() + APPEND_OPERATIONS * self.appends.len();
+        if count > BATCH_OPERATIONS_MAX {
+            return Err(StoreError::TooManyOperations { count });
         }
         let mut keys = HashSet::with_capacity(self.operations.len());
-        let mut bytes = 0_usize;
+        let entries = self.appends.iter().map(|append| append.entry.as_str().len() + APPEND_OVERHEAD_BYTES);
+        let mut bytes = entries.fold(0_usize, usize::saturating_add);
         for operation in &self.operations {
             if !keys.insert(&operation.key) {
                 return Err(StoreError::RepeatedKey { key: operation.key.clone() });

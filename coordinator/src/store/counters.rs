@@ -15,7 +15,7 @@ const COUNTERS: Collection = Collection::new("counters");
 const KIND: &str = "counter";
 const FORMAT: u32 = 1;
 /// The counter that numbers the terms of coordinators.
-pub(crate) const EPOCH: &str = "epoch";
+pub(super) const EPOCH: &str = "epoch";
 
 /// How often a number is asked for anew when others ask at the same time. Each attempt that fails means that somebody
 /// else's succeeded, so this is the number of callers at once that are certain to be served.
@@ -101,6 +101,22 @@ pub async fn advance_beyond(store: &dyn Store, counter: &str, least: u64) -> Res
 /// [`CounterError`] when its record cannot be read.
 pub async fn last_id(store: &dyn Store, counter: &str) -> Result<u64, CounterError> {
     Ok(read(store, &counter_key(counter)?, counter).await?.0)
+}
+
+/// The epoch of the last term; zero before the first.
+///
+/// # Errors
+/// As for [`last_id`].
+pub async fn last_epoch(store: &dyn Store) -> Result<Epoch, CounterError> {
+    last_id(store, EPOCH).await.map(Epoch)
+}
+
+/// Sees to it that the next term's epoch is above `least`.
+///
+/// # Errors
+/// As for [`advance_beyond`].
+pub async fn advance_epoch_beyond(store: &dyn Store, least: Epoch) -> Result<(), CounterError> {
+    advance_beyond(store, EPOCH, least.0).await
 }
 
 /// The key of a counter's record.

@@ -173,6 +173,15 @@ record_ids!(
     VmId
 );
 
+impl sealed::Sealed for Collection {}
+
+impl RecordId for Collection {
+    /// Its name, for what is kept of a whole collection.
+    fn segment(&self) -> String {
+        self.0.to_owned()
+    }
+}
+
 impl sealed::Sealed for u64 {}
 
 impl RecordId for u64 {

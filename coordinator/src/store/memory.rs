@@ -10,7 +10,7 @@ use super::batch::{Action, Batch, Version};
 use super::error::{Conflict, StoreError};
 use super::key::Key;
 use super::watch::{Change, Watch, Watchers};
-use super::{Store, StoreFuture, Stored};
+use super::{Store, StoreFuture, Stored, chain};
 
 /// Records in memory.
 #[derive(Debug, Default)]
@@ -55,6 +55,9 @@ impl State {
                 return Err(StoreError::Conflict(Conflict { key, expected: operation.precondition, found }));
             }
         }
+        let appended = chain::writes(batch.appends(), |key| {
+            Ok::<_, StoreError>(self.records.get(key).map(|record| stored(key, record)))
+        })??;
         let version = Version(self.version.0.saturating_add(1));
         let mut changes = Vec::new();
         for operation in batch.operations() {
@@ -71,6 +74,10 @@ impl State {
                     }
                 }
             }
+        }
+        for (key, value) in appended {
+            self.records.insert(key.clone(), (version, Arc::clone(&value)));
+            changes.push(Change { version, key, value: Some(value) });
         }
         if !changes.is_empty() {
             self.version = version;
@@ -92,6 +99,12 @@ impl Store for MemoryStore {
         let state = self.state();
         let records = state.records.iter().filter(|(key, _)| key.is_under(prefix));
         Box::pin(ready(Ok(records.map(|(key, record)| stored(key, record)).collect())))
+    }
+
+    fn page<'a>(&'a self, prefix: &'a str, from: &'a Key, count_max: usize) -> StoreFuture<'a, Vec<Stored>> {
+        let state = self.state();
+        let records = state.records.range(from..).filter(|(key, _)| key.is_under(prefix));
+        Box::pin(ready(Ok(records.take(count_max).map(|(key, record)| stored(key, record)).collect())))
     }
 
     fn apply(&self, batch: Batch) -> StoreFuture<'_, Version> {

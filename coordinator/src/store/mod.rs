@@ -12,11 +12,13 @@
 //! What holds for every store, and is tested on every store by one suite (`tests/contracts/store.rs`):
 //! - a batch happens whole or not at all, and a batch that was answered with a version is still there after a crash;
 //! - the store's version grows with every batch that changed something, and a record carries that of its last writing;
+//! - what is appended to a log gets the next number and the hash of the record before it, within the batch's transaction;
 //! - of several batches that require the same version of a record exactly one succeeds;
 //! - a read that begins after a batch was answered sees it;
 //! - watchers get every change under their prefix once, in order, or are told that they missed some.
 
 mod batch;
+mod chain;
 mod counters;
 mod error;
 mod key;
@@ -31,12 +33,18 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 pub use batch::{Action, BATCH_BYTES_MAX, BATCH_OPERATIONS_MAX, Batch, Operation, Precondition, Version};
-pub use counters::{CounterError, advance_beyond, last_id, next_epoch, next_id};
+pub use chain::{Append, Entry, Link, head_key, link_key, read_head, read_link};
+pub use counters::{
+    CounterError, advance_beyond, advance_epoch_beyond, last_epoch, last_id, next_epoch, next_id,
+};
 pub use error::{Conflict, EngineError, StoreError};
 pub use key::{Collection, InvalidKey, KEY_LENGTH_MAX, Key, RecordId};
 pub use memory::MemoryStore;
 pub use records::{RecordError, decode, encode};
-pub use sqlite::{OpenError, SqliteStore};
+pub use sqlite::{
+    Attachment, BackupError, Contents, OpenError, SqliteStore, StoreLock, back_up, extract, present_form,
+    read_contents,
+};
 pub use term::Term;
 pub use watch::{Change, Watch, WatchEnd};
 
@@ -64,6 +72,15 @@ pub trait Store: Send + Sync + 'static {
     /// All records under a prefix of whole segments (`vms` holds `vms/1` and not `vms-past/1`; the empty prefix holds
     /// everything), in the order of their keys.
     fn list<'a>(&'a self, prefix: &'a str) -> StoreFuture<'a, Vec<Stored>>;
+
+    /// The first records under a prefix, from a key on, at most so many, in the order of their keys: for collections that
+    /// are too large to be listed whole. A store on a disk reads no more than that.
+    fn page<'a>(&'a self, prefix: &'a str, from: &'a Key, count_max: usize) -> StoreFuture<'a, Vec<Stored>> {
+        Box::pin(async move {
+            let listed = self.list(prefix).await?;
+            Ok(listed.into_iter().filter(|stored| stored.key >= *from).take(count_max).collect())
+        })
+    }
 
     /// Does all of a batch or nothing of it; the version is the store's after it. An error other than
     /// [`StoreError::Broken`] and [`StoreError::Closed`] means that nothing has happened.

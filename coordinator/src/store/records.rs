@@ -82,6 +82,16 @@ pub enum RecordError {
         #[source]
         source: serde_json::Error,
     },
+    /// It can be read, and is not letter by letter as it was written.
+    #[error(
+        "the record {key} of the kind {kind:?} is not as it was written; restore the store from a backup"
+    )]
+    Frame {
+        /// Which.
+        key: Key,
+        /// Its kind.
+        kind: &'static str,
+    },
     /// A value that JSON cannot say.
     #[error("a record of the kind {kind:?} cannot be written as JSON")]
     Unwritable {

@@ -72,6 +72,10 @@ impl Store for Term {
         self.store.list(prefix)
     }
 
+    fn page<'a>(&'a self, prefix: &'a str, from: &'a Key, count_max: usize) -> StoreFuture<'a, Vec<Stored>> {
+        self.store.page(prefix, from, count_max)
+    }
+
     /// As the store's, with one operation more: a batch may have one less than [`super::BATCH_OPERATIONS_MAX`].
     fn apply(&self, batch: Batch) -> StoreFuture<'_, Version> {
         let guarded = batch.check(self.key.clone(), Precondition::At(self.version));

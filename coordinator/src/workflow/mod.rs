@@ -107,6 +107,14 @@ pub enum Purpose {
         /// How long each guest has to shut down.
         grace: Duration,
     },
+    /// VMs of a lost host are started elsewhere.
+    #[serde(rename_all = "kebab-case")]
+    Failover {
+        /// Which.
+        host: HostId,
+        /// Its name at the time.
+        name: HostName,
+    },
 }
 
 impl Purpose {
@@ -114,7 +122,7 @@ impl Purpose {
     #[must_use]
     pub const fn host(&self) -> HostId {
         match self {
-            Self::Drain { host, .. } => *host,
+            Self::Drain { host, .. } | Self::Failover { host, .. } => *host,
         }
     }
 
@@ -122,7 +130,7 @@ impl Purpose {
     #[must_use]
     pub const fn host_name(&self) -> &HostName {
         match self {
-            Self::Drain { name, .. } => name,
+            Self::Drain { name, .. } | Self::Failover { name, .. } => name,
         }
     }
 
@@ -131,6 +139,7 @@ impl Purpose {
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::Drain { .. } => "drain",
+            Self::Failover { .. } => "failover",
         }
     }
 }
@@ -256,6 +265,22 @@ pub enum Step {
         /// What, under which id.
         start: StartAgain,
     },
+    /// It is proved that the host runs nothing any more. Undo: nothing; what is off stays off.
+    #[serde(rename_all = "kebab-case")]
+    ProveStopped {
+        /// Which.
+        host: HostId,
+    },
+    /// The VM has left its lost host, and waits for a place. Undo: nothing; it waits, or has one, as any other.
+    #[serde(rename_all = "kebab-case")]
+    Displace {
+        /// Which.
+        vm: VmId,
+        /// Its name at the time.
+        name: VmName,
+        /// Which host it leaves.
+        host: HostId,
+    },
     /// No VM is on the host; what came meanwhile is stopped too. Undo: nothing.
     #[serde(rename_all = "kebab-case")]
     ConfirmEmpty {
@@ -288,6 +313,8 @@ impl fmt::Display for Step {
             Self::MarkDraining { .. } => formatter.write_str("choose the host for nothing more"),
             Self::StopVm { name, .. } => write!(formatter, "stop {name}"),
             Self::StartVm { start } => write!(formatter, "start {} elsewhere", start.configuration),
+            Self::ProveStopped { .. } => formatter.write_str("prove that the host runs nothing any more"),
+            Self::Displace { name, .. } => write!(formatter, "take {name} off the host"),
             Self::ConfirmEmpty { .. } => formatter.write_str("see that the host is empty"),
         }
     }

@@ -129,6 +129,7 @@ pub(crate) fn the_ledger_comes_back_as_it_was_written(subject: &dyn Subject) {
                 registered_at: running.then_some(Timestamp(u64::MAX)),
                 system_disk: (number % 2 == 0).then(|| (pool("vms"), volume("ledger"))),
                 registration_timeout: Duration::from_millis(number),
+                origin: format!("{{\"number\":{number}}}"),
             };
             hypervisor.write_ledger(vm, &entry).unwrap();
             assert_eq!(seen(subject, vm).ledger, entry);

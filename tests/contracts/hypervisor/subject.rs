@@ -259,6 +259,8 @@ pub(crate) fn spec(name: &str) -> VmSpec {
         console: false,
         vnc: false,
         registration_timeout: Duration::from_secs(60),
+        // Whatever the coordinator gives along comes back as it was.
+        origin: r#"{"version":1,"text":"<origin>&amp; \"ä\' ]]>"}"#.to_owned(),
     }
 }
 
@@ -272,6 +274,7 @@ pub(crate) fn ledger(spec: &VmSpec) -> LedgerEntry {
         registered_at: None,
         system_disk: Some((spec.system_disk.pool.clone(), spec.system_disk.volume.clone())),
         registration_timeout: spec.registration_timeout,
+        origin: spec.origin.clone(),
     }
 }
 

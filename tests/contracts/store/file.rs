@@ -127,7 +127,7 @@ fn a_newer_store_and_somebody_elses_are_refused() {
     overwrite(&path, USER_VERSION_OFFSET, &9_u32.to_be_bytes());
     let error = open_error(&path);
     assert!(matches!(error, OpenError::Newer { found: 9, .. }), "{error}");
-    assert!(error.to_string().contains("form 9") && error.to_string().contains("up to 1"), "{error}");
+    assert!(error.to_string().contains("form 9") && error.to_string().contains("up to 2"), "{error}");
     overwrite(&path, APPLICATION_ID_OFFSET, b"mail");
     assert!(matches!(open_error(&path), OpenError::NotAStore { .. }));
 }
@@ -148,6 +148,52 @@ async fn a_flipped_bit_in_a_record_is_found_and_the_record_named() {
     overwrite(&path, offset as u64, &[needle[0] ^ 1]);
     let error = open_error(&path).to_string();
     assert!(error.contains("vms/31") && error.contains("digest") && error.contains("backup"), "{error}");
+}
+
+/// The files of a store in use, as a crash would leave them.
+fn as_after_a_crash(path: &Path, parts: &[&str]) -> (tempfile::TempDir, std::path::PathBuf) {
+    let directory = tempfile::tempdir().unwrap();
+    let copy = directory.path().join("store.sqlite");
+    for part in parts {
+        let name = |path: &Path| path.with_extension(format!("sqlite{part}"));
+        std::fs::copy(name(path), name(&copy)).unwrap();
+    }
+    (directory, copy)
+}
+
+#[tokio::test]
+async fn a_log_that_is_missing_or_another_stores_is_said() {
+    let directory = tempfile::tempdir().unwrap();
+    let [path, other_path] = ["store.sqlite", "other.sqlite"].map(|name| directory.path().join(name));
+    let store = SqliteStore::create(&path).unwrap();
+    put(&store, "a", Precondition::Absent, "1").await.unwrap();
+    let other = SqliteStore::create(&other_path).unwrap();
+    put(&other, "b", Precondition::Absent, "1").await.unwrap();
+
+    let (_whole, copy) = as_after_a_crash(&path, &["", "-wal", ".lock"]);
+    assert_eq!(value_of(&SqliteStore::open(&copy).unwrap(), "a").await.as_deref(), Some("1"));
+
+    let (_missing, copy) = as_after_a_crash(&path, &["", ".lock"]);
+    let error = open_error(&copy);
+    assert!(matches!(error, OpenError::MissingLog { .. }), "{error}");
+    assert!(matches!(open_error(&copy), OpenError::MissingLog { .. }), "said once, said again");
+
+    let (_foreign, copy) = as_after_a_crash(&path, &["", ".lock"]);
+    std::fs::copy(other_path.with_extension("sqlite-wal"), copy.with_extension("sqlite-wal")).unwrap();
+    let error = open_error(&copy);
+    assert!(matches!(error, OpenError::ForeignLog { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_store_that_was_closed_needs_no_log() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("store.sqlite");
+    let store = SqliteStore::create(&path).unwrap();
+    put(&store, "a", Precondition::Absent, "1").await.unwrap();
+    assert_eq!(store.list("").await.unwrap().len(), 1, "also with a reader's connection");
+    drop(store);
+    assert!(!path.with_extension("sqlite-wal").exists());
+    assert_eq!(value_of(&SqliteStore::open(&path).unwrap(), "a").await.as_deref(), Some("1"));
 }
 
 #[tokio::test]

@@ -82,8 +82,11 @@ fn try_remove(connect: &Connect, pool: &PoolName, vm: &str) -> Result<(), Failur
     let name = volume_name(vm);
     let Some(pool) = storage::lookup_pool(connect, pool)? else { return Ok(()) };
     let Some(current) = storage::lookup_volume(&pool, &name)? else { return Ok(()) };
-    // Only libvirt's look at the pool shows it the files that the log daemon made.
-    pool.refresh(0)?;
+    // Only libvirt's look at the pool shows it the files that the log daemon made. It does not look while another volume is
+    // being made there; the file that it knows goes all the same.
+    if let Err(error) = pool.refresh(0) {
+        log::debug!("old console files of {vm} may stay, the pool cannot be looked at: {error}");
+    }
     for number in 0..OLD_FILES {
         storage::delete_from(&pool, &format!("{name}.{number}"))?;
     }

@@ -40,6 +40,7 @@ fn small() -> VmSpec {
         console: false,
         vnc: false,
         registration_timeout: Duration::from_secs(300),
+        origin: String::new(),
     }
 }
 
@@ -83,6 +84,7 @@ fn ledger() -> LedgerEntry {
         registered_at: None,
         system_disk: Some((PoolName::new("vms").unwrap(), VolumeName::new("web-fd0c8a52").unwrap())),
         registration_timeout: Duration::from_secs(300),
+        origin: String::new(),
     }
 }
 

@@ -74,6 +74,7 @@ fn spec(name: &str) -> VmSpec {
         console: true,
         vnc: false,
         registration_timeout: Duration::from_secs(60),
+        origin: String::new(),
     }
 }
 
@@ -87,6 +88,7 @@ fn ledger() -> LedgerEntry {
         registered_at: None,
         system_disk: None,
         registration_timeout: Duration::from_secs(60),
+        origin: String::new(),
     }
 }
 

@@ -1,18 +1,23 @@
 //! Owns commands and replies as they are on the wire, protocol version 1.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
+use super::checkpoint::SignedCheckpoint;
+use super::description::VmDescription;
 use super::event::HostReport;
 use super::hello::RealmSettings;
 use super::storage::{NewVolume, Volume};
 use super::vm::DesiredVm;
 use super::{
-    FreeText, Id, InvalidMessage, Name, Pem, from_free_text, from_id, from_name, to_free_text, to_id, to_name,
+    FreeText, Id, InvalidMessage, Name, Pem, from_free_text, from_id, from_milliseconds, from_name,
+    to_free_text, to_id, to_milliseconds, to_name,
 };
 use crate::ids::{Epoch, Generation, OperationId, VmId};
 use crate::protocol as domain;
 use crate::wire::bounded::{Blob, List, Text};
-use crate::wire::limits::{CONSOLE_LENGTH_MAX, VOLUMES_MAX};
+use crate::wire::limits::{CONSOLE_LENGTH_MAX, DESCRIPTIONS_MAX, VOLUMES_MAX};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::wire) struct Command {
@@ -32,6 +37,9 @@ enum CommandBody {
     CreateVolume(NewVolume),
     DeleteVolume { pool: Name, volume: Name },
     InstallCertificate { certificate: Pem },
+    GrantLease { number: u64, lease_milliseconds: u64 },
+    DescribeVms { after: Option<Id> },
+    Witness { checkpoint: Option<SignedCheckpoint> },
     ReadReport,
 }
 
@@ -75,6 +83,15 @@ impl From<domain::CommandBody> for CommandBody {
             domain::CommandBody::InstallCertificate { certificate } => {
                 Self::InstallCertificate { certificate: Text(certificate) }
             }
+            domain::CommandBody::GrantLease { number, lease } => {
+                Self::GrantLease { number, lease_milliseconds: to_milliseconds(lease) }
+            }
+            domain::CommandBody::DescribeVms { after } => {
+                Self::DescribeVms { after: after.map(|vm| to_id(vm.0)) }
+            }
+            domain::CommandBody::Witness { checkpoint } => {
+                Self::Witness { checkpoint: checkpoint.map(Into::into) }
+            }
             domain::CommandBody::ReadReport => Self::ReadReport,
         }
     }
@@ -108,6 +125,15 @@ impl TryFrom<CommandBody> for domain::CommandBody {
             CommandBody::InstallCertificate { certificate } => {
                 Self::InstallCertificate { certificate: certificate.0 }
             }
+            CommandBody::GrantLease { number, lease_milliseconds } => {
+                // One that is given up is acknowledged with none.
+                let lease = from_milliseconds("a lease in milliseconds", lease_milliseconds, Duration::ZERO)?;
+                Self::GrantLease { number, lease }
+            }
+            CommandBody::DescribeVms { after } => {
+                Self::DescribeVms { after: after.map(|vm| VmId(from_id(vm))) }
+            }
+            CommandBody::Witness { checkpoint } => Self::Witness { checkpoint: checkpoint.map(Into::into) },
             CommandBody::ReadReport => Self::ReadReport,
         })
     }
@@ -128,6 +154,8 @@ enum Outcome {
     StaleEpoch { sent: u64, highest: u64 },
     Invalid(FreeText),
     Failed(FreeText),
+    Descriptions { vms: List<VmDescription, DESCRIPTIONS_MAX>, more: bool },
+    Witnessed { held: Option<SignedCheckpoint> },
     Report(Box<HostReport>),
 }
 
@@ -140,6 +168,10 @@ impl From<domain::Reply> for Reply {
             Ok(domain::ReplyBody::Volumes(volumes)) => {
                 Outcome::Volumes(List(volumes.into_iter().map(Into::into).collect()))
             }
+            Ok(domain::ReplyBody::Descriptions { vms, more }) => {
+                Outcome::Descriptions { vms: List(vms.into_iter().map(Into::into).collect()), more }
+            }
+            Ok(domain::ReplyBody::Witnessed { held }) => Outcome::Witnessed { held: held.map(Into::into) },
             Ok(domain::ReplyBody::Report(report)) => Outcome::Report(Box::new((*report).into())),
             Err(domain::Refusal::StaleEpoch { sent, highest }) => {
                 Outcome::StaleEpoch { sent: sent.0, highest: highest.0 }
@@ -164,6 +196,11 @@ impl TryFrom<Reply> for domain::Reply {
             Outcome::Volumes(volumes) => Ok(domain::ReplyBody::Volumes(
                 volumes.0.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
             )),
+            Outcome::Descriptions { vms, more } => Ok(domain::ReplyBody::Descriptions {
+                vms: vms.0.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
+                more,
+            }),
+            Outcome::Witnessed { held } => Ok(domain::ReplyBody::Witnessed { held: held.map(Into::into) }),
             Outcome::Report(report) => Ok(domain::ReplyBody::Report(Box::new((*report).try_into()?))),
             Outcome::StaleEpoch { sent, highest } => {
                 Err(domain::Refusal::StaleEpoch { sent: Epoch(sent), highest: Epoch(highest) })

@@ -4,11 +4,11 @@ use serde::{Deserialize, Serialize};
 
 use super::observation::{DomainSize, ForeignDomain, VmObservation};
 use super::storage::PoolReport;
-use super::{Id, InvalidMessage, Pem, from_id, to_id};
+use super::{Id, InvalidMessage, Pem, from_id, from_milliseconds, to_id, to_milliseconds};
 use crate::ids::OperationId;
 use crate::protocol as domain;
 use crate::wire::bounded::{List, Text};
-use crate::wire::limits::{FOREIGN_DOMAINS_MAX, POOLS_MAX, REPORT_ANSWERS_MAX, VMS_MAX};
+use crate::wire::limits::{FOREIGN_DOMAINS_MAX, POOLS_MAX, REPORT_ANSWERS_MAX, VMS_MAX, WATCHDOG_MIN};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::wire) enum Event {
@@ -21,6 +21,7 @@ pub(in crate::wire) enum Event {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::wire) enum AgentRequest {
     RenewCertificate { signing_request: Pem },
+    RenewLease { number: u64, watchdog_milliseconds: Option<u64> },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,6 +68,10 @@ impl From<domain::Event> for Event {
             domain::Event::Report(report) => Self::Report(report.into()),
             domain::Event::Vm(observation) => Self::Vm(observation.into()),
             domain::Event::Hypervisor { reachable } => Self::Hypervisor { reachable },
+            domain::Event::Request(domain::AgentRequest::RenewLease { number, watchdog }) => {
+                let watchdog_milliseconds = watchdog.map(to_milliseconds);
+                Self::Request(AgentRequest::RenewLease { number, watchdog_milliseconds })
+            }
             domain::Event::Request(domain::AgentRequest::RenewCertificate { signing_request }) => {
                 Self::Request(AgentRequest::RenewCertificate { signing_request: Text(signing_request) })
             }
@@ -82,6 +87,11 @@ impl TryFrom<Event> for domain::Event {
             Event::Report(report) => Self::Report(report.try_into()?),
             Event::Vm(observation) => Self::Vm(observation.into()),
             Event::Hypervisor { reachable } => Self::Hypervisor { reachable },
+            Event::Request(AgentRequest::RenewLease { number, watchdog_milliseconds }) => {
+                let limit = |time| from_milliseconds("a watchdog's time in milliseconds", time, WATCHDOG_MIN);
+                let watchdog = watchdog_milliseconds.map(limit).transpose()?;
+                Self::Request(domain::AgentRequest::RenewLease { number, watchdog })
+            }
             Event::Request(AgentRequest::RenewCertificate { signing_request }) => {
                 Self::Request(domain::AgentRequest::RenewCertificate { signing_request: signing_request.0 })
             }

@@ -1,5 +1,7 @@
 //! Owns the first words as they are on the wire, protocol version 1.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::inventory::HostInventory;
@@ -10,7 +12,7 @@ use super::{
 use crate::ids::{Epoch, HostId, OperationId};
 use crate::protocol as domain;
 use crate::realm::RealmSettings as DomainRealmSettings;
-use crate::wire::limits::INTERVAL_MIN;
+use crate::wire::limits::{INTERVAL_MIN, LEASE_MIN};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::wire) struct Hello {
@@ -19,6 +21,7 @@ pub(in crate::wire) struct Hello {
     instance: Id,
     highest_epoch: u64,
     inventory: HostInventory,
+    name: Name,
 }
 
 impl From<domain::Hello> for Hello {
@@ -29,6 +32,7 @@ impl From<domain::Hello> for Hello {
             instance: to_id(hello.instance.0),
             highest_epoch: hello.highest_epoch.0,
             inventory: hello.inventory.into(),
+            name: to_name(hello.name),
         }
     }
 }
@@ -43,6 +47,7 @@ impl TryFrom<Hello> for domain::Hello {
             instance: OperationId(from_id(hello.instance)),
             highest_epoch: Epoch(hello.highest_epoch),
             inventory: hello.inventory.try_into()?,
+            name: from_name(hello.name)?,
         })
     }
 }
@@ -75,6 +80,7 @@ pub(in crate::wire) struct RealmSettings {
     poll_milliseconds: u64,
     sample_milliseconds: u64,
     virt_type: VirtType,
+    lease_milliseconds: Option<u64>,
 }
 
 impl From<DomainRealmSettings> for RealmSettings {
@@ -86,8 +92,14 @@ impl From<DomainRealmSettings> for RealmSettings {
             poll_milliseconds: to_milliseconds(realm.poll_frequency),
             sample_milliseconds: to_milliseconds(realm.sample_interval),
             virt_type: realm.virt_type.into(),
+            lease_milliseconds: realm.lease.map(to_milliseconds),
         }
     }
+}
+
+/// A lease of no time at all would stop every VM.
+fn from_lease(milliseconds: u64) -> Result<Duration, InvalidMessage> {
+    from_milliseconds("a lease in milliseconds", milliseconds, LEASE_MIN)
 }
 
 impl TryFrom<RealmSettings> for DomainRealmSettings {
@@ -103,6 +115,7 @@ impl TryFrom<RealmSettings> for DomainRealmSettings {
             poll_frequency: from_milliseconds("the poll frequency in milliseconds", poll, INTERVAL_MIN)?,
             sample_interval: from_milliseconds("the sample interval in milliseconds", sample, INTERVAL_MIN)?,
             virt_type: realm.virt_type.into(),
+            lease: realm.lease_milliseconds.map(from_lease).transpose()?,
         })
     }
 }

@@ -6,7 +6,9 @@
 //!
 //! Must not: hold a domain type, recurse, or have a type without size.
 
+mod checkpoint;
 mod command;
+mod description;
 mod event;
 mod hello;
 mod inventory;

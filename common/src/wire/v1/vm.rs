@@ -11,7 +11,9 @@ use super::{
 use crate::text::printable;
 use crate::units::Mebibytes;
 use crate::vm as domain;
-use crate::vm::limits::{CPU_FEATURES_MAX, DRIVES_MAX, MEMORY_MAX, NETWORKS_MAX, VCPUS_MAX};
+use crate::vm::limits::{
+    CPU_FEATURES_MAX, DRIVES_MAX, MEMORY_MAX, NETWORKS_MAX, ORIGIN_LENGTH_MAX, VCPUS_MAX,
+};
 use crate::wire::bounded::{List, Text};
 use crate::wire::limits::CPU_MODEL_LENGTH_MAX;
 
@@ -169,6 +171,7 @@ pub(in crate::wire) struct VmSpec {
     console: bool,
     vnc: bool,
     registration_timeout_milliseconds: u64,
+    origin: Text<ORIGIN_LENGTH_MAX>,
 }
 
 impl From<domain::VmSpec> for VmSpec {
@@ -190,6 +193,7 @@ impl From<domain::VmSpec> for VmSpec {
             console: spec.console,
             vnc: spec.vnc,
             registration_timeout_milliseconds: to_milliseconds(spec.registration_timeout),
+            origin: Text(spec.origin),
         }
     }
 }
@@ -222,7 +226,18 @@ impl TryFrom<VmSpec> for domain::VmSpec {
                 timeout,
                 std::time::Duration::ZERO,
             )?,
+            origin: origin(spec.origin)?,
         })
+    }
+}
+
+/// It comes back from an XML document, so that only what XML can hold may be in it.
+pub(super) fn origin(text: Text<ORIGIN_LENGTH_MAX>) -> Result<String, InvalidMessage> {
+    let good = |character: char| !character.is_control() && !matches!(character, '\u{fffe}' | '\u{ffff}');
+    if text.0.chars().all(good) {
+        Ok(text.0)
+    } else {
+        Err(InvalidMessage::Form { what: "a VM's origin", text: printable(&text.0, CPU_MODEL_LENGTH_MAX) })
     }
 }
 

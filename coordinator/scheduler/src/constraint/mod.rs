@@ -11,6 +11,7 @@ mod devices;
 mod draining;
 mod host_labels;
 mod huge_pages;
+mod left;
 mod memory;
 mod numa;
 mod pools;
@@ -90,7 +91,8 @@ impl Demand {
 const OF_HOST: [Constraint; 4] = [state::check, draining::check, connection::check, storage::check];
 
 /// Those about what the host is and whom it has.
-const OF_DEMANDS: [Demand; 4] = [cpu::DEMAND, host_labels::DEMAND, pools::DEMAND, affinity::DEMAND];
+const OF_DEMANDS: [Demand; 5] =
+    [left::DEMAND, cpu::DEMAND, host_labels::DEMAND, pools::DEMAND, affinity::DEMAND];
 
 /// Those about how much is left of what few VMs ask for.
 const OF_NODES: [Demand; 2] = [huge_pages::DEMAND, numa::DEMAND];
@@ -116,6 +118,7 @@ pub(crate) fn meets_demands(standing: &Standing<'_>, request: &Request) -> bool 
 pub(crate) fn is_demanding(request: &Request) -> bool {
     !request.cpu.is_nothing()
         || !request.host_labels.is_empty()
+        || !request.left.is_empty()
         || !request.affinity.is_empty()
         || NodeDemand::of(request).is_some()
 }

@@ -207,7 +207,13 @@ pub(super) fn linear(x: f64, slope: f64, offset: f64) -> f64 {
 ///      from  to
 /// ```
 pub(super) fn ramp(x: f64, from: f64, to: f64) -> f64 {
-    if from < to { ((x - from) / (to - from)).clamp(0.0, 1.0) } else { f64::NAN }
+    if from < to { ramp_ordered(x, from, to) } else { f64::NAN }
+}
+
+/// [`ramp`] with `from` known to be below `to`.
+#[inline]
+pub(super) fn ramp_ordered(x: f64, from: f64, to: f64) -> f64 {
+    ((x - from) / (to - from)).clamp(0.0, 1.0)
 }
 
 /// `power(x, exponent)` = x to the power of `exponent`, which is from 0 to 64. Above 1 it punishes what is high, below 1

@@ -34,7 +34,7 @@ impl CostFunction {
         for (index, cell) in workspace.inputs_mut().iter_mut().enumerate() {
             *cell = [values.get(index).copied().unwrap_or(f64::NAN)];
         }
-        let [total] = *program.run(&mut workspace);
+        let [total] = *program.run_by_term(&mut workspace);
         let mut values = program.terms(&workspace).map(|[value]| value);
         let terms = self.charges().map(|is_charge| match when {
             When::Before if is_charge => 0.0,

@@ -12,6 +12,7 @@
 use std::collections::HashMap;
 
 use super::attribute::Input;
+use super::fusion::fuse;
 use super::operation::{Operation, Points};
 
 /// A number known while building.
@@ -30,6 +31,17 @@ pub(super) enum Cell {
 struct Step<C> {
     operation: Operation,
     operands: [C; 3],
+}
+
+/// A step and the cell that its result goes to. It reads only cells before that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct PlacedStep {
+    /// What is done.
+    pub(super) operation: Operation,
+    /// What it is done to.
+    pub(super) operands: [usize; 3],
+    /// Where the result goes.
+    pub(super) own: usize,
 }
 
 /// Gathers steps; hands out cells.
@@ -133,13 +145,17 @@ impl Builder {
             Cell::Input(number) => self.constants.len() + number,
             Cell::Result(number) => self.constants.len() + self.inputs.len() + number,
         };
+        let steps = self.steps.iter().enumerate().map(|(number, step)| PlacedStep {
+            operation: step.operation,
+            operands: step.operands.map(place),
+            own: place(Cell::Result(number)),
+        });
+        let steps: Vec<PlacedStep> = steps.collect();
+        let sum = place(sum_of(&outputs, sum));
         Program {
-            steps: self
-                .steps
-                .iter()
-                .map(|step| Step { operation: step.operation, operands: step.operands.map(place) })
-                .collect(),
-            sum: place(sum_of(&outputs, sum)),
+            fused: fuse(&steps, &self.constants, sum),
+            steps,
+            sum,
             terms: outputs.iter().take(terms.len()).map(|cell| place(*cell)).collect(),
             constants: self.constants.clone(),
             inputs: self.inputs.clone(),
@@ -195,7 +211,9 @@ fn sum_of(outputs: &[Cell], fallback: Cell) -> Cell {
 pub(crate) struct Program {
     constants: Vec<f64>,
     inputs: Vec<Input>,
-    steps: Vec<Step<usize>>,
+    steps: Vec<PlacedStep>,
+    /// The steps for the sum alone.
+    fused: Vec<PlacedStep>,
     tables: Vec<Points>,
     terms: Vec<usize>,
     sum: usize,
@@ -233,18 +251,30 @@ impl Program {
 
     /// Runs the program on the inputs in `workspace`, which is one of its own, and returns the sums of its terms.
     pub(crate) fn run<'a, const W: usize>(&self, workspace: &'a mut Workspace<W>) -> &'a [f64; W] {
+        self.run_steps(&self.fused, workspace)
+    }
+
+    /// The same; [`Program::terms`] can be asked afterwards.
+    pub(crate) fn run_by_term<'a, const W: usize>(&self, workspace: &'a mut Workspace<W>) -> &'a [f64; W] {
+        self.run_steps(&self.steps, workspace)
+    }
+
+    #[inline]
+    fn run_steps<'a, const W: usize>(
+        &self,
+        steps: &[PlacedStep],
+        workspace: &'a mut Workspace<W>,
+    ) -> &'a [f64; W] {
         let cells = &mut workspace.cells;
-        let first = workspace.inputs.end;
-        for (number, step) in self.steps.iter().enumerate() {
-            // The builder only makes steps whose operands are cells before their own.
-            let (before, own) = cells.split_at_mut(first + number);
+        for step in steps {
+            let (before, own) = cells.split_at_mut(step.own);
             let operands = step.operands.map(|cell| &before[cell]);
             step.operation.run(operands, &self.tables, &mut own[0]);
         }
         &workspace.cells[self.sum]
     }
 
-    /// The value of each term after a run.
+    /// The value of each term after [`Program::run_by_term`].
     pub(crate) fn terms<const W: usize>(&self, workspace: &Workspace<W>) -> impl Iterator<Item = [f64; W]> {
         self.terms.iter().map(|cell| workspace.cells[*cell])
     }

@@ -50,11 +50,13 @@ impl Asked {
     }
 
     /// Millicores as a float.
+    #[inline]
     pub(super) fn cores_float(&self) -> f64 {
         float(self.cores)
     }
 
     /// MiB as a float.
+    #[inline]
     pub(super) fn memory_float(&self) -> f64 {
         float(self.memory)
     }
@@ -67,6 +69,7 @@ impl Asked {
 
 /// An amount that is asked for as a float: exact, since no amount that is counted is larger than 2^40 and sums stay below
 /// 2^53.
+#[inline]
 pub(super) fn float(amount: u64) -> f64 {
     float_of_sum(amount.min(AMOUNT_MAX << 12))
 }

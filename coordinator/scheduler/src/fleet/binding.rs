@@ -9,15 +9,15 @@ use crate::cost::{
     Attribute, CostFunction, Input, Measure, Program, StrandedPart, TextTest, When, Workspace,
 };
 
-/// An amount in `W` lanes, as floats: what there is, what is used, and what the VM would add.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Amounts<const W: usize> {
+/// An amount in one lane, as floats: what there is, what is used, and what the VM would add.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct LaneAmount {
     /// In all.
-    pub(super) total: [f64; W],
+    pub(super) total: f64,
     /// Used as it is.
-    pub(super) used: [f64; W],
+    pub(super) used: f64,
     /// Asked for.
-    pub(super) asked: [f64; W],
+    pub(super) asked: f64,
 }
 
 /// Who shares what with the VM.
@@ -33,20 +33,21 @@ pub(super) enum Shared<'a> {
 
 /// Where lanes come from: `W` hosts for one request or `W` requests for one host.
 pub(super) trait Lanes<const W: usize> {
-    /// Processor time in millicores.
-    fn cores(&self) -> Amounts<W>;
+    /// Processor time in millicores. Lane by lane, as are the next ones: these are in nearly every function, and arrays
+    /// of them would be written only to be read once.
+    fn cores(&self, lane: usize) -> LaneAmount;
     /// Memory in MiB.
-    fn memory(&self) -> Amounts<W>;
+    fn memory(&self, lane: usize) -> LaneAmount;
     /// Devices of all classes, in thousandths.
-    fn devices(&self) -> Amounts<W>;
+    fn devices(&self, lane: usize) -> LaneAmount;
     /// Devices of the class with this number, in thousandths; asked is what the VM would get of it.
-    fn devices_of(&self, class: usize) -> Amounts<W>;
+    fn devices_of(&self, class: usize) -> [LaneAmount; W];
     /// How many devices, of one class or of all, are wholly free.
     fn devices_whole(&self, class: Option<usize>, when: When) -> [f64; W];
     /// What is stranded.
     fn stranded(&self, what: StrandedPart, when: When) -> [f64; W];
     /// VMs as it is.
-    fn vms(&self) -> [f64; W];
+    fn vms(&self, lane: usize) -> f64;
     /// VMs as it is that share something with the VM.
     fn same(&self, shared: Shared<'_>) -> [f64; W];
     /// A measured number.
@@ -90,7 +91,9 @@ impl BoundFunction {
         lanes: &impl Lanes<W>,
         workspace: &'a mut Workspace<W>,
     ) -> &'a [f64; W] {
-        self.run(self.function.after(), lanes, workspace)
+        let program = self.function.after();
+        self.fill(program, lanes, workspace);
+        program.run(workspace)
     }
 
     /// The cost of `lanes` as they are, charges left out.
@@ -99,19 +102,37 @@ impl BoundFunction {
         lanes: &impl Lanes<W>,
         workspace: &'a mut Workspace<W>,
     ) -> &'a [f64; W] {
-        self.run(self.function.before(), lanes, workspace)
+        let program = self.function.before();
+        self.fill(program, lanes, workspace);
+        program.run(workspace)
     }
 
-    fn run<'a, const W: usize>(
+    /// The same as [`Self::after`]; the terms stand in the workspace then.
+    pub(super) fn after_by_term<'a>(
         &self,
-        program: &Program,
-        lanes: &impl Lanes<W>,
-        workspace: &'a mut Workspace<W>,
-    ) -> &'a [f64; W] {
+        lanes: &impl Lanes<1>,
+        workspace: &'a mut Workspace<1>,
+    ) -> &'a [f64; 1] {
+        let program = self.function.after();
+        self.fill(program, lanes, workspace);
+        program.run_by_term(workspace)
+    }
+
+    /// The same as [`Self::before`]; likewise.
+    pub(super) fn before_by_term<'a>(
+        &self,
+        lanes: &impl Lanes<1>,
+        workspace: &'a mut Workspace<1>,
+    ) -> &'a [f64; 1] {
+        let program = self.function.before();
+        self.fill(program, lanes, workspace);
+        program.run_by_term(workspace)
+    }
+
+    fn fill<const W: usize>(&self, program: &Program, lanes: &impl Lanes<W>, workspace: &mut Workspace<W>) {
         for (cell, input) in workspace.inputs_mut().iter_mut().zip(program.inputs()) {
             self.value(*input, lanes, cell);
         }
-        program.run(workspace)
     }
 
     /// Every attribute that goes into the function, by name, with its value before and after.
@@ -135,21 +156,26 @@ impl BoundFunction {
         let class = |number: usize| self.classes.get(number).copied().unwrap_or(usize::MAX);
         let mut shared = |shared| *out = with_one(lanes.same(shared), when);
         match attribute {
-            Attribute::Cores(wanted) => measure(wanted, when, &lanes.cores(), MILLICORES, out),
-            Attribute::Memory(wanted) => measure(wanted, when, &lanes.memory(), 1.0, out),
-            Attribute::Devices(wanted) => measure(wanted, when, &lanes.devices(), PERMILLE, out),
+            Attribute::Cores(wanted) => measure(wanted, when, |lane| lanes.cores(lane), MILLICORES, out),
+            Attribute::Memory(wanted) => measure(wanted, when, |lane| lanes.memory(lane), 1.0, out),
+            Attribute::Devices(wanted) => measure(wanted, when, |lane| lanes.devices(lane), PERMILLE, out),
             Attribute::DevicesOf(number, wanted) => {
-                measure(wanted, when, &lanes.devices_of(class(number)), PERMILLE, out);
+                let amounts = lanes.devices_of(class(number));
+                measure(wanted, when, |lane| amounts[lane], PERMILLE, out);
             }
             Attribute::DevicesWhole => *out = lanes.devices_whole(None, when),
             Attribute::DevicesOfWhole(number) => *out = lanes.devices_whole(Some(class(number)), when),
             Attribute::Stranded(what) => *out = lanes.stranded(what, when),
-            Attribute::Vms => *out = with_one(lanes.vms(), when),
-            Attribute::VmCores => *out = lanes.cores().asked.map(|amount| amount / MILLICORES),
-            Attribute::VmMemory => *out = lanes.memory().asked,
-            Attribute::VmDevices => *out = lanes.devices().asked.map(|amount| amount / PERMILLE),
+            Attribute::Vms => {
+                let added = if when == When::After { 1.0 } else { 0.0 };
+                each(out, |lane| lanes.vms(lane) + added);
+            }
+            Attribute::VmCores => each(out, |lane| lanes.cores(lane).asked / MILLICORES),
+            Attribute::VmMemory => each(out, |lane| lanes.memory(lane).asked),
+            Attribute::VmDevices => each(out, |lane| lanes.devices(lane).asked / PERMILLE),
             Attribute::VmDevicesOf(number) => {
-                *out = lanes.devices_of(class(number)).asked.map(|amount| amount / PERMILLE);
+                let amounts = lanes.devices_of(class(number));
+                each(out, |lane| amounts[lane].asked / PERMILLE);
             }
             Attribute::SameOwner => shared(Shared::Owner),
             Attribute::SameTeam => shared(Shared::Team),
@@ -174,29 +200,38 @@ fn with_one<const W: usize>(count: [f64; W], when: When) -> [f64; W] {
     }
 }
 
+/// The same formula in every lane. One plain loop, so that the compiler can do several at a time.
+#[inline(always)]
+fn each<const W: usize>(out: &mut [f64; W], formula: impl Fn(usize) -> f64) {
+    for (lane, value) in out.iter_mut().enumerate() {
+        *value = formula(lane);
+    }
+}
+
 /// One measure of amounts; those that are no share are counted in `unit`s.
-#[inline(always)] // so that amounts never become arrays where they are the same in all lanes
-fn measure<const W: usize>(wanted: Measure, when: When, amounts: &Amounts<W>, unit: f64, out: &mut [f64; W]) {
-    let Amounts { total, used, asked } = amounts;
-    let mut each = |formula: fn(f64, f64) -> f64| {
-        for lane in 0..W {
-            let used = match when {
-                When::Before => used[lane],
-                When::After => used[lane] + asked[lane],
-            };
-            out[lane] = formula(used, total[lane]);
-        }
+#[inline(always)] // so that what is the same in all lanes is worked out once
+fn measure<const W: usize>(
+    wanted: Measure,
+    when: When,
+    amount: impl Fn(usize) -> LaneAmount,
+    unit: f64,
+    out: &mut [f64; W],
+) {
+    let used = |amount: LaneAmount| match when {
+        When::Before => amount.used,
+        When::After => amount.used + amount.asked,
     };
     match wanted {
-        Measure::Total => each(|_, total| total),
-        Measure::Used => each(|used, _| used),
-        Measure::Free => each(|used, total| (total - used).max(0.0)),
-        Measure::Load => return each(load),
-    }
-    if unit != 1.0 {
-        for value in out {
-            *value /= unit;
-        }
+        Measure::Total => each(out, |lane| amount(lane).total / unit),
+        Measure::Used => each(out, |lane| used(amount(lane)) / unit),
+        Measure::Free => each(out, |lane| {
+            let amount = amount(lane);
+            (amount.total - used(amount)).max(0.0) / unit
+        }),
+        Measure::Load => each(out, |lane| {
+            let amount = amount(lane);
+            load(used(amount), amount.total)
+        }),
     }
 }
 

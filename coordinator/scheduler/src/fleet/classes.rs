@@ -113,6 +113,31 @@ impl Group {
     }
 }
 
+/// The scores of one class for all hosts, as they stand.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct KeptScores<'a> {
+    tournament: &'a Tournament<LANES>,
+    group: usize,
+    lane: usize,
+}
+
+impl KeptScores<'_> {
+    /// How many hosts can take the VM.
+    pub(super) fn feasible(&self) -> usize {
+        self.tournament.feasible(self.group, self.lane)
+    }
+
+    /// The best of them by slot, at most `count`, best first, the first among equals.
+    pub(super) fn best(&self, count: usize) -> Vec<(usize, f64)> {
+        self.tournament.best(self.group, self.lane, count)
+    }
+
+    /// The score of one host.
+    pub(super) fn of(&self, slot: usize) -> f64 {
+        self.tournament.score(slot, self.group, self.lane)
+    }
+}
+
 /// The classes of one realm.
 #[derive(Debug, Default)]
 pub(super) struct ClassCache {
@@ -184,14 +209,28 @@ impl ClassCache {
             let (group, lane) = self.admit(key, request, asked, ground, log);
             return self.tournament.winner(group, lane);
         }
-        let mut best: Option<(f64, usize)> = None;
+        let (mut lowest, mut first) = (INFEASIBLE, usize::MAX);
         let demands = key.is_demanding().then(|| ground.demands(request));
-        ground.scan(request, asked, demands.as_ref(), &mut self.scan_workspaces, |slot, score| {
-            if best.is_none_or(|(lowest, first)| score < lowest || (score == lowest && slot < first)) {
-                best = Some((score, slot));
+        ground.scan(request, asked, demands.as_ref(), &mut self.scan_workspaces, |slots, scores| {
+            // Most have nobody among them who is as good as the best so far, and that is seen several at a time.
+            if !scores.iter().fold(false, |is_among, score| is_among | (*score <= lowest)) {
+                return;
+            }
+            for (slot, score) in slots.iter().zip(scores) {
+                if *score < lowest || (*score == lowest && *slot < first) {
+                    (lowest, first) = (*score, *slot);
+                }
             }
         });
-        best.map(|(_, slot)| slot)
+        (lowest < INFEASIBLE).then_some(first)
+    }
+
+    /// The scores of a class, if they are kept and right as they are.
+    pub(super) fn kept(&self, key: &ClassKey, log: &ChangeLog) -> Option<KeptScores<'_>> {
+        let (group, lane) = self.places.get(key).copied()?;
+        let is_right =
+            self.groups.get(group)?.caught_up == Some(log.end()) && self.tournament.is_settled(group);
+        is_right.then_some(KeptScores { tournament: &self.tournament, group, lane })
     }
 
     /// Whether a request of this class was met a short while ago; from now on it was.
@@ -266,8 +305,10 @@ impl ClassCache {
             tournament.put_lane(slot, number, lane, INFEASIBLE);
         }
         let demands = key.is_demanding().then(|| ground.demands(request));
-        ground.scan(request, asked, demands.as_ref(), scan_workspaces, |slot, score| {
-            tournament.put_lane(slot, number, lane, score);
+        ground.scan(request, asked, demands.as_ref(), scan_workspaces, |slots, scores| {
+            for (slot, score) in slots.iter().zip(scores) {
+                tournament.put_lane(*slot, number, lane, *score);
+            }
         });
         tournament.rebuild(number);
         self.places.insert(key, (number, lane));

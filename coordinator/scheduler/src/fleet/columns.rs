@@ -2,6 +2,8 @@
 //!
 //! Must not: know requests or costs. Amounts are integers below 2^40 each, so that sums are exact, also as floats.
 
+use reeve_common::ids::HostId;
+
 use crate::constraint::Amount;
 use crate::cost::Reading;
 use crate::device_choice::HostDevices;
@@ -88,6 +90,11 @@ impl Columns {
     /// How many slots there are, vacant ones included.
     pub(super) fn len(&self) -> usize {
         self.ids.len()
+    }
+
+    /// The host's id.
+    pub(super) fn id(&self, slot: usize) -> HostId {
+        HostId(self.ids[slot])
     }
 
     /// The vital numbers of a host.

@@ -9,7 +9,7 @@
 use std::collections::BTreeSet;
 
 use reeve_common::hardware_profile::HugePageSize;
-use reeve_common::ids::PoolName;
+use reeve_common::ids::{HostId, PoolName};
 
 use super::companions::Circle;
 use super::particulars::Particulars;
@@ -24,6 +24,7 @@ pub(super) struct DemandKey {
     host_labels: Vec<HostLabelRule>,
     affinity: Vec<AffinityRule>,
     pools: BTreeSet<PoolName>,
+    left: BTreeSet<HostId>,
     huge_pages: Option<HugePageSize>,
     numa_nodes: Option<u32>,
     owner: Option<String>,
@@ -42,6 +43,7 @@ impl DemandKey {
             host_labels: request.host_labels.clone(),
             affinity: request.affinity.clone(),
             pools: request.pools.clone(),
+            left: request.left.clone(),
             huge_pages: request.huge_pages,
             numa_nodes: request.numa_nodes,
             owner: asks(Companions::Owner).then(|| request.owner.clone()),

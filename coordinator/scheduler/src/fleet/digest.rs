@@ -4,9 +4,12 @@
 use std::collections::BTreeSet;
 use std::mem::{Discriminant, discriminant};
 
+use reeve_common::device::{DeviceAmount, DeviceSelector};
 use reeve_common::ids::HostId;
+use reeve_common::units::{Mebibytes, Millicores};
 
 use super::Fleet;
+use super::columns::Vital;
 use super::realm::{Inquiry, Realm};
 use super::tournament::INFEASIBLE;
 use crate::explanation::{Explanation, ExplanationDigest, HostExplanation, HostsTold, RefusalCount};
@@ -45,8 +48,7 @@ impl Found {
         }
     }
 
-    fn refused(&mut self, reason: &Reason, host: HostId, refused_max: usize) {
-        let kind = discriminant(reason);
+    fn refused(&mut self, kind: Discriminant<Reason>, host: HostId, refused_max: usize) {
         match self.refusals.iter_mut().find(|known| known.kind == kind) {
             Some(known) => {
                 known.count += 1;
@@ -124,21 +126,121 @@ impl Fleet {
     }
 
     fn look_through(&self, realm: &Realm, request: &Request, told: HostsTold, found: &mut Found) {
-        let scores = realm.scores(request, &self.book);
+        found.considered += realm.host_count();
         let quota = self.check_quota(request).err();
+        let of_realm = || Reason::Realm { asked: request.realm.clone(), host: request.realm.clone() };
+        if let Some(reason) = quota.or_else(|| (!realm.is_of(request)).then(of_realm)) {
+            for (slot, host) in realm.ids().enumerate() {
+                if realm.host(slot).is_some() {
+                    found.refused(discriminant(&reason), host, told.refused);
+                }
+            }
+            return;
+        }
+        let best_max = told.feasible.max(1);
+        if let Some(kept) = realm.kept_scores(request, &self.book) {
+            let feasible = found.feasible + kept.feasible();
+            for (slot, score) in kept.best(best_max) {
+                found.feasible(score, realm.columns().id(slot), best_max);
+            }
+            found.feasible = feasible;
+            self.refuse(realm, request, kept.feasible(), |slot| kept.of(slot), told, found);
+        } else {
+            let scores = realm.scores(request, &self.book);
+            let mut feasible = 0;
+            for (score, host) in scores.iter().zip(realm.ids()) {
+                if *score != INFEASIBLE {
+                    found.feasible(*score, host, best_max);
+                    feasible += 1;
+                }
+            }
+            self.refuse(realm, request, feasible, |slot| scores[slot], told, found);
+        }
+    }
+
+    /// Counts the hosts that cannot take the VM, where `feasible` of the realm's hosts can and `score` tells which. The
+    /// columns say of most what is short, so that few descriptions are looked at: those lie far apart in memory.
+    fn refuse(
+        &self,
+        realm: &Realm,
+        request: &Request,
+        feasible: usize,
+        score: impl Fn(usize) -> f64,
+        told: HostsTold,
+        found: &mut Found,
+    ) {
+        let columns = realm.columns();
+        let asked = realm.asked(request);
         let inquiry = Inquiry::new(request, &self.book, None);
-        // A host that the scan left out though it has room is vetoed by its cost.
-        let veto = Reason::Cost { part: CostPart::Sum, value: f64::NAN };
-        for (slot, (score, host)) in scores.into_iter().zip(realm.ids()).enumerate() {
-            // Descriptions lie far apart in memory: they are looked at only where there is a reason to be found.
-            if score != INFEASIBLE && quota.is_none() {
-                found.considered += 1;
-                found.feasible(score, host, told.feasible.max(1));
-            } else if realm.host(slot).is_some() {
-                found.considered += 1;
-                let reason = quota.clone().or_else(|| realm.check(slot, &inquiry, &self.book).err());
-                found.refused(reason.as_ref().unwrap_or(&veto), host, told.refused);
+        let is_demanding = realm.is_demanding(request);
+        let asks_whole = asked.devices.iter().all(|entry| matches!(entry.amount, DeviceAmount::Whole(_)));
+        let kinds = Kinds::new();
+        // In the order in which constraints are asked; none for a slot without a host, which is never open.
+        let kind_of = |slot: usize, vital: &Vital| {
+            if vital.is_open() && !is_demanding {
+                if !vital.cores.fits(asked.cores) {
+                    return Some(kinds.cores);
+                }
+                if !vital.memory.fits(asked.memory) {
+                    return Some(kinds.memory);
+                }
+                // Where parts of devices are asked for, there are several reasons.
+                if asks_whole {
+                    return Some(if asked.fits(columns, slot) { kinds.veto } else { kinds.devices });
+                }
+            }
+            realm.host(slot)?;
+            let reason = realm.check(slot, &inquiry, &self.book).err();
+            // A host without a score that has room and meets all demands is vetoed by its cost.
+            Some(reason.as_ref().map_or(kinds.veto, discriminant))
+        };
+        let is_plain = asked.devices.is_empty();
+        let fits = |slot: usize, vital: &Vital| {
+            if is_plain { asked.has_room(vital) } else { asked.fits(columns, slot) }
+        };
+        let mut refused = 0;
+        for (slot, vital) in columns.vitals() {
+            if !fits(slot, vital)
+                && let Some(kind) = kind_of(slot, vital)
+            {
+                found.refused(kind, columns.id(slot), told.refused);
+                refused += 1;
             }
         }
+        // Where all others can take the VM, nobody's score has to be looked at.
+        if feasible + refused == realm.host_count() {
+            return;
+        }
+        for (slot, vital) in columns.vitals() {
+            if fits(slot, vital)
+                && score(slot) == INFEASIBLE
+                && let Some(kind) = kind_of(slot, vital)
+            {
+                found.refused(kind, columns.id(slot), told.refused);
+            }
+        }
+    }
+}
+
+/// Reasons that need no description.
+struct Kinds {
+    cores: Discriminant<Reason>,
+    memory: Discriminant<Reason>,
+    /// Whole devices.
+    devices: Discriminant<Reason>,
+    /// By the cost.
+    veto: Discriminant<Reason>,
+}
+
+impl Kinds {
+    fn new() -> Self {
+        let (asked, free, total) = (Millicores(0), Millicores(0), Millicores(0));
+        let cores = discriminant(&Reason::Cores { asked, free, total });
+        let (asked, free, total) = (Mebibytes(0), Mebibytes(0), Mebibytes(0));
+        let memory = discriminant(&Reason::Memory { asked, free, total });
+        let (selector, asked, free, free_of_one, total) = (DeviceSelector::default(), 0, 0, 0, 0);
+        let devices = discriminant(&Reason::Devices { selector, asked, free, free_of_one, total });
+        let veto = discriminant(&Reason::Cost { part: CostPart::Sum, value: f64::NAN });
+        Self { cores, memory, devices, veto }
     }
 }

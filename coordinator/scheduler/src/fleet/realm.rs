@@ -8,7 +8,7 @@ use reeve_common::units::{Mebibytes, Millicores};
 
 use super::asked::Asked;
 use super::change_log::ChangeLog;
-use super::classes::{ClassCache, ClassKey};
+use super::classes::{ClassCache, ClassKey, KeptScores};
 use super::columns::{Columns, Row};
 use super::companions::{Census, Circle, Residents};
 use super::demands;
@@ -473,11 +473,35 @@ impl Realm {
             let demands =
                 demands::is_demanding(&request, &self.particulars).then(|| ground.demands(&request));
             let mut workspaces = Workspaces::default();
-            ground.scan(&request, &asked, demands.as_ref(), &mut workspaces, |slot, score| {
-                scores[slot] = score
+            ground.scan(&request, &asked, demands.as_ref(), &mut workspaces, |slots, found| {
+                slots.iter().zip(found).for_each(|(slot, score)| scores[*slot] = *score);
             });
         }
         scores
+    }
+
+    /// The scores that are kept for requests like this one, if they are right as they are: so they are after
+    /// [`Realm::decide`], from the second request of a kind on. Slots are in the order of ids then.
+    pub(super) fn kept_scores(&self, request: &Request, book: &Book) -> Option<KeptScores<'_>> {
+        let is_settled = self.is_of(request) && !self.is_out_of_order;
+        let request = self.residents(book).binding(request);
+        let key = is_settled.then(|| ClassKey::of(&request, &self.shared_use, &self.particulars))?;
+        self.cache.kept(&key, &self.log)
+    }
+
+    /// Whether a request asks for more than amounts.
+    pub(super) fn is_demanding(&self, request: &Request) -> bool {
+        demands::is_demanding(request, &self.particulars)
+    }
+
+    /// The numbers of the hosts.
+    pub(super) fn columns(&self) -> &Columns {
+        &self.columns
+    }
+
+    /// How many hosts there are.
+    pub(super) fn host_count(&self) -> usize {
+        self.columns.len() - self.vacant
     }
 
     /// Everything about one host that bears on the request, and why it cannot take it.

@@ -11,7 +11,7 @@ use std::cell::RefCell;
 
 use super::asked::{Asked, float, float_of_sum};
 use super::asks::Asks;
-use super::binding::{Amounts, BoundFunction, Lanes, Shared};
+use super::binding::{BoundFunction, LaneAmount, Lanes, Shared};
 use super::columns::{Columns, Vital};
 use super::demands::{Demands, GroupDemands};
 use super::function_table::{FunctionTable, Workspaces};
@@ -36,9 +36,10 @@ pub(super) const LANES: usize = 16;
 pub(super) const PICKED: usize = 16;
 
 /// Hosts of one cost function that will be scored together.
-struct Waiting {
+struct Waiting<'a> {
     function: usize,
     slots: [usize; PICKED],
+    vital: [&'a Vital; PICKED],
     count: usize,
 }
 
@@ -131,6 +132,7 @@ pub(super) struct Questions<'a> {
 struct RowLanes<'a> {
     ground: Ground<'a>,
     slot: usize,
+    vital: Vital,
     asks: &'a Asks,
     /// Which classes the host can take.
     fits: [bool; LANES],
@@ -139,44 +141,34 @@ struct RowLanes<'a> {
     devices: RefCell<HostDevices>,
 }
 
-/// A number of each; arrays' own `map` is a call for each of them.
-#[inline(always)]
-fn each<T: Copy, const W: usize>(from: &[T; W], number: impl Fn(T) -> f64) -> [f64; W] {
-    let mut out = [0.0; W];
-    for lane in 0..W {
-        out[lane] = number(from[lane]);
-    }
-    out
-}
-
 #[inline(always)] // see `measure`
-fn row_amounts(amount: Amount, asked: [f64; LANES]) -> Amounts<LANES> {
-    Amounts { total: [float_of_sum(amount.total); LANES], used: [float_of_sum(amount.used); LANES], asked }
+fn lane_amount(amount: Amount, asked: f64) -> LaneAmount {
+    LaneAmount { total: float_of_sum(amount.total), used: float_of_sum(amount.used), asked }
 }
 
 impl Lanes<LANES> for RowLanes<'_> {
     #[inline(always)]
-    fn cores(&self) -> Amounts<LANES> {
-        row_amounts(self.ground.columns.vital(self.slot).cores, self.asks.cores_asked)
+    fn cores(&self, lane: usize) -> LaneAmount {
+        lane_amount(self.vital.cores, self.asks.cores_asked[lane])
     }
 
     #[inline(always)]
-    fn memory(&self) -> Amounts<LANES> {
-        row_amounts(self.ground.columns.vital(self.slot).memory, self.asks.memory_asked)
+    fn memory(&self, lane: usize) -> LaneAmount {
+        lane_amount(self.vital.memory, self.asks.memory_asked[lane])
     }
 
     #[inline(always)]
-    fn devices(&self) -> Amounts<LANES> {
-        row_amounts(self.ground.columns.vital(self.slot).devices, self.asks.devices_asked)
+    fn devices(&self, lane: usize) -> LaneAmount {
+        lane_amount(self.vital.devices, self.asks.devices_asked[lane])
     }
 
-    fn devices_of(&self, class: usize) -> Amounts<LANES> {
+    fn devices_of(&self, class: usize) -> [LaneAmount; LANES] {
         let Columns { host_devices, .. } = self.ground.columns;
-        let mut asked = [0.0; LANES];
+        let mut amounts = [lane_amount(self.ground.columns.devices_of(class, self.slot), 0.0); LANES];
         for (lane, entries) in self.asks.devices() {
-            asked[lane] = float(host_devices[self.slot].asked_of(class, entries));
+            amounts[lane].asked = float(host_devices[self.slot].asked_of(class, entries));
         }
-        row_amounts(self.ground.columns.devices_of(class, self.slot), asked)
+        amounts
     }
 
     fn devices_whole(&self, class: Option<usize>, when: When) -> [f64; LANES] {
@@ -203,8 +195,8 @@ impl Lanes<LANES> for RowLanes<'_> {
     }
 
     #[inline(always)]
-    fn vms(&self) -> [f64; LANES] {
-        [f64::from(self.ground.columns.vital(self.slot).vms); LANES]
+    fn vms(&self, _lane: usize) -> f64 {
+        f64::from(self.vital.vms)
     }
 
     fn same(&self, shared: Shared<'_>) -> [f64; LANES] {
@@ -234,47 +226,35 @@ struct PickLanes<'a, const W: usize> {
     slots: [usize; W],
     vital: [&'a Vital; W],
     asked: &'a Asked,
+    /// Of all classes together.
+    devices_asked: f64,
     belonging: Belonging<'a>,
     /// Room to work in.
     devices: RefCell<HostDevices>,
 }
 
-impl<const W: usize> PickLanes<'_, W> {
-    #[inline(always)]
-    fn amounts(&self, get: impl Fn(&Vital) -> Amount, asked: f64) -> Amounts<W> {
-        Amounts {
-            total: each(&self.vital, |vital| float_of_sum(get(vital).total)),
-            used: each(&self.vital, |vital| float_of_sum(get(vital).used)),
-            asked: [asked; W],
-        }
-    }
-}
-
 impl<const W: usize> Lanes<W> for PickLanes<'_, W> {
     #[inline(always)]
-    fn cores(&self) -> Amounts<W> {
-        self.amounts(|vital| vital.cores, self.asked.cores_float())
+    fn cores(&self, lane: usize) -> LaneAmount {
+        lane_amount(self.vital[lane].cores, self.asked.cores_float())
     }
 
     #[inline(always)]
-    fn memory(&self) -> Amounts<W> {
-        self.amounts(|vital| vital.memory, self.asked.memory_float())
+    fn memory(&self, lane: usize) -> LaneAmount {
+        lane_amount(self.vital[lane].memory, self.asked.memory_float())
     }
 
     #[inline(always)]
-    fn devices(&self) -> Amounts<W> {
-        self.amounts(|vital| vital.devices, self.asked.devices_float())
+    fn devices(&self, lane: usize) -> LaneAmount {
+        lane_amount(self.vital[lane].devices, self.devices_asked)
     }
 
-    fn devices_of(&self, class: usize) -> Amounts<W> {
+    fn devices_of(&self, class: usize) -> [LaneAmount; W] {
         let Columns { host_devices, .. } = self.ground.columns;
-        let asked = |slot: usize| float(host_devices[slot].asked_of(class, &self.asked.devices));
-        let amounts = self.slots.map(|slot| self.ground.columns.devices_of(class, slot));
-        Amounts {
-            total: amounts.map(|amount| float(amount.total)),
-            used: amounts.map(|amount| float(amount.used)),
-            asked: self.slots.map(asked),
-        }
+        self.slots.map(|slot| {
+            let asked = float(host_devices[slot].asked_of(class, &self.asked.devices));
+            lane_amount(self.ground.columns.devices_of(class, slot), asked)
+        })
     }
 
     fn devices_whole(&self, class: Option<usize>, when: When) -> [f64; W] {
@@ -294,8 +274,8 @@ impl<const W: usize> Lanes<W> for PickLanes<'_, W> {
     }
 
     #[inline(always)]
-    fn vms(&self) -> [f64; W] {
-        each(&self.vital, |vital| f64::from(vital.vms))
+    fn vms(&self, lane: usize) -> f64 {
+        f64::from(self.vital[lane].vms)
     }
 
     fn same(&self, shared: Shared<'_>) -> [f64; W] {
@@ -343,10 +323,12 @@ impl<'a> Ground<'a> {
         }
         let Some((number, bound)) = self.bound(slot).filter(|_| fits.contains(&true)) else { return scores };
         let devices = RefCell::new(std::mem::take(&mut workspaces.devices));
-        let lanes = RowLanes { ground: *self, slot, asks, fits, belongings: belongings.as_ref(), devices };
+        let vital = *self.columns.vital(slot);
+        let lanes =
+            RowLanes { ground: *self, slot, vital, asks, fits, belongings: belongings.as_ref(), devices };
         let (after, before) = workspaces.get(number, bound);
         let after = bound.after(&lanes, after);
-        let uniform = [self.columns.vital(slot).before; LANES];
+        let uniform = [vital.before; LANES];
         let before = if bound.is_before_of_host { &uniform } else { bound.before(&lanes, before) };
         let rule = bound.function.rule();
         for lane in 0..LANES {
@@ -357,44 +339,67 @@ impl<'a> Ground<'a> {
         scores
     }
 
-    /// Calls `found` with every host that can take the request, and its score.
+    /// Calls `found` with the slots of all hosts that have room and meet the demands, some at a time, and their scores.
     pub(super) fn scan(
         &self,
         request: &Request,
         asked: &Asked,
         demands: Option<&Demands<'_>>,
         workspaces: &mut Workspaces<PICKED>,
-        mut found: impl FnMut(usize, f64),
+        found: impl FnMut(&[usize], &[f64]),
     ) {
         let belonging = self.belonging(request);
-        // Hosts wait, by cost function, until there are enough to be scored at once.
-        let mut waiting: Vec<Waiting> = Vec::new();
-        let is_plain = asked.devices.is_empty() && demands.is_none();
-        let mut place = 0;
+        if asked.devices.is_empty() && demands.is_none() {
+            return self.scan_where(|_, vital| asked.has_room(vital), asked, belonging, workspaces, found);
+        }
+        let fits = |slot: usize, vital: &Vital| {
+            asked.has_room(vital)
+                && asked.fits(self.columns, slot)
+                && demands.is_none_or(|demands| self.meets(slot, demands))
+        };
+        self.scan_where(fits, asked, belonging, workspaces, found);
+    }
+
+    fn scan_where(
+        &self,
+        fits: impl Fn(usize, &Vital) -> bool,
+        asked: &Asked,
+        belonging: Belonging<'_>,
+        workspaces: &mut Workspaces<PICKED>,
+        mut found: impl FnMut(&[usize], &[f64]),
+    ) {
+        let Some((_, first)) = self.columns.vitals().next() else { return };
+        // Hosts wait, by cost function, until there are enough to be scored at once. Most have the same function as the
+        // one before, so the list of that one is at hand and the others are put aside.
+        let empty = |function| Waiting { function, slots: [0; PICKED], vital: [first; PICKED], count: 0 };
+        let mut aside: Vec<Waiting<'_>> = Vec::new();
+        let mut list = empty(first.function());
+        // Here and not in the list, where each host would wait for the count of the one before to be written.
+        let mut count = 0;
         for (slot, vital) in self.columns.vitals() {
-            // Most hosts have the same function as the one before.
-            let number = vital.function();
-            if waiting.get(place).is_none_or(|list| list.function != number) {
-                place = waiting.iter().position(|list| list.function == number).unwrap_or(waiting.len());
+            let function = vital.function();
+            if function != list.function {
+                list.count = count;
+                let known = aside.iter_mut().find(|list| list.function == function);
+                if let Some(known) = known {
+                    std::mem::swap(known, &mut list);
+                } else {
+                    aside.push(std::mem::replace(&mut list, empty(function)));
+                }
+                count = list.count;
             }
-            if place == waiting.len() {
-                waiting.push(Waiting { function: number, slots: [0; PICKED], count: 0 });
-            }
-            let mut fits = asked.has_room(vital);
-            if !is_plain {
-                fits =
-                    asked.fits(self.columns, slot) && demands.is_none_or(|demands| self.meets(slot, demands));
-            }
-            let list = &mut waiting[place];
-            // Without a branch, see there.
-            list.slots[list.count % PICKED] = slot;
-            list.count += usize::from(fits);
-            if list.count == PICKED {
-                self.pick(list, asked, belonging, workspaces, &mut found);
-                list.count = 0;
+            // Without a branch, see `has_room`.
+            list.slots[count % PICKED] = slot;
+            list.vital[count % PICKED] = vital;
+            count += usize::from(fits(slot, vital));
+            if count == PICKED {
+                list.count = count;
+                self.pick(&list, asked, belonging, workspaces, &mut found);
+                count = 0;
             }
         }
-        for list in &waiting {
+        list.count = count;
+        for list in aside.iter().chain([&list]) {
             self.pick(list, asked, belonging, workspaces, &mut found);
         }
     }
@@ -402,30 +407,30 @@ impl<'a> Ground<'a> {
     /// Scores the hosts that wait.
     fn pick(
         &self,
-        list: &Waiting,
+        list: &Waiting<'_>,
         asked: &Asked,
         belonging: Belonging<'_>,
         workspaces: &mut Workspaces<PICKED>,
-        found: &mut impl FnMut(usize, f64),
+        found: &mut impl FnMut(&[usize], &[f64]),
     ) {
-        let Waiting { function: number, mut slots, count } = *list;
+        let Waiting { function: number, mut slots, mut vital, count } = *list;
         let Some(bound) = self.functions.get(number).filter(|_| count > 0) else { return };
-        // Lanes that are left over do what the first does.
-        let first = slots[0];
-        slots[count..].fill(first);
-        let mut vital = [self.columns.vital(first); PICKED];
-        for (vital, slot) in vital.iter_mut().zip(&slots[..count]) {
-            *vital = self.columns.vital(*slot);
+        if count < PICKED {
+            // Lanes that are left over do what the first does.
+            let first = (slots[0], vital[0]);
+            slots[count..].fill(first.0);
+            vital[count..].fill(first.1);
         }
         let devices = RefCell::new(std::mem::take(&mut workspaces.devices));
-        let lanes = PickLanes { ground: *self, slots, vital, asked, belonging, devices };
+        let devices_asked = asked.devices_float();
+        let lanes = PickLanes { ground: *self, slots, vital, asked, devices_asked, belonging, devices };
         let (after, before) = workspaces.get(number, bound);
         let after = bound.after(&lanes, after);
         let rule = bound.function.rule();
         let mut scores = [0.0; PICKED];
         if bound.is_before_of_host {
             for lane in 0..PICKED {
-                scores[lane] = compared(rule, vital[lane].before, after[lane]);
+                scores[lane] = compared(rule, lanes.vital[lane].before, after[lane]);
             }
         } else {
             let before = bound.before(&lanes, before);
@@ -433,11 +438,10 @@ impl<'a> Ground<'a> {
                 scores[lane] = compared(rule, before[lane], after[lane]);
             }
         }
-        for (slot, score) in slots.iter().zip(scores).take(count) {
-            if score.is_finite() {
-                found(*slot, score);
-            }
+        for score in &mut scores {
+            *score = if score.is_finite() { *score } else { INFEASIBLE };
         }
+        found(&slots[..count], &scores[..count]);
         workspaces.devices = lanes.devices.into_inner();
     }
 
@@ -446,7 +450,8 @@ impl<'a> Ground<'a> {
         'a: 'r,
     {
         let vital = [self.columns.vital(slot)];
-        PickLanes { ground: *self, slots: [slot], vital, asked, belonging, devices: RefCell::default() }
+        let (devices_asked, devices) = (asked.devices_float(), RefCell::default());
+        PickLanes { ground: *self, slots: [slot], vital, asked, devices_asked, belonging, devices }
     }
 
     /// What a function is given for one host and one request.
@@ -502,8 +507,8 @@ impl<'a> Ground<'a> {
     ) -> (HostCost, Vec<(f64, f64)>) {
         let lanes = self.lanes_of_one(request, asked, slot);
         let (after, before) = cells;
-        let [after_sum] = *bound.after(&lanes, after);
-        let [before_sum] = *bound.before(&lanes, before);
+        let [after_sum] = *bound.after_by_term(&lanes, after);
+        let [before_sum] = *bound.before_by_term(&lanes, before);
         let cost = HostCost { rule: bound.function.rule(), before: before_sum, after: after_sum };
         let mut values_before = bound.function.before().terms(before).map(|[value]| value);
         let values_after = bound.function.after().terms(after).map(|[value]| value);

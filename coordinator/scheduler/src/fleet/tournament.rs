@@ -13,6 +13,8 @@
 //! Hosts stand in the order of their ids, so that among equal scores the first from the left is the host with the lowest
 //! id.
 
+use std::cmp::{Ordering, Reverse};
+use std::collections::BinaryHeap;
 use std::hint::black_box;
 
 /// How many children a node has. Eight rows are compared within some thirty cycles, and six levels hold 260,000 hosts.
@@ -46,6 +48,8 @@ pub(super) struct Tournament<const W: usize> {
     levels: Vec<Rows<W>>,
     /// For each group the nodes of level 0 that may be too low, some of them more than once.
     stale: Vec<Vec<usize>>,
+    /// For each group how many hosts can take the VM, in each lane.
+    feasible: Vec<[u64; W]>,
 }
 
 impl<const W: usize> Default for Tournament<W> {
@@ -62,7 +66,8 @@ pub(super) const fn bytes_per_host<const W: usize>() -> usize {
 impl<const W: usize> Tournament<W> {
     /// Without hosts, for so many groups.
     pub(super) fn with_groups(groups: usize) -> Self {
-        Self { groups, leaves: Rows::default(), levels: Vec::new(), stale: vec![Vec::new(); groups] }
+        let (stale, feasible) = (vec![Vec::new(); groups], vec![[0; W]; groups]);
+        Self { groups, leaves: Rows::default(), levels: Vec::new(), stale, feasible }
     }
 
     /// How many groups there is room for.
@@ -76,6 +81,7 @@ impl<const W: usize> Tournament<W> {
             *rows = rows.with_groups(self.groups, groups);
         }
         self.stale.resize(groups, Vec::new());
+        self.feasible.resize(groups, [0; W]);
         self.groups = groups;
     }
 
@@ -94,9 +100,52 @@ impl<const W: usize> Tournament<W> {
         Some(place)
     }
 
+    /// Whether nothing may be too low, so that [`Tournament::best`] can be asked.
+    pub(super) fn is_settled(&self, group: usize) -> bool {
+        self.stale.get(group).is_some_and(Vec::is_empty)
+    }
+
+    /// How many hosts can take the VMs of a class.
+    pub(super) fn feasible(&self, group: usize, lane: usize) -> usize {
+        let count = self.feasible.get(group).map_or(0, |counts| counts[lane]);
+        usize::try_from(count).unwrap_or(usize::MAX)
+    }
+
+    /// The score of a host.
+    pub(super) fn score(&self, slot: usize, group: usize, lane: usize) -> f64 {
+        self.leaves.get(self.groups, slot, group).map_or(INFEASIBLE, |row| row.0[lane])
+    }
+
+    /// The hosts with the lowest scores of a class, at most `count`, best first, and among equals in their order. The
+    /// group is settled.
+    pub(super) fn best(&self, group: usize, lane: usize, count: usize) -> Vec<(usize, f64)> {
+        let mut found = Vec::new();
+        let mut open = BinaryHeap::new();
+        if let Some(root) = self.levels.last().and_then(|rows| rows.get(self.groups, 0, group)) {
+            open.extend(Branch::of(root.0[lane], 0, self.levels.len(), 0));
+        }
+        // What is taken out is no worse than anything below the others, so a host that is taken out is the next best.
+        while let Some(Reverse(Branch { score, level, place, .. })) = open.pop() {
+            let Some(below) = level.checked_sub(1) else {
+                found.push((place, score));
+                if found.len() >= count {
+                    break;
+                }
+                continue;
+            };
+            let rows = below.checked_sub(1).map_or(&self.leaves, |number| &self.levels[number]);
+            let width = hosts_below(below);
+            for (child, row) in rows.children(self.groups, place, group).iter().enumerate() {
+                let child = place * CHILDREN + child;
+                open.extend(Branch::of(row.0[lane], child * width, below, child));
+            }
+        }
+        found
+    }
+
     /// Compares anew what may be too low: all such nodes of one level, then those above them that changed.
     fn settle(&mut self, group: usize) {
-        let Self { groups, leaves, levels, stale } = self;
+        let Self { groups, leaves, levels, stale, .. } = self;
         let (Some(nodes), Some(level)) = (stale.get_mut(group), levels.first()) else { return };
         if nodes.is_empty() {
             return;
@@ -143,6 +192,13 @@ impl<const W: usize> Tournament<W> {
         if let Some(nodes) = self.stale.get_mut(group) {
             nodes.clear();
         }
+        if let Some(feasible) = self.feasible.get_mut(group) {
+            *feasible = [0; W];
+            for parent in 0..self.leaves.count.div_ceil(CHILDREN) {
+                let rows = self.leaves.children(self.groups, parent, group);
+                rows.iter().for_each(|row| recount(feasible, &Scores::NONE, row));
+            }
+        }
         let mut below = &self.leaves;
         for level in &mut self.levels {
             for node in 0..level.count {
@@ -171,11 +227,14 @@ impl<const W: usize> Tournament<W> {
     /// Replaces the scores of one host.
     pub(super) fn update(&mut self, slot: usize, group: usize, scores: &Scores<W>) {
         self.grow(slot + 1);
-        let Self { groups, leaves, levels, stale } = self;
+        let Self { groups, leaves, levels, stale, feasible } = self;
         let (Some(leaf), Some(stale)) = (leaves.get_mut(*groups, slot, group), stale.get_mut(group)) else {
             return;
         };
         let old = std::mem::replace(leaf, *scores);
+        if let Some(feasible) = feasible.get_mut(group) {
+            recount(feasible, &old, scores);
+        }
         let mut place = slot;
         for (number, level) in levels.iter_mut().enumerate() {
             place /= CHILDREN;
@@ -288,6 +347,11 @@ impl<const W: usize> Rows<W> {
     }
 }
 
+/// How many hosts a node of this level stands for, a host itself being level 0.
+fn hosts_below(level: usize) -> usize {
+    (0..level).fold(1, |hosts, _| hosts * CHILDREN)
+}
+
 /// The lower of two in each lane.
 #[inline]
 fn lower<const W: usize>(left: &Scores<W>, right: &Scores<W>) -> Scores<W> {
@@ -310,6 +374,56 @@ fn has_lost<const W: usize>(node: &Scores<W>, old: &Scores<W>, new: &Scores<W>) 
     (0..W).fold(false, |lost, lane| lost | ((old.0[lane] == node.0[lane]) & (new.0[lane] > node.0[lane])))
 }
 
+/// Counts in each lane a host that could not take the VM and now can, and the other way round.
+#[inline]
+fn recount<const W: usize>(feasible: &mut [u64; W], old: &Scores<W>, new: &Scores<W>) {
+    for ((count, old), new) in feasible.iter_mut().zip(&old.0).zip(&new.0) {
+        let (was, is) = (*old < INFEASIBLE, *new < INFEASIBLE);
+        *count = count.wrapping_add(u64::from(is)).wrapping_sub(u64::from(was));
+    }
+}
+
+/// A node or a host that [`Tournament::best`] has yet to look at; the least of them first.
+#[derive(Debug, Clone, Copy)]
+struct Branch {
+    /// The lowest score there.
+    score: f64,
+    /// The first slot there.
+    first: usize,
+    /// 0 for a host, one more for each level above.
+    level: usize,
+    place: usize,
+}
+
+impl Branch {
+    /// None where no host can take the VM.
+    fn of(score: f64, first: usize, level: usize, place: usize) -> Option<Reverse<Self>> {
+        // Zero is no more than minus zero, as everywhere else.
+        let score = score + 0.0;
+        score.is_finite().then_some(Reverse(Self { score, first, level, place }))
+    }
+}
+
+impl Ord for Branch {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.score.total_cmp(&other.score).then(self.first.cmp(&other.first))
+    }
+}
+
+impl PartialOrd for Branch {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Branch {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Branch {}
+
 /// Reads one number of each cache line, and returns one that means nothing; see [`Tournament::touch`].
 #[inline]
 fn touch<const W: usize>(rows: &[Scores<W>]) -> f64 {
@@ -325,6 +439,14 @@ mod tests {
     fn naive(rows: &[[f64; 2]], lane: usize) -> Option<usize> {
         let lowest = rows.iter().map(|row| row[lane]).fold(INFEASIBLE, f64::min);
         rows.iter().position(|row| row[lane] == lowest && lowest.is_finite())
+    }
+
+    fn naive_best(rows: &[[f64; 2]], lane: usize, count: usize) -> Vec<(usize, f64)> {
+        let mut all: Vec<(usize, f64)> = rows.iter().map(|row| row[lane]).enumerate().collect();
+        all.retain(|(_, score)| score.is_finite());
+        all.sort_by(|(_, one), (_, other)| one.total_cmp(other));
+        all.truncate(count);
+        all
     }
 
     proptest! {
@@ -354,6 +476,13 @@ mod tests {
                 tournament.update(slot, group, &Scores(rows[slot]));
                 for lane in (0..2).filter(|lane| asked & (1 << lane) != 0) {
                     prop_assert_eq!(tournament.winner(group, lane), naive(&rows, lane));
+                    prop_assert!(tournament.is_settled(group));
+                    prop_assert_eq!(tournament.best(group, lane, 5), naive_best(&rows, lane, 5));
+                }
+                for lane in 0..2 {
+                    let feasible = naive_best(&rows, lane, usize::MAX).len();
+                    prop_assert_eq!(tournament.feasible(group, lane), feasible);
+                    prop_assert_eq!(tournament.score(slot, group, lane).to_bits(), rows[slot][lane].to_bits());
                 }
             }
             for lane in 0..2 {

@@ -83,6 +83,18 @@ fn a_hosts_labels_must_say_what_is_asked() {
 }
 
 #[test]
+fn a_vm_never_goes_back_to_a_host_that_it_was_moved_away_from() {
+    let asking = |left: &[u32]| Request { left: left.iter().copied().map(HostId).collect(), ..request(1, 1) };
+    let mut fleet = fleet_of(|_| {});
+    expect(&mut fleet, &asking(&[2, 3]), None);
+    expect(
+        &mut fleet,
+        &asking(&[1, 2]),
+        Some("left: the VM has been on this host, and a host starts a VM once"),
+    );
+}
+
+#[test]
 fn a_pool_that_cannot_be_used_bars_only_those_who_need_it() {
     let pool = |name: &str| PoolName::new(name).unwrap();
     let asking =

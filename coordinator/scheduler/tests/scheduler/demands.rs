@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
-use reeve_common::ids::PoolName;
+use reeve_common::ids::{HostId, PoolName};
 use reeve_scheduler::{
     Affinity, AffinityRule, Companions, CpuAbilities, CpuDemand, HostDescription, HostLabelRule, Request,
 };
@@ -72,9 +72,10 @@ pub(crate) fn demands() -> impl Strategy<Value = Request> {
     });
     let affinity = prop_oneof![2 => Just(Vec::new()), 2 => proptest::collection::vec(rule, 1..3)];
     let labels = prop_oneof![3 => Just(Vec::new()), 1 => proptest::collection::vec(label, 1..3)];
-    let some = (cpu, labels, affinity, 0_u8..4).prop_map({
+    let left = prop_oneof![4 => Just(Vec::new()), 1 => proptest::collection::vec(1..6_u32, 1..3)];
+    let some = (cpu, labels, affinity, 0_u8..4, left).prop_map({
         let plain = plain.clone();
-        move |((model, features), host_labels, affinity, bits)| Request {
+        move |((model, features), host_labels, affinity, bits, left)| Request {
             cpu: CpuDemand {
                 model: model.map(|model| format!("model{model}")),
                 features: named("feature", features),
@@ -82,6 +83,7 @@ pub(crate) fn demands() -> impl Strategy<Value = Request> {
             host_labels,
             affinity,
             pools: pools(bits),
+            left: left.into_iter().map(HostId).collect(),
             ..plain.clone()
         }
     });
@@ -107,7 +109,10 @@ impl Naive {
             };
             if rule.wanted { is_one } else { !is_one }
         };
-        cpu && request.host_labels.iter().all(label)
+        let was_there = request.left.contains(&description.id);
+        !was_there
+            && cpu
+            && request.host_labels.iter().all(label)
             && request.pools.iter().all(|pool| !description.pool_problems.contains_key(pool))
             && request.affinity.iter().all(|rule| self.is_followed(host, rule, request))
     }

@@ -8,6 +8,7 @@ use reeve_common::storage::{PoolReport, PoolState as ReportedPool};
 use reeve_common::units::Mebibytes;
 use reeve_common::utilization::HostSample;
 
+use super::fence::fence_of;
 use super::{amounts_of, pages_of, promised_of};
 use crate::api::types::{
     Amounts, ConnectionState, ForeignDomain, Host, HostState, Inventory, JoinToken, Moment, NewHost,
@@ -83,6 +84,9 @@ pub(in crate::api) fn host_of(view: &HostView) -> Host {
         foreign_domains: view.foreign.iter().map(foreign_of).collect(),
         pools: view.pools.iter().map(pool_of).collect(),
         hypervisor_reachable: view.hypervisor_reachable,
+        fences: view.fences.iter().map(fence_of).collect(),
+        can_be_fenced: view.can_be_fenced,
+        stops_by_itself_at: view.stops_by_itself_at.map(Moment),
         warnings: view.warnings.clone(),
     }
 }

@@ -3,9 +3,11 @@
 //! Must not: decide anything but whether a document's amounts and words can be read. What contradicts the state of
 //! things is refused by the service.
 
+mod audit;
 mod catalogue;
 mod comparison_of_host;
 mod explanation;
+mod fence;
 mod host;
 mod placement;
 mod realm;
@@ -25,12 +27,14 @@ use reeve_scheduler::Promised;
 use super::types::Amounts;
 use crate::service::ServiceError;
 
+pub(super) use self::audit::{audit_page_of, audit_verification_of};
 pub(super) use self::catalogue::{
     configuration_of, configuration_to_make, drive_of, drive_to_make, image_of, image_to_make, setup_of,
     setup_to_make,
 };
 pub(super) use self::comparison_of_host::host_comparison_of;
 pub(super) use self::explanation::explanation_of;
+pub(super) use self::fence::{fence_of, fence_trial_of};
 pub(super) use self::host::{host_of, host_state, host_to_add, join_token_of};
 pub(super) use self::realm::{cost_function_of, profile_of, realm_of, volume_of};
 pub(super) use self::simulation::{

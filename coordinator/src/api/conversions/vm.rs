@@ -32,6 +32,17 @@ const fn state_of(state: model::vm_state::VmState) -> VmState {
     }
 }
 
+/// Why a VM is where it is; on a lost host, what a person must decide.
+fn reason_of(view: &VmView) -> Option<String> {
+    if !view.decision_wanted {
+        return view.vm.reason.clone();
+    }
+    Some(format!(
+        "its host is lost: decision wanted, `reeve vm restart-elsewhere {}` or leave it",
+        view.vm.name
+    ))
+}
+
 pub(in crate::api) fn vm_of(view: &VmView) -> Vm {
     let vm = &view.vm;
     let Mebibytes(memory_mib) = vm.spec.memory;
@@ -48,7 +59,8 @@ pub(in crate::api) fn vm_of(view: &VmView) -> Vm {
         cores: vm.spec.vcpus,
         memory_mib,
         state: state_of(view.state),
-        reason: vm.reason.clone(),
+        reason: reason_of(view),
+        decision_wanted: view.decision_wanted,
         state_since: vm.history.last().map_or(vm.requested_at, |last| last.at).into(),
         wish: match vm.wish {
             model::vm::Wish::Run => Wish::Run,

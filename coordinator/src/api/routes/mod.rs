@@ -3,7 +3,9 @@
 //! The table in [`table`] is the router: what is not in it cannot be asked, and a test holds it against the OpenAPI
 //! document.
 
+pub(super) mod audit;
 pub(super) mod catalogue;
+pub(super) mod fencing;
 pub(super) mod fleet;
 pub(super) mod simulation;
 pub(super) mod vms;
@@ -23,8 +25,10 @@ use axum::routing::{self, MethodRouter};
 use super::access::{Peer, admit};
 use super::answer::Refusal;
 use super::question::BODY_SIZE_MAX;
+use super::recording::{Recorder, denials_recorded, operation_names, recorded};
 use super::types::ProblemKind;
-use crate::service::{Service, ServiceError};
+use crate::audit::Outcome;
+use crate::service::{Act, Service, ServiceError};
 
 /// How long an answer may take: the longest an agent is waited for (30 s, for a listing), doubled.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -38,28 +42,40 @@ pub(super) struct Route {
     pub(super) path: &'static str,
     handler: MethodRouter<Service>,
     patience: Duration,
+    /// Whether it changes something, and is recorded. Everything that is not a GET does, unless it says that it does not.
+    pub(super) changes: bool,
 }
 
 impl Route {
     fn patient(self) -> Self {
         Self { patience: VOLUME_PATIENCE, ..self }
     }
+
+    /// A question that only has too much to say for a GET.
+    fn changing_nothing(self) -> Self {
+        Self { changes: false, ..self }
+    }
+
+    fn new(method: Method, path: &'static str, handler: MethodRouter<Service>) -> Self {
+        let changes = method != Method::GET;
+        Self { method, path, handler, patience: PATIENCE, changes }
+    }
 }
 
 fn get<H: Handler<T, Service>, T: 'static>(path: &'static str, handler: H) -> Route {
-    Route { method: Method::GET, path, handler: routing::get(handler), patience: PATIENCE }
+    Route::new(Method::GET, path, routing::get(handler))
 }
 
 fn post<H: Handler<T, Service>, T: 'static>(path: &'static str, handler: H) -> Route {
-    Route { method: Method::POST, path, handler: routing::post(handler), patience: PATIENCE }
+    Route::new(Method::POST, path, routing::post(handler))
 }
 
 fn put<H: Handler<T, Service>, T: 'static>(path: &'static str, handler: H) -> Route {
-    Route { method: Method::PUT, path, handler: routing::put(handler), patience: PATIENCE }
+    Route::new(Method::PUT, path, routing::put(handler))
 }
 
 fn delete<H: Handler<T, Service>, T: 'static>(path: &'static str, handler: H) -> Route {
-    Route { method: Method::DELETE, path, handler: routing::delete(handler), patience: PATIENCE }
+    Route::new(Method::DELETE, path, routing::delete(handler))
 }
 
 /// Every route there is.
@@ -73,6 +89,8 @@ pub(super) fn table() -> Vec<Route> {
         get("/v1/profiles", fleet::profiles),
         get("/v1/cost-functions", fleet::cost_functions),
         get("/v1/cost-functions/{function}/evaluation", simulation::evaluate_cost),
+        get("/v1/audit", audit::records),
+        get("/v1/audit/verification", audit::verification).patient(),
         get("/v1/hosts", fleet::hosts),
         post("/v1/hosts", fleet::add_host),
         get("/v1/hosts/{host}", fleet::host),
@@ -87,6 +105,9 @@ pub(super) fn table() -> Vec<Route> {
         get("/v1/workflows/{workflow}", workflows::workflow),
         get("/v1/workflows/{workflow}/changes", workflows::workflow_changed),
         post("/v1/workflows/{workflow}/cancel", workflows::cancel_workflow),
+        post("/v1/hosts/{host}/fence", fencing::fence_host),
+        post("/v1/hosts/{host}/fence-trial", fencing::try_fence).patient(),
+        post("/v1/hosts/{host}/confirm-off", fencing::confirm_off),
         get("/v1/images", catalogue::images),
         post("/v1/images", catalogue::create_image),
         get("/v1/images/{image}", catalogue::image),
@@ -96,7 +117,7 @@ pub(super) fn table() -> Vec<Route> {
         get("/v1/setups/{setup}", catalogue::setup),
         delete("/v1/setups/{setup}", catalogue::delete_setup),
         get("/v1/setups/{setup}/simulation", simulation::simulate_one),
-        post("/v1/setups/{setup}/simulation", simulation::simulate),
+        post("/v1/setups/{setup}/simulation", simulation::simulate).changing_nothing(),
         get("/v1/configurations", catalogue::configurations),
         post("/v1/configurations", catalogue::create_configuration),
         get("/v1/configurations/{configuration}", catalogue::configuration),
@@ -111,6 +132,7 @@ pub(super) fn table() -> Vec<Route> {
         get("/v1/vms/{vm}", vms::vm),
         post("/v1/vms/{vm}/shutdown", vms::shutdown_vm),
         post("/v1/vms/{vm}/destroy", vms::destroy_vm),
+        post("/v1/vms/{vm}/restart-elsewhere", workflows::restart_elsewhere),
         get("/v1/vms/{vm}/comparison", simulation::compare),
         get("/v1/vms/{vm}/changes", vms::vm_changed),
         get("/v1/vms/{vm}/log", vms::vm_log),
@@ -119,15 +141,25 @@ pub(super) fn table() -> Vec<Route> {
 
 /// The router over the table.
 pub(super) fn router(service: Service) -> Router {
+    let names = operation_names();
     let router = table().into_iter().fold(Router::new(), |router, route| {
-        let Route { method, path, handler, patience } = route;
-        router.route(path, handler.layer(from_fn_with_state(Limit { method, path, patience }, in_time)))
+        let Route { method, path, handler, patience, changes } = route;
+        let name = names.get(&(path.to_owned(), method.to_string())).cloned();
+        let handler = handler.layer(from_fn_with_state(Limit { method, path, patience }, in_time));
+        let handler = if changes {
+            let what = name.unwrap_or_else(|| path.to_owned());
+            handler.layer(from_fn_with_state(Recorder::new(service.clone(), what), recorded))
+        } else {
+            handler
+        };
+        router.route(path, handler)
     });
     router
         .fallback(nothing_here)
         .method_not_allowed_fallback(not_this_way)
         .layer(DefaultBodyLimit::max(BODY_SIZE_MAX))
         .layer(from_fn(only_who_may))
+        .layer(from_fn_with_state(service.clone(), denials_recorded))
         .with_state(service)
 }
 
@@ -180,7 +212,21 @@ async fn not_this_way(request: Request) -> Refusal {
 pub(super) async fn carried_out<T: Send + 'static>(
     work: impl Future<Output = Result<T, ServiceError>> + Send + 'static,
 ) -> Result<T, Refusal> {
-    match tokio::spawn(work).await {
+    let act = Act::current();
+    let work = async move {
+        let result = work.await;
+        let refused = result.as_ref().err().map(Outcome::from);
+        if let (Some(outcome), Some(act)) = (refused, Act::current()) {
+            // Here, since whoever asked may not be waiting any more.
+            act.end(outcome).await;
+        }
+        result
+    };
+    let task = match act {
+        Some(act) => tokio::spawn(act.scope(work)),
+        None => tokio::spawn(work),
+    };
+    match task.await {
         Ok(result) => result.map_err(Refusal::from),
         Err(_) => Err(Refusal::new(ProblemKind::Internal, "the coordinator failed in the middle of this")
             .advise("its log says more: `journalctl -u reeve-coordinator`")),

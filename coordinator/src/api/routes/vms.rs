@@ -23,7 +23,7 @@ pub(super) const CHANGES_WAIT_MAX: Duration = Duration::from_secs(30);
 type Answer<T> = Result<Json<T>, Refusal>;
 
 /// Words that point at a VM: they hold the characters of names and ids, and nothing else.
-pub(in crate::api) struct Selector(String);
+pub(in crate::api) struct Selector(pub(in crate::api) String);
 
 impl FromStr for Selector {
     type Err = InvalidName;

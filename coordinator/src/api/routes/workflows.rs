@@ -8,11 +8,11 @@ use axum::http::StatusCode;
 use reeve_common::ids::HostName;
 
 use super::carried_out;
-use super::vms::{CHANGES_WAIT_MAX, ChangesQuery};
+use super::vms::{CHANGES_WAIT_MAX, ChangesQuery, Selector};
 use crate::api::answer::Refusal;
-use crate::api::conversions::{duration, host_of, workflow_of};
+use crate::api::conversions::{duration, host_of, vm_of, workflow_of};
 use crate::api::question::{Asked, Asking, Body, Named};
-use crate::api::types::{DrainRequest, Host, ProblemReport, Workflow};
+use crate::api::types::{DrainRequest, Host, ProblemReport, Vm, Workflow};
 use crate::service::Service;
 use crate::workflow::WorkflowId;
 
@@ -110,4 +110,19 @@ pub(in crate::api) async fn undrain_host(
 ) -> Answer<Host> {
     let host = carried_out(async move { service.undrain_host(&name, &actor).await }).await?;
     Ok(Json(host_of(&host)))
+}
+
+/// Starts a VM of a lost host elsewhere. Refused without a proof that its host runs it no more, with what is missing.
+#[utoipa::path(post, path = "/v1/vms/{vm}/restart-elsewhere", tag = "vms", params(
+    ("vm" = String, Path, description = "Its id, the unique start of its id, its name, or a configuration with one VM")), responses(
+    (status = 200, description = "The VM as it is now", body = Vm),
+    (status = "default", description = "What is wrong", body = ProblemReport)))]
+pub(in crate::api) async fn restart_elsewhere(
+    State(service): State<Service>,
+    Named(Selector(selector)): Named<Selector>,
+    Asking(actor): Asking,
+) -> Answer<Vm> {
+    let id = service.vm(&selector).await?.view.vm.id;
+    let view = carried_out(async move { service.restart_elsewhere(&id, &actor).await }).await?;
+    Ok(Json(vm_of(&view)))
 }

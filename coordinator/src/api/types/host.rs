@@ -11,6 +11,7 @@ use reeve_common::inventory::PciId;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::fence::Fence;
 use super::moment::Moment;
 use super::realm::Devices;
 
@@ -151,6 +152,15 @@ pub struct Host {
     pub pools: Vec<Pool>,
     /// Whether its libvirt answers its agent; unknown while it is not connected.
     pub hypervisor_reachable: Option<bool>,
+    /// Its latest fencings, the latest first.
+    #[serde(default)]
+    pub fences: Vec<Fence>,
+    /// Whether its realm says how it is fenced.
+    #[serde(default)]
+    pub can_be_fenced: bool,
+    /// When everything on it will have stopped if it is not heard any more; none when it does not stop by itself.
+    #[serde(default)]
+    pub stops_by_itself_at: Option<Moment>,
     /// What an administrator should know.
     pub warnings: Vec<String>,
 }

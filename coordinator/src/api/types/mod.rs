@@ -4,9 +4,11 @@
 //! Must not: know records, the service or HTTP. Keys are kebab-case; moments are RFC 3339; an amount carries its unit
 //! at the end of its key (`memory-mib`) in answers and in its value (`"2 GiB"`) in questions, where people write it.
 
+mod audit;
 mod catalogue;
 mod comparison_of_host;
 mod explanation;
+mod fence;
 mod host;
 mod moment;
 mod problem;
@@ -16,12 +18,17 @@ mod status;
 mod vm;
 mod workflow;
 
+pub use audit::{
+    AuditActor, AuditChange, AuditCheckpoint, AuditOutcome, AuditPage, AuditRecord, AuditVerification,
+    AuditWitness,
+};
 pub use catalogue::{
     AffinityRule, Companions, Configuration, DebugOptions, DiskFormat, Drive, DriveUse, Image, Machine,
     NewConfiguration, NewDrive, NewImage, NewSetup, Setup, VirtType,
 };
 pub use comparison_of_host::{Difference, HostComparison, HostComparisonRequest, Treatment};
 pub use explanation::{Decision, Explanation, HostVerdict, Refusals, TermCost};
+pub use fence::{Fence, FenceState, FenceTrial};
 pub use host::{
     Amounts, ConnectionState, ForeignDomain, Host, HostState, Inventory, JoinToken, JoinTokenRequest,
     NewHost, NumaNode, Pool, PoolState, Sample, StateChange,

@@ -109,6 +109,9 @@ pub struct Vm {
     pub state: VmState,
     /// Why it is in that state, where that needs words.
     pub reason: Option<String>,
+    /// Its host is lost, and a person must decide whether it is started elsewhere.
+    #[serde(default)]
+    pub decision_wanted: bool,
     /// Since when it is in that state.
     pub state_since: Moment,
     /// What is wished for it.

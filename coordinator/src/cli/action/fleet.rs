@@ -55,6 +55,8 @@ impl Run<'_> {
                 self.remark(&hint);
                 return self.print(&line);
             }
+            HostCommand::Fence { name, dry_run } => return self.fence_host(&name, dry_run).await,
+            HostCommand::ConfirmOff { name, yes_it_is_off: _ } => return self.confirm_off(&name).await,
             HostCommand::Delete { name } => {
                 self.client.delete_host(&name).await?;
                 return Ok(self.deleted("host", name.as_str()));

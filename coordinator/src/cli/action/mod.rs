@@ -1,7 +1,9 @@
 //! Owns carrying out each command: asks the coordinator, shows its answer, and says how it ended.
 
+mod audit;
 mod catalogue;
 mod cost;
+mod fencing;
 mod fix_vms;
 mod fleet;
 mod replay;
@@ -49,6 +51,7 @@ impl Run<'_> {
             Command::Config(command) => self.configuration(command).await,
             Command::Drive(command) => self.drive(command).await,
             Command::Vm(command) => self.vm(command).await,
+            Command::Audit(command) => self.audit(command).await,
             Command::Workflow(command) => self.workflow(command).await,
             Command::Replay(arguments) => self.replay(&arguments),
         }

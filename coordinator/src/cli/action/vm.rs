@@ -21,6 +21,7 @@ impl Run<'_> {
             VmCommand::Start { configurations, waiting } => self.start(configurations, waiting).await,
             VmCommand::Shutdown { vms, grace, waiting } => self.shutdown(vms, grace, waiting).await,
             VmCommand::Destroy { vms, waiting } => self.destroy(vms, waiting).await,
+            VmCommand::RestartElsewhere { vms } => self.restart_elsewhere(&vms).await,
             VmCommand::List => {
                 let vms = self.client.vms().await?;
                 self.print(&show::vm::vms(&self.screen, &vms))
@@ -145,6 +146,21 @@ impl Run<'_> {
             answers.push(self.client.destroy_vm(vm).await);
         }
         self.see_them_go(answers, waiting).await
+    }
+
+    async fn restart_elsewhere(&mut self, vms: &[VmSelector]) -> Result<Exit, Failure> {
+        let mut exits = Vec::new();
+        let mut restarted = Vec::new();
+        for vm in vms {
+            match self.client.restart_elsewhere(vm).await {
+                Ok(vm) => restarted.push(vm),
+                Err(failure) => exits.push(self.tell(&failure)),
+            }
+        }
+        if !restarted.is_empty() || self.screen.format == Format::Json {
+            self.print(&show::vm::vms(&self.screen, &restarted))?;
+        }
+        Ok(Exit::of_several(exits))
     }
 
     async fn see_them_go(

@@ -92,6 +92,30 @@ pub(in crate::cli) enum HostCommand {
         #[arg(value_name = "HOST")]
         name: HostName,
     },
+    /// Switches a host off with the fence command of its realm, and waits for the outcome.
+    ///
+    /// Its VMs end. The host counts as off only when the command's status says so and its agent does not answer.
+    #[command(after_help = "Examples:\n  reeve host fence node-1\n  reeve host fence node-1 --dry-run")]
+    Fence {
+        /// The host.
+        #[arg(value_name = "HOST")]
+        name: HostName,
+        /// Only asks the command for the host's status, and shows what it would be told.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// States that a host is off, so that its VMs may be started elsewhere. You answer for it.
+    ///
+    /// If the host is not off, VMs run twice and their disks are lost: go and look at it, or pull its plug.
+    #[command(after_help = "Example:\n  reeve host confirm-off node-1 --yes-it-is-off")]
+    ConfirmOff {
+        /// The host.
+        #[arg(value_name = "HOST")]
+        name: HostName,
+        /// You have made sure that it is off.
+        #[arg(long, required = true)]
+        yes_it_is_off: bool,
+    },
     /// Removes a host that runs no VMs. Its certificate is refused from then on.
     #[command(after_help = "Example:\n  reeve host delete node-1")]
     Delete {

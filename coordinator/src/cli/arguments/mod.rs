@@ -2,6 +2,7 @@
 //!
 //! Must not: do anything.
 
+mod audit;
 mod catalogue;
 mod cost;
 mod cost_explain;
@@ -18,6 +19,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use reeve_common::units::parse_duration;
 
+pub(super) use self::audit::AuditCommand;
 pub(super) use self::catalogue::{
     ConfigurationCommand, CreateFrom, DriveCommand, ImageCommand, SetupCommand,
 };
@@ -139,6 +141,9 @@ pub(super) enum Command {
     /// VMs: runs of configurations.
     #[command(subcommand)]
     Vm(VmCommand),
+    /// The audit log: who did what, and the proof that nobody changed what it says.
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// Workflows: actions of several steps, such as emptying a host.
     #[command(subcommand)]
     Workflow(WorkflowCommand),

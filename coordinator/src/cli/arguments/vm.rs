@@ -79,6 +79,15 @@ pub(in crate::cli) enum VmCommand {
         #[command(flatten)]
         waiting: Waiting,
     },
+    /// Starts VMs of a lost host elsewhere.
+    #[command(
+        after_help = "Examples:\n  reeve vm restart-elsewhere web-1\n  reeve vm restart-elsewhere web-1 web-2 -o json\n\nWithout a proof that the lost host runs the VM no more it is refused, with what is missing: the host was fenced, its\nlease ran out with a watchdog behind it, or a person has stated with `reeve host confirm-off` that it is off.\nWhat the guest had on its system disk is lost; its drives are as they were."
+    )]
+    RestartElsewhere {
+        /// The VMs.
+        #[arg(value_name = "VM", required = true)]
+        vms: Vec<VmSelector>,
+    },
     /// Shows what happened to a VM, and the end of its serial console's output.
     #[command(
         after_help = "Examples:\n  reeve vm logs web-1\n  reeve vm logs web-1 --console\n\nThe console is kept for setups with `debug { console = on }`."

@@ -19,10 +19,11 @@ use super::exit::Exit;
 use super::failure::Failure;
 use super::selector::VmSelector;
 use crate::api::types::{
-    Comparison, Configuration, CostEvaluation, CostFunction, DrainRequest, Drive, Explanation, Host,
-    HostComparison, HostComparisonRequest, HostState, Image, JoinToken, JoinTokenRequest, NewConfiguration,
-    NewDrive, NewHost, NewImage, NewSetup, PoolKind, Profile, Realm, Setup, ShutdownRequest, Simulation,
-    SimulationRequest, StartRequest, StateChange, Status, Vm, VmDetail, VmLog, Volumes, Workflow,
+    AuditPage, AuditVerification, Comparison, Configuration, CostEvaluation, CostFunction, DrainRequest,
+    Drive, Explanation, Fence, FenceTrial, Host, HostComparison, HostComparisonRequest, HostState, Image,
+    JoinToken, JoinTokenRequest, NewConfiguration, NewDrive, NewHost, NewImage, NewSetup, PoolKind, Profile,
+    Realm, Setup, ShutdownRequest, Simulation, SimulationRequest, StartRequest, StateChange, Status, Vm,
+    VmDetail, VmLog, Volumes, Workflow,
 };
 
 /// A way to ask one coordinator. Cheap to clone; each question has a connection of its own.
@@ -79,6 +80,19 @@ impl Client {
         self.get("/v1/status").await
     }
 
+    pub async fn last_audit_records(&self, count: u64) -> Answer<AuditPage> {
+        self.get(&format!("/v1/audit?count={count}")).await
+    }
+
+    /// Records from a number on; waits for `at_most` when there is none yet.
+    pub async fn audit_records(&self, from: u64, count: u64, at_most: Duration) -> Answer<AuditPage> {
+        self.get(&format!("/v1/audit?from={from}&count={count}&wait-ms={}", at_most.as_millis())).await
+    }
+
+    pub async fn audit_verification(&self) -> Answer<AuditVerification> {
+        self.get("/v1/audit/verification").await
+    }
+
     pub async fn realms(&self) -> Answer<Vec<Realm>> {
         self.get("/v1/realms").await
     }
@@ -125,6 +139,18 @@ impl Client {
         request: &HostComparisonRequest,
     ) -> Answer<HostComparison> {
         self.post(&format!("/v1/hosts/{name}/comparison"), request).await
+    }
+
+    pub async fn fence_host(&self, name: &HostName) -> Answer<Fence> {
+        self.post(&format!("/v1/hosts/{name}/fence"), &()).await
+    }
+
+    pub async fn try_fence(&self, name: &HostName) -> Answer<FenceTrial> {
+        self.post(&format!("/v1/hosts/{name}/fence-trial"), &()).await
+    }
+
+    pub async fn confirm_off(&self, name: &HostName) -> Answer<Fence> {
+        self.post(&format!("/v1/hosts/{name}/confirm-off"), &()).await
     }
 
     pub async fn delete_host(&self, name: &HostName) -> Answer<()> {
@@ -270,6 +296,10 @@ impl Client {
 
     pub async fn destroy_vm(&self, vm: &VmSelector) -> Answer<Vm> {
         self.post(&format!("/v1/vms/{vm}/destroy"), &serde_json::json!({})).await
+    }
+
+    pub async fn restart_elsewhere(&self, vm: &VmSelector) -> Answer<Vm> {
+        self.post(&format!("/v1/vms/{vm}/restart-elsewhere"), &serde_json::json!({})).await
     }
 
     /// Waits until the VM's document is newer than `version`, or `at_most` is over; then returns it as it is.

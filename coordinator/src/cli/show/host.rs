@@ -87,6 +87,13 @@ pub(in crate::cli) fn host(screen: &Screen, host: &Host) -> String {
             let sheet = host.inventory.iter().fold(sheet, inventory);
             let sheet = host.sample.iter().fold(sheet, |sheet, sample| measured(sheet, sample, screen));
             sheet
+                .optional("Can be fenced", host.can_be_fenced.then_some("yes"))
+                .optional(
+                    "Stops by itself",
+                    host.stops_by_itself_at
+                        .map(|at| format!("if not heard any more, {}", relative(at, screen.now))),
+                )
+                .several("Fencings", host.fences.iter().map(|fence| super::fence::line(fence, screen)))
                 .several("Warnings", host.warnings.iter().cloned())
                 .several("VMs", host.vms.iter().map(ToString::to_string))
                 .section("Pools", &pools(&host.pools))

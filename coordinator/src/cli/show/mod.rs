@@ -1,9 +1,11 @@
 //! Owns how each document is shown to people: which columns, which keys, in which order. Pure: a document and the
 //! moment in, text out.
 
+pub(super) mod audit;
 pub(super) mod catalogue;
 pub(super) mod cost;
 pub(super) mod explanation;
+pub(super) mod fence;
 pub(super) mod fix_vms;
 pub(super) mod host;
 pub(super) mod realm;

@@ -8,7 +8,9 @@
 //! Must not: let anything else in the service name rusqlite. One process at a time (`lock.rs`); other programs may
 //! read the file meanwhile, and a program that writes to it is waited for, for some seconds.
 
+mod backup;
 mod lock;
+mod migrations;
 mod reader;
 mod rows;
 mod schema;
@@ -20,9 +22,10 @@ use std::thread::JoinHandle;
 
 use tokio::sync::{mpsc, oneshot};
 
+pub use backup::{Attachment, BackupError, Contents, back_up, extract, present_form, read_contents};
+pub use lock::StoreLock;
 pub use schema::OpenError;
 
-use self::lock::StoreLock;
 use self::reader::Readers;
 use self::writer::{Job, Writer};
 use super::batch::{Batch, Version};
@@ -65,9 +68,10 @@ impl SqliteStore {
         Self::start(path, lock)
     }
 
-    fn start(path: &Path, lock: StoreLock) -> Result<Self, OpenError> {
+    fn start(path: &Path, mut lock: StoreLock) -> Result<Self, OpenError> {
         let connection = schema::open(path)?;
         let version = schema::verify(path, &connection)?;
+        lock.mark_open().map_err(|source| OpenError::Lock { path: beside(path, ".lock"), source })?;
         let readers = Arc::new(Readers::new(path.to_owned()));
         let watchers = Arc::new(Watchers::default());
         let (sender, receiver) = mpsc::channel(WRITE_QUEUE_LENGTH);
@@ -93,8 +97,9 @@ impl Drop for SqliteStore {
     /// Waits for the writer, so that the file is whole and free when this returns. Nobody can be waiting for an answer:
     /// every call borrows the store.
     fn drop(&mut self) {
-        self.jobs = None;
+        // The writer's connection is the last to go: it carries the log over into the file.
         self.readers.close();
+        self.jobs = None;
         if let Some(writer) = self.writer.take()
             && writer.join().is_err()
         {
@@ -112,6 +117,13 @@ impl Store for SqliteStore {
     fn list<'a>(&'a self, prefix: &'a str) -> StoreFuture<'a, Vec<Stored>> {
         let prefix = prefix.to_owned();
         Box::pin(self.readers.read(move |connection| rows::select_under(connection, &prefix)))
+    }
+
+    fn page<'a>(&'a self, prefix: &'a str, from: &'a Key, count_max: usize) -> StoreFuture<'a, Vec<Stored>> {
+        let (prefix, from) = (prefix.to_owned(), from.clone());
+        Box::pin(
+            self.readers.read(move |connection| rows::select_page(connection, &prefix, &from, count_max)),
+        )
     }
 
     fn apply(&self, batch: Batch) -> StoreFuture<'_, Version> {

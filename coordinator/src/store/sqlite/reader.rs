@@ -68,9 +68,7 @@ impl Readers {
         if let Some(connection) = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop() {
             return Ok(connection);
         }
-        let connection = schema::connect(&self.path)?;
-        connection.execute_batch("PRAGMA query_only = ON; PRAGMA wal_autocheckpoint = 0;")?;
-        Ok(connection)
+        Ok(schema::connect_to_read(&self.path)?)
     }
 }
 

@@ -69,6 +69,31 @@ pub(super) fn select_under(connection: &Connection, prefix: &str) -> Result<Vec<
     Ok(found)
 }
 
+/// The first records under a prefix from a key on, ordered by key.
+pub(super) fn select_page(
+    connection: &Connection,
+    prefix: &str,
+    from: &Key,
+    count_max: usize,
+) -> Result<Vec<Stored>, RowError> {
+    let prefix = prefix.trim_end_matches('/');
+    // As above; every key is above the empty text and below a character that no key has.
+    let (lowest, end) = match prefix {
+        "" => (String::new(), "~".to_owned()),
+        prefix => (format!("{prefix}/"), format!("{prefix}0")),
+    };
+    let first = lowest.as_str().max(from.as_str());
+    let mut statement = connection.prepare_cached(
+        "SELECT key, version, value, digest FROM records WHERE key >= ?1 AND key < ?2 ORDER BY key LIMIT ?3",
+    )?;
+    let mut rows = statement.query((first, end, i64::try_from(count_max).unwrap_or(i64::MAX)))?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        found.push(read_row(row)?);
+    }
+    Ok(found)
+}
+
 /// Every record, ordered by key.
 pub(super) fn for_each(connection: &Connection, mut visit: impl FnMut(Stored)) -> Result<(), RowError> {
     let mut statement =

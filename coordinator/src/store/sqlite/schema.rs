@@ -7,15 +7,16 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 
-use super::rows;
+use super::{migrations, rows};
 use crate::store::batch::Version;
 
 /// "reev" in ASCII: says in the file's header whose file it is.
-const APPLICATION_ID: i32 = 0x7265_6576;
+pub(super) const APPLICATION_ID: i32 = 0x7265_6576;
 /// The form of the tables below.
-const SCHEMA_VERSION: i32 = 1;
+pub(super) const SCHEMA_VERSION: i32 = 2;
 /// How long another program that writes to the file, such as the sqlite3 shell, is waited for: longer than a person's
 /// quick look takes, shorter than the patience of those who wait for the writer meanwhile. Tests do not wait.
 const BUSY_TIMEOUT: Duration = if cfg!(test) { Duration::from_millis(50) } else { Duration::from_secs(5) };
@@ -101,6 +102,26 @@ pub enum OpenError {
         /// Its form.
         found: i32,
     },
+    /// The log beside it belongs to another store.
+    #[error(
+        "the log {}-wal is another store's: put the one back that belongs to the store, or restore the store from a backup",
+        path.display()
+    )]
+    ForeignLog {
+        /// The store's file.
+        path: PathBuf,
+    },
+    /// The log is gone without the store having been closed.
+    #[error(
+        "the log {}-wal is missing, and the store was not closed when it was last in use: what was written last may be lost; put the log back, or restore the store from a backup; who knows that nothing is lost removes {} and starts again",
+        path.display(), lock.display()
+    )]
+    MissingLog {
+        /// The store's file.
+        path: PathBuf,
+        /// The file that says so.
+        lock: PathBuf,
+    },
     /// It is not what was written.
     #[error("the store {} is damaged: {problem}; restore it from a backup", path.display())]
     Damaged {
@@ -130,10 +151,14 @@ pub(super) fn create(path: &Path) -> Result<(), OpenError> {
     }
     drop(file);
     let marks = format!("PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION};");
-    let script = format!("PRAGMA synchronous = EXTRA; BEGIN IMMEDIATE; {TABLES} {marks} COMMIT;");
-    connect(path)
-        .and_then(|connection| connection.execute_batch(&script))
-        .map_err(|source| engine(path, source))
+    let script = format!("PRAGMA synchronous = EXTRA; BEGIN IMMEDIATE; {TABLES} {marks}");
+    let make = || {
+        let connection = connect(path)?;
+        connection.execute_batch(&script)?;
+        migrations::give_identity(&connection)?;
+        connection.execute_batch("COMMIT")
+    };
+    make().map_err(|source| engine(path, source))
 }
 
 /// Opens the file for writing and refuses what is not a store of a known form.
@@ -141,20 +166,81 @@ pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
     if !path.exists() {
         return Err(OpenError::Missing { path: path.to_owned() });
     }
+    // First, since closing this look at the file would give away the locks of any other connection of this process.
+    let own = identity_without_log(path);
     let connection = connect(path).map_err(|source| engine(path, source))?;
+    let form = known_form(path, &connection, APPLICATION_ID)?;
+    // A file whose log has not been carried over to the end may say nothing by itself; then the log is needed to read it.
+    if let Ok(Some(own)) = own {
+        check_own_log(path, &connection, own)?;
+    }
+    prepare_for_writing(&connection)
+        .and_then(|()| migrations::migrate(&connection, form))
+        .map_err(|source| engine(path, source))?;
+    Ok(connection)
+}
+
+/// Opens a file for reading, perhaps while it is written to, and says the form of its tables.
+pub(super) fn open_to_read(path: &Path, application: i32) -> Result<(Connection, i32), OpenError> {
+    if !path.exists() {
+        return Err(OpenError::Missing { path: path.to_owned() });
+    }
+    let connection = connect_to_read(path).map_err(|source| engine(path, source))?;
+    let form = known_form(path, &connection, application)?;
+    Ok((connection, form))
+}
+
+/// The form of a file's tables, if it is ours and of a known one.
+fn known_form(path: &Path, connection: &Connection, application: i32) -> Result<i32, OpenError> {
     let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
-    let application = pragma("application_id").map_err(|source| not_a_store(path, source))?;
-    if application != APPLICATION_ID {
+    let found = pragma("application_id").map_err(|source| not_a_store(path, source))?;
+    if found != application {
         return Err(OpenError::NotAStore { path: path.to_owned() });
     }
     let form = pragma("user_version").map_err(|source| engine(path, source))?;
     if form > SCHEMA_VERSION {
         return Err(OpenError::Newer { path: path.to_owned(), found: form });
     }
-    if form < SCHEMA_VERSION {
+    if form < migrations::OLDEST_FORM {
         return Err(OpenError::NotAStore { path: path.to_owned() });
     }
-    prepare_for_writing(&connection).map_err(|source| engine(path, source))?;
+    Ok(form)
+}
+
+/// SQLite takes any log that lies beside a file for its own. The identity in the file without the log must be that with it.
+fn check_own_log(path: &Path, connection: &Connection, own: i64) -> Result<(), OpenError> {
+    match identity(connection) {
+        Ok(Some(seen)) if seen == own => Ok(()),
+        Ok(_) => Err(OpenError::ForeignLog { path: path.to_owned() }),
+        Err(source) => Err(engine(path, source)),
+    }
+}
+
+fn identity_without_log(path: &Path) -> rusqlite::Result<Option<i64>> {
+    let mut uri = String::from("file:");
+    for byte in path.as_os_str().as_encoded_bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'.' | b'-' | b'_') {
+            uri.push(char::from(*byte));
+        } else {
+            uri.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    // Immutable: read as it is, without locks and without its log.
+    uri.push_str("?immutable=1");
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    identity(&Connection::open_with_flags(uri, flags)?)
+}
+
+fn identity(connection: &Connection) -> rusqlite::Result<Option<i64>> {
+    connection.query_row("SELECT value FROM store WHERE name = 'identity'", [], |row| row.get(0)).optional()
+}
+
+/// A connection that only reads. Its end does nothing to the log, also if it is the last one: that is the writer's.
+pub(super) fn connect_to_read(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = connect(path)?;
+    connection.execute_batch("PRAGMA query_only = ON; PRAGMA wal_autocheckpoint = 0;")?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     Ok(connection)
 }
 

@@ -17,9 +17,11 @@ use std::sync::Arc;
 use rusqlite::{Connection, ErrorCode};
 use tokio::sync::{mpsc, oneshot};
 
-use super::rows;
+use super::rows::{self, RowError};
 use crate::store::batch::{Action, Batch, Operation, Version};
+use crate::store::chain;
 use crate::store::error::{Conflict, EngineError, StoreError};
+use crate::store::key::Key;
 use crate::store::watch::{Change, Watchers};
 
 /// Batches in one transaction: enough that one sync of some milliseconds carries tens of thousands of them a second.
@@ -38,6 +40,29 @@ pub(super) struct Job {
 }
 
 type Answer = Result<Version, StoreError>;
+
+/// Why a batch was not written.
+enum WriteError {
+    /// The engine failed.
+    Engine(rusqlite::Error),
+    /// This batch cannot be written; others can.
+    Refused(StoreError),
+}
+
+impl From<rusqlite::Error> for WriteError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Engine(error)
+    }
+}
+
+impl From<RowError> for WriteError {
+    fn from(error: RowError) -> Self {
+        match error {
+            RowError::Engine(error) => Self::Engine(error),
+            RowError::Damaged { key, reason } => Self::Refused(StoreError::Damaged { key, reason }),
+        }
+    }
+}
 
 /// The one that writes.
 pub(super) struct Writer {
@@ -129,12 +154,16 @@ impl Writer {
                 }
                 Ok(Ok(group.version))
             }
+            Err(WriteError::Refused(refusal)) => {
+                self.connection.execute_batch("ROLLBACK TO batch; RELEASE batch")?;
+                Ok(Err(refusal))
+            }
             // Some errors make SQLite end the whole transaction; then nothing of the group has happened.
-            Err(error) if is_full(&error) && !self.connection.is_autocommit() => {
+            Err(WriteError::Engine(error)) if is_full(&error) && !self.connection.is_autocommit() => {
                 self.connection.execute_batch("ROLLBACK TO batch; RELEASE batch")?;
                 Ok(Err(StoreError::NoSpace { path: self.path.clone(), source: Arc::new(error) }))
             }
-            Err(error) => Err(error),
+            Err(WriteError::Engine(error)) => Err(error),
         }
     }
 
@@ -148,7 +177,7 @@ impl Writer {
         Ok(None)
     }
 
-    fn write_operations(&self, batch: &Batch, version: Version) -> rusqlite::Result<Vec<Change>> {
+    fn write_operations(&self, batch: &Batch, version: Version) -> Result<Vec<Change>, WriteError> {
         let mut changes = Vec::with_capacity(batch.len());
         for Operation { key, action, .. } in batch.operations() {
             let value = match action {
@@ -161,6 +190,12 @@ impl Writer {
                 Action::Delete => continue,
             };
             changes.push(Change { version, key: key.clone(), value });
+        }
+        let read = |key: &Key| rows::select_one(&self.connection, key);
+        let appended = chain::writes(batch.appends(), read)?.map_err(WriteError::Refused)?;
+        for (key, value) in appended {
+            rows::put(&self.connection, &key, version, &value)?;
+            changes.push(Change { version, key, value: Some(value) });
         }
         Ok(changes)
     }
@@ -231,7 +266,9 @@ fn estimate_bytes(batch: &Batch) -> usize {
         Action::Put(value) => value.len() + OPERATION_OVERHEAD_BYTES,
         Action::Delete => OPERATION_OVERHEAD_BYTES,
     };
-    batch.operations().iter().map(value).sum()
+    let appended =
+        batch.appends().iter().map(|append| append.entry.as_str().len() + 2 * OPERATION_OVERHEAD_BYTES);
+    batch.operations().iter().map(value).chain(appended).sum()
 }
 
 fn same_for_all(batches: &[Batch], error: &StoreError) -> Vec<Answer> {
