@@ -9,9 +9,10 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use reeve_common::ids::VmId;
+use reeve_common::ids::{OperationId, VmId};
 use reeve_common::protocol::AgentRequest;
 use reeve_common::vm::VmObservation;
+use reeve_common::wire::limits::REPORT_ANSWERS_MAX;
 use tokio::sync::Notify;
 
 /// The next thing to tell.
@@ -37,6 +38,8 @@ pub struct Outbox {
 #[derive(Debug, Default)]
 struct Waiting {
     report: bool,
+    /// The commands that the next report answers, the oldest first.
+    answers: Vec<OperationId>,
     hypervisor: Option<bool>,
     request: Option<AgentRequest>,
     lease: Option<AgentRequest>,
@@ -72,6 +75,25 @@ impl Outbox {
         waiting.order.clear();
         drop(waiting);
         self.arrived.notify_one();
+    }
+
+    /// A full report is due because this command asked for one.
+    pub fn report_due_for(&self, operation: OperationId) {
+        let mut waiting = self.lock();
+        if !waiting.answers.contains(&operation) {
+            if waiting.answers.len() >= REPORT_ANSWERS_MAX {
+                // Whoever asked first has waited longest and given up first.
+                waiting.answers.remove(0);
+            }
+            waiting.answers.push(operation);
+        }
+        drop(waiting);
+        self.report_due();
+    }
+
+    /// Takes the commands that the report about to be made answers.
+    pub fn take_answers(&self) -> Vec<OperationId> {
+        std::mem::take(&mut self.lock().answers)
     }
 
     /// The agent wants something.

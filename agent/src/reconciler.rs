@@ -4,12 +4,26 @@
 //! Level-triggered and pure: it takes the whole of both sides each time. It never concludes that a VM is off: a
 //! domain that is missing from the list makes its supervisor look for itself, since the list may be older than the
 //! supervisor's last act.
+//!
+//! What somebody does to one of our domains behind our back, and what becomes of it:
+//!
+//! ```text
+//!   done by hand              rule                                                             found by
+//!   started                   kept as if we had started it: its guest must register in time    event
+//!   destroyed, shut down      told as ended; kept until the coordinator wishes it stopped      event
+//!   suspended, resumed        told; nothing is done                                            event
+//!   undefined while off       looked at for 2 s, then given up: what is left of it is removed  event
+//!   undefined while running   kept: the ledger of what runs counts                             event
+//!   ledger removed, spoilt    unknown and left alone, whatever is wished                       comparison
+//!   reconfigured              left as it is; its size is told, and the excess counts as used   comparison
+//!   renamed                   kept: the id counts; a name that is none of ours is left alone   event
+//! ```
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use reeve_common::clock::Timestamp;
 use reeve_common::ids::VmId;
-use reeve_common::vm::ForeignDomain;
+use reeve_common::vm::{DomainSize, ForeignDomain};
 
 use crate::hypervisor::{DomainState, Domains};
 use crate::vm::known::{Known, Preparation, Seen, Tombstone};
@@ -25,6 +39,8 @@ pub struct Reconciliation {
     pub settled: Vec<VmId>,
     /// Everyone else's domains.
     pub foreign: Vec<ForeignDomain>,
+    /// What ours may take.
+    pub sizes: Vec<DomainSize>,
 }
 
 /// Compares all `domains` with the VMs being `kept` (and the state in which each was last seen), the tombstones and
@@ -40,6 +56,8 @@ pub fn reconcile(
     let present: BTreeSet<VmId> = domains.own.iter().map(|domain| domain.vm).collect();
     let mut result = Reconciliation { foreign: domains.foreign, ..Reconciliation::default() };
     for domain in domains.own {
+        let (name, memory) = (domain.name.clone(), domain.memory);
+        result.sizes.push(DomainSize { vm: domain.vm, name, vcpus: domain.vcpus, memory });
         match kept.get(&domain.vm) {
             Some(last_seen) if *last_seen == Some(domain.state) => {}
             Some(_) => result.look_again.push(domain.vm),

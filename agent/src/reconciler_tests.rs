@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use reeve_common::ids::{Epoch, Generation, PoolName, VmName, VolumeName};
+use reeve_common::units::Mebibytes;
 use reeve_common::vm::{ObservedVm, StopReason};
 
 use super::*;
@@ -23,7 +24,8 @@ fn domain(number: u128, state: DomainState) -> OwnDomain {
         registration_timeout: Duration::from_secs(60),
         origin: String::new(),
     };
-    OwnDomain { vm: vm(number), name: VmName::new(format!("vm-{number}")).unwrap(), state, ledger }
+    let name = VmName::new(format!("vm-{number}")).unwrap();
+    OwnDomain { vm: vm(number), name, state, vcpus: 2, memory: Mebibytes(512), ledger }
 }
 
 fn disk() -> (PoolName, VolumeName) {
@@ -66,13 +68,8 @@ fn a_restarted_agent_adopts_all_it_finds() {
 
 #[test]
 fn a_preparation_beside_an_unreadable_domain_of_its_id_is_unknown() {
-    let somebody = ForeignDomain {
-        id: vm(3),
-        name: "vm-3".to_owned(),
-        active: true,
-        vcpus: 1,
-        memory: reeve_common::units::Mebibytes(1),
-    };
+    let somebody =
+        ForeignDomain { id: vm(3), name: "vm-3".to_owned(), active: true, vcpus: 1, memory: Mebibytes(1) };
     let domains = Domains { own: Vec::new(), foreign: vec![somebody] };
     let preparations = BTreeMap::from([(vm(3), preparation(3))]);
     let result = reconcile(domains, &BTreeMap::new(), &BTreeMap::new(), &preparations, NOW);

@@ -270,7 +270,9 @@ impl<D: CoordinatorDial> Session<D> {
             };
             // Finished ones are only cleared away; each has sent its reply itself.
             while slow_ones.try_join_next().is_some() {}
+            // One that comes again was installed, and connected with, before.
             let installs = matches!(command.body, CommandBody::InstallCertificate { .. });
+            let repeated = self.host.has_begun(command.operation);
             let reply = if installs {
                 self.install_certificate(command).await
             } else if is_slow(&command.body) {
@@ -291,7 +293,7 @@ impl<D: CoordinatorDial> Session<D> {
             } else {
                 self.host.answer(command).await
             };
-            let installed = installs && reply.outcome.is_ok();
+            let installed = installs && !repeated && reply.outcome.is_ok();
             if let Err(error) = voice.reply(reply).await {
                 return End::Link(error);
             }
@@ -306,7 +308,7 @@ impl<D: CoordinatorDial> Session<D> {
     async fn tell_events(&self, voice: &<D::Link as CoordinatorLink>::Voice) -> LinkError {
         loop {
             let event = match self.host.outbox().next().await {
-                Due::Report => Event::Report(self.host.report()),
+                Due::Report => Event::Report(self.host.due_report()),
                 Due::Hypervisor(reachable) => Event::Hypervisor { reachable },
                 Due::Vm(observation) => Event::Vm(observation),
                 Due::Request(request) => Event::Request(request),
@@ -363,14 +365,17 @@ impl<D: CoordinatorDial> Session<D> {
             return Reply { operation, outcome: Err(refusal) };
         }
         let certificates = Arc::clone(&self.certificates);
-        let installed = tokio::task::spawn_blocking(move || certificates.install(&certificate)).await;
-        let outcome = match installed.unwrap_or_else(|error| Err(error.to_string())) {
-            Ok(()) => Ok(ReplyBody::Accepted),
-            Err(why) => {
-                log::error!("the new certificate was not taken: {why}");
-                Err(Refusal::Invalid(why))
+        let work = async move {
+            let installed = tokio::task::spawn_blocking(move || certificates.install(&certificate)).await;
+            match installed.unwrap_or_else(|error| Err(error.to_string())) {
+                Ok(()) => Ok(ReplyBody::Accepted),
+                Err(why) => {
+                    log::error!("the new certificate was not taken: {why}");
+                    Err(Refusal::Invalid(why))
+                }
             }
         };
+        let outcome = self.host.once(operation, work).await;
         Reply { operation, outcome }
     }
 }
@@ -384,6 +389,7 @@ const fn is_slow(body: &CommandBody) -> bool {
         | CommandBody::GrantLease { .. }
         | CommandBody::InstallCertificate { .. } => false,
         CommandBody::Report
+        | CommandBody::ReadReport
         | CommandBody::DescribeVms { .. }
         | CommandBody::ReadConsole { .. }
         | CommandBody::ListVolumes { .. }

@@ -23,7 +23,7 @@ use crate::ids::{Epoch, Generation, HostId, HostName, OperationId, PoolName, Rea
 use crate::inventory::HostInventory;
 use crate::realm::RealmSettings;
 use crate::storage::{NewVolume, PoolReport, Volume};
-use crate::vm::{DesiredVm, ForeignDomain, VmDescription, VmObservation};
+use crate::vm::{DesiredVm, DomainSize, ForeignDomain, VmDescription, VmObservation};
 
 /// The agent's first words.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -130,6 +130,9 @@ pub enum CommandBody {
         /// What is to be kept.
         checkpoint: Option<SignedCheckpoint>,
     },
+    /// Compare everything with libvirt and answer with the report. It is for being looked at: unlike the event, it may
+    /// be older than events that were told meanwhile.
+    ReadReport,
 }
 
 /// What became of a command.
@@ -167,6 +170,8 @@ pub enum ReplyBody {
         /// None when there is none yet.
         held: Option<SignedCheckpoint>,
     },
+    /// Everything, as it was a moment ago.
+    Report(Box<HostReport>),
 }
 
 /// Why a command was not carried out.
@@ -241,4 +246,8 @@ pub struct HostReport {
     pub foreign: Vec<ForeignDomain>,
     /// The realm's three pools.
     pub pools: Vec<PoolReport>,
+    /// What our domains may take.
+    pub sizes: Vec<DomainSize>,
+    /// The `Report` commands that this answers: it was made after they came.
+    pub answers: Vec<OperationId>,
 }

@@ -281,6 +281,21 @@ pub struct ForeignDomain {
     pub memory: Mebibytes,
 }
 
+/// What one of our domains may take of its host, as libvirt has it: somebody may have given it more than it was made
+/// with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct DomainSize {
+    /// Which.
+    pub vm: VmId,
+    /// Its name in libvirt.
+    pub name: VmName,
+    /// Its virtual processors.
+    pub vcpus: u32,
+    /// The most memory it may take.
+    pub memory: Mebibytes,
+}
+
 /// The largest sizes a specification may have; what is beyond them is a mistake, not a wish.
 pub mod limits {
     use super::{Bytes, Mebibytes};

@@ -9,6 +9,7 @@ mod audit;
 mod catalogue;
 mod coordinator;
 mod cost_functions;
+mod fixing;
 mod guide;
 mod realm_rules;
 mod refusals;

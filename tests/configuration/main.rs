@@ -112,6 +112,7 @@ fn every_key_does_what_it_says() {
         fence("node-3").is_none() && realm(&config, "third").lease.is_none(),
         "who is not named is not fenced"
     );
+    assert_eq!(second.comparison_frequency, Duration::from_secs(90));
     let quotas = &second.quotas;
     assert_eq!((quotas.any_owner.cores, quotas.any_owner.vms), (Some(Millicores::from_cores(64)), Some(20)));
     assert_eq!(quotas.any_owner.memory, Some(Mebibytes(256 << 10)));

@@ -150,6 +150,8 @@ async fn a_large_report_does_not_hold_up_commands() {
         vms: (0..2048).map(vm).collect(),
         foreign: Vec::new(),
         pools: Vec::new(),
+        sizes: Vec::new(),
+        answers: Vec::new(),
     };
     // Nobody takes events, so the report and what follows it fill the event stream.
     for _ in 0..3 {

@@ -8,8 +8,8 @@ use std::time::Duration;
 use reeve_common::protocol::HostReport;
 use reeve_common::storage::PoolReport;
 use reeve_common::text::chain;
-use reeve_common::vm::{ForeignDomain, ObservedVm, VmObservation};
-use reeve_common::wire::limits::FOREIGN_DOMAINS_MAX;
+use reeve_common::vm::{DomainSize, ForeignDomain, ObservedVm, VmObservation};
+use reeve_common::wire::limits::{FOREIGN_DOMAINS_MAX, VMS_MAX};
 
 use super::{Host, Seen, pool_names};
 use crate::hypervisor::HypervisorError;
@@ -65,8 +65,8 @@ impl Host {
                     &self.inner.state.preparations(),
                     self.inner.surroundings.clock.now(),
                 );
-                let foreign = self.act_on(result).await;
-                Seen { reachable: true, foreign, pools: self.pools().await }
+                let (foreign, sizes) = self.act_on(result).await;
+                Seen { reachable: true, foreign, pools: self.pools().await, sizes }
             }
         };
         let reachable = now_seen.reachable;
@@ -95,7 +95,7 @@ impl Host {
         }
     }
 
-    async fn act_on(&self, result: Reconciliation) -> Vec<ForeignDomain> {
+    async fn act_on(&self, result: Reconciliation) -> (Vec<ForeignDomain>, Vec<DomainSize>) {
         let roster = &self.inner.surroundings.roster;
         let highest = result.adopt.iter().map(|known| known.epoch).max();
         if let Some(epoch) = highest
@@ -113,7 +113,7 @@ impl Host {
             }
         }
         self.inner.state.settle_preparations(&result.settled);
-        result.foreign
+        (result.foreign, result.sizes)
     }
 
     async fn pools(&self) -> Vec<PoolReport> {
@@ -127,6 +127,13 @@ impl Host {
                 self.seen().pools.clone()
             }
         }
+    }
+
+    /// The report that is due now, with the commands that it answers.
+    pub(crate) fn due_report(&self) -> HostReport {
+        // First the commands: what is reported is then not older than they are.
+        let answers = self.outbox().take_answers();
+        HostReport { answers, ..self.report() }
     }
 
     /// Everything this host has, as last seen.
@@ -145,7 +152,10 @@ impl Host {
         let mut foreign = seen.foreign;
         // As many as fit a message.
         foreign.truncate(FOREIGN_DOMAINS_MAX);
-        HostReport { hypervisor_reachable: seen.reachable, vms, foreign, pools: seen.pools }
+        let mut sizes = seen.sizes;
+        sizes.truncate(VMS_MAX);
+        let answers = Vec::new();
+        HostReport { hypervisor_reachable: seen.reachable, vms, foreign, pools: seen.pools, sizes, answers }
     }
 }
 

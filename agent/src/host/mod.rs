@@ -12,25 +12,28 @@
 
 mod comparison;
 mod description;
+mod operations;
 mod volumes;
 mod wishes;
 mod witnessing;
 
 use std::collections::BTreeMap;
+use std::future::Future;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use reeve_common::clock::Clock;
-use reeve_common::ids::{Epoch, PoolName, RealmName, VmId};
+use reeve_common::ids::{Epoch, OperationId, PoolName, RealmName, VmId};
 use reeve_common::mutation::Mutation;
 use reeve_common::protocol::{Command, CommandBody, Refusal, Reply, ReplyBody};
 use reeve_common::realm::RealmSettings;
 use reeve_common::storage::PoolReport;
 use reeve_common::text::chain;
-use reeve_common::vm::ForeignDomain;
+use reeve_common::vm::{DomainSize, ForeignDomain};
 use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 
+use self::operations::Operations;
 use crate::hypervisor::{Hypervisor, HypervisorEvent};
 use crate::outbox::Outbox;
 use crate::roster::Roster;
@@ -65,6 +68,8 @@ struct Inner {
     /// Whether it was said that the domains cannot be listed.
     warned: AtomicBool,
     seen: Mutex<Seen>,
+    /// What was done once and is not done again.
+    operations: Operations,
     supervisors: Mutex<BTreeMap<VmId, AbortHandle>>,
     attention: Notify,
     /// The lease that this host goes by, if it goes by any.
@@ -77,6 +82,7 @@ struct Seen {
     reachable: bool,
     foreign: Vec<ForeignDomain>,
     pools: Vec<PoolReport>,
+    sizes: Vec<DomainSize>,
 }
 
 impl Host {
@@ -115,6 +121,7 @@ impl Host {
             listed: AtomicBool::new(false),
             warned: AtomicBool::new(false),
             seen: Mutex::new(Seen::default()),
+            operations: Operations::default(),
             supervisors: Mutex::new(BTreeMap::new()),
             attention: Notify::new(),
             lease: OnceLock::new(),
@@ -274,7 +281,7 @@ impl Host {
     pub async fn answer(&self, command: Command) -> Reply {
         let operation = command.operation;
         let outcome = match self.take_epoch(command.epoch).await {
-            Ok(()) => self.obey(command.epoch, command.body).await,
+            Ok(()) => self.obey(operation, command.epoch, command.body).await,
             Err(refusal) => Err(refusal),
         };
         if let Err(refusal) = &outcome {
@@ -283,7 +290,12 @@ impl Host {
         Reply { operation, outcome }
     }
 
-    async fn obey(&self, epoch: Epoch, body: CommandBody) -> Result<ReplyBody, Refusal> {
+    async fn obey(
+        &self,
+        operation: OperationId,
+        epoch: Epoch,
+        body: CommandBody,
+    ) -> Result<ReplyBody, Refusal> {
         match body {
             CommandBody::EnsureVm { vm, generation, desired } => {
                 self.ensure(vm, epoch, generation, desired).await
@@ -295,14 +307,24 @@ impl Host {
             }
             CommandBody::Report => {
                 self.compare().await;
-                self.outbox().report_due();
+                self.outbox().report_due_for(operation);
                 Ok(ReplyBody::Accepted)
+            }
+            CommandBody::ReadReport => {
+                self.compare().await;
+                Ok(ReplyBody::Report(Box::new(self.report())))
             }
             CommandBody::DescribeVms { after } => self.describe_vms(after).await,
             CommandBody::ReadConsole { vm, length_max } => self.read_console(vm, length_max).await,
             CommandBody::ListVolumes { pool } => self.list_volumes(pool).await,
-            CommandBody::CreateVolume(volume) => self.create_volume(volume).await,
-            CommandBody::DeleteVolume { pool, volume } => self.delete_volume(pool, volume).await,
+            CommandBody::CreateVolume(volume) => {
+                let host = self.clone();
+                self.once(operation, async move { host.create_volume(volume).await }).await
+            }
+            CommandBody::DeleteVolume { pool, volume } => {
+                let host = self.clone();
+                self.once(operation, async move { host.delete_volume(pool, volume).await }).await
+            }
             CommandBody::GrantLease { number, lease } => {
                 if let Some(keeper) = self.lease() {
                     keeper.granted(number, lease);
@@ -315,6 +337,20 @@ impl Host {
                 Err(Refusal::Invalid("no certificate was asked for".to_owned()))
             }
         }
+    }
+
+    /// Carries out what is done once per operation, or answers as it was answered before.
+    pub(crate) async fn once(
+        &self,
+        operation: OperationId,
+        work: impl Future<Output = Result<ReplyBody, Refusal>> + Send + 'static,
+    ) -> Result<ReplyBody, Refusal> {
+        self.inner.operations.once(operation, work).await
+    }
+
+    /// Whether such an operation was begun before.
+    pub(crate) fn has_begun(&self, operation: OperationId) -> bool {
+        self.inner.operations.has_begun(operation)
     }
 
     /// Lets an epoch pass, recording it durably when it is the highest so far.
@@ -349,3 +385,6 @@ fn not_recorded(error: &StateError) -> Refusal {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod replay_tests;

@@ -118,6 +118,10 @@ pub struct OwnDomain {
     pub name: VmName,
     /// Whether it runs.
     pub state: DomainState,
+    /// Its virtual processors.
+    pub vcpus: u32,
+    /// The most memory it may take.
+    pub memory: Mebibytes,
     /// Its ledger entry.
     pub ledger: LedgerEntry,
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use reeve_common::clock::Timestamp;
 use reeve_common::ids::{Epoch, Generation, VmName};
+use reeve_common::units::Mebibytes;
 use reeve_common::vm::{DesiredVm, ObservedVm, StopReason};
 
 use super::*;
@@ -135,7 +136,10 @@ impl World {
     fn remembered(&self, now: Timestamp) -> Option<Known> {
         if let Some((state, ledger)) = self.domain.clone() {
             let name = VmName::new("vm-1").unwrap();
-            let known = Known::found(OwnDomain { vm: vm(1), name, state, ledger }, now);
+            let known = Known::found(
+                OwnDomain { vm: vm(1), name, state, vcpus: 1, memory: Mebibytes(64), ledger },
+                now,
+            );
             return Some(match self.tombstone.clone() {
                 None => known,
                 Some(tombstone) => known.buried(tombstone),

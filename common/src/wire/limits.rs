@@ -25,6 +25,9 @@ pub const FOREIGN_DOMAINS_MAX: usize = 1024;
 pub const POOLS_MAX: usize = 16;
 /// VMs described in one answer: with the longest origins it stays within a reply's frame.
 pub const DESCRIPTIONS_MAX: usize = 64;
+/// Commands for a report that one report answers: an agent works on 16 slow commands at a time, and what is beyond is
+/// answered by the next report.
+pub const REPORT_ANSWERS_MAX: usize = 64;
 /// Volumes of one pool in one answer.
 pub const VOLUMES_MAX: usize = 8192;
 /// Console output in one answer.

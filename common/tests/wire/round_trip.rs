@@ -17,8 +17,8 @@ use reeve_common::text::printable;
 use reeve_common::units::{Bytes, Mebibytes};
 use reeve_common::utilization::{HostSample, VmSample};
 use reeve_common::vm::{
-    CpuModel, DesiredVm, DriveAttachment, ForeignDomain, Machine, NetworkInterface, ObservedVm, StopReason,
-    SystemDisk, VirtType, VmDescription, VmObservation, VmSpec,
+    CpuModel, DesiredVm, DomainSize, DriveAttachment, ForeignDomain, Machine, NetworkInterface, ObservedVm,
+    StopReason, SystemDisk, VirtType, VmDescription, VmObservation, VmSpec,
 };
 use reeve_common::wire::message::Message;
 use reeve_common::wire::version::CURRENT;
@@ -237,17 +237,23 @@ fn report() -> impl Strategy<Value = HostReport> {
         Just(PoolState::Missing),
     ];
     let pool = (name(), state).prop_map(|(name, state)| PoolReport { name, state });
+    let size = (vm_id(), name(), any::<u32>(), any::<u64>())
+        .prop_map(|(vm, name, vcpus, memory)| DomainSize { vm, name, vcpus, memory: Mebibytes(memory) });
     (
         any::<bool>(),
         prop::collection::vec(observation(), 0..20),
         prop::collection::vec(foreign, 0..5),
         prop::collection::vec(pool, 0..4),
+        prop::collection::vec(size, 0..4),
+        prop::collection::vec(any::<u128>().prop_map(|id| OperationId(Uuid::from_u128(id))), 0..4),
     )
-        .prop_map(|(hypervisor_reachable, vms, foreign, pools)| HostReport {
+        .prop_map(|(hypervisor_reachable, vms, foreign, pools, sizes, answers)| HostReport {
             hypervisor_reachable,
             vms,
             foreign,
             pools,
+            sizes,
+            answers,
         })
 }
 
@@ -351,7 +357,9 @@ proptest! {
 /// The largest of each kind still fits into its frame.
 #[test]
 fn the_largest_messages_fit() {
-    use reeve_common::wire::limits::{CONSOLE_LENGTH_MAX, FOREIGN_DOMAINS_MAX, VMS_MAX, VOLUMES_MAX};
+    use reeve_common::wire::limits::{
+        CONSOLE_LENGTH_MAX, FOREIGN_DOMAINS_MAX, REPORT_ANSWERS_MAX, VMS_MAX, VOLUMES_MAX,
+    };
     let long = "ö".repeat(512);
     let observation = VmObservation {
         vm: VmId(Uuid::max()),
@@ -366,22 +374,32 @@ fn the_largest_messages_fit() {
         vcpus: u32::MAX,
         memory: Mebibytes(u64::MAX),
     };
+    let size = DomainSize {
+        vm: VmId(Uuid::max()),
+        name: "n".repeat(63).parse().unwrap(),
+        vcpus: u32::MAX,
+        memory: Mebibytes(u64::MAX),
+    };
     let report = HostReport {
         hypervisor_reachable: true,
         vms: vec![observation; VMS_MAX],
         foreign: vec![foreign; FOREIGN_DOMAINS_MAX],
         pools: Vec::new(),
+        sizes: vec![size; VMS_MAX],
+        answers: vec![OperationId(Uuid::max()); REPORT_ANSWERS_MAX],
     };
-    arrives(Event::Report(report)).unwrap();
+    arrives(Event::Report(report.clone())).unwrap();
     let volume = Volume {
         name: "v".repeat(63).parse().unwrap(),
         capacity: Bytes(u64::MAX),
         allocation: Bytes(u64::MAX),
         format: "qcow2".to_owned(),
     };
-    for body in
-        [ReplyBody::Volumes(vec![volume; VOLUMES_MAX]), ReplyBody::Console(vec![0xff; CONSOLE_LENGTH_MAX])]
-    {
+    for body in [
+        ReplyBody::Volumes(vec![volume; VOLUMES_MAX]),
+        ReplyBody::Console(vec![0xff; CONSOLE_LENGTH_MAX]),
+        ReplyBody::Report(Box::new(report)),
+    ] {
         arrives(Reply { operation: OperationId(Uuid::max()), outcome: Ok(body) }).unwrap();
     }
 }

@@ -20,8 +20,8 @@ use reeve_common::tls::JoinSecret;
 use reeve_common::units::{Bytes, Mebibytes};
 use reeve_common::utilization::{HostSample, VmSample};
 use reeve_common::vm::{
-    CpuModel, DesiredVm, DriveAttachment, ForeignDomain, Machine, NetworkInterface, ObservedVm, StopReason,
-    SystemDisk, VirtType, VmDescription, VmObservation, VmSpec,
+    CpuModel, DesiredVm, DomainSize, DriveAttachment, ForeignDomain, Machine, NetworkInterface, ObservedVm,
+    StopReason, SystemDisk, VirtType, VmDescription, VmObservation, VmSpec,
 };
 use reeve_common::wire::join::{JoinAnswer, JoinRefusal, JoinRequest, Joined};
 use uuid::Uuid;
@@ -175,6 +175,7 @@ const fn command_name(body: &CommandBody) -> &'static str {
         CommandBody::DescribeVms { .. } => "describe-vms",
         CommandBody::Witness { checkpoint: Some(_) } => "witness",
         CommandBody::Witness { checkpoint: None } => "witness-asked",
+        CommandBody::ReadReport => "read-report",
     }
 }
 
@@ -221,6 +222,7 @@ pub(crate) fn commands() -> Vec<(&'static str, Command)> {
         CommandBody::DescribeVms { after: Some(vm()) },
         CommandBody::Witness { checkpoint: Some(checkpoint()) },
         CommandBody::Witness { checkpoint: None },
+        CommandBody::ReadReport,
     ];
     running
         .chain(bodies)
@@ -236,6 +238,7 @@ const fn reply_name(outcome: &Result<ReplyBody, Refusal>) -> &'static str {
         Ok(ReplyBody::Volumes(_)) => "volumes",
         Ok(ReplyBody::Descriptions { .. }) => "descriptions",
         Ok(ReplyBody::Witnessed { .. }) => "witnessed",
+        Ok(ReplyBody::Report(_)) => "report",
         Err(Refusal::StaleEpoch { .. }) => "stale-epoch",
         Err(Refusal::Invalid(_)) => "invalid",
         Err(Refusal::Failed(_)) => "failed",
@@ -271,6 +274,7 @@ pub(crate) fn replies() -> Vec<(&'static str, Reply)> {
         Err(Refusal::StaleEpoch { sent: Epoch(8), highest: Epoch(9) }),
         Err(Refusal::Invalid("no such pool".to_owned())),
         Err(Refusal::Failed("libvirt is away".to_owned())),
+        Ok(ReplyBody::Report(Box::new(report()))),
     ]
     .into_iter()
     .map(|outcome| (reply_name(&outcome), Reply { operation: operation(), outcome }))
@@ -331,9 +335,9 @@ const fn event_name(event: &Event) -> &'static str {
     }
 }
 
-pub(crate) fn events() -> Vec<(&'static str, Event)> {
+fn report() -> HostReport {
     let pool_report = |name: &str, state| PoolReport { name: pool(name), state };
-    let report = HostReport {
+    HostReport {
         hypervisor_reachable: true,
         vms: vec![observation(ObservedVm::Paused)],
         foreign: vec![ForeignDomain {
@@ -348,10 +352,20 @@ pub(crate) fn events() -> Vec<(&'static str, Event)> {
             pool_report("drives", PoolState::Inactive),
             pool_report("bricks", PoolState::Missing),
         ],
-    };
+        sizes: vec![DomainSize {
+            vm: vm(),
+            name: VmName::new("web-0a1b2c3d").unwrap(),
+            vcpus: 2,
+            memory: Mebibytes(256),
+        }],
+        answers: vec![operation()],
+    }
+}
+
+pub(crate) fn events() -> Vec<(&'static str, Event)> {
     let started_at = Timestamp(1_700_000_000_000);
     let mut events = vec![
-        Event::Report(report),
+        Event::Report(report()),
         Event::Vm(observation(ObservedVm::Defining)),
         Event::Vm(observation(ObservedVm::Starting)),
         Event::Vm(observation(ObservedVm::Registering {

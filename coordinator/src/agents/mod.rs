@@ -8,6 +8,7 @@
 //!
 //! Must not: decide anything about VMs. That is the service's, by the rules in `model`.
 
+mod comparing;
 mod link;
 mod listener;
 mod queue;
@@ -37,6 +38,11 @@ pub(crate) struct AgentHandle {
 }
 
 impl AgentHandle {
+    /// A hold on the connection numbered `connection`, with nothing to tell yet.
+    pub(crate) fn over(connection: u64, end: Arc<dyn AgentLink>) -> Self {
+        Self { connection, end, queue: Arc::new(TaskQueue::default()) }
+    }
+
     /// Tells this connection from those before and after it.
     pub(crate) const fn connection(&self) -> u64 {
         self.connection
@@ -76,7 +82,18 @@ impl AgentHandle {
         body: CommandBody,
         patience: Duration,
     ) -> Result<ReplyBody, ServiceError> {
-        let command = Command { epoch: service.epoch(), operation: OperationId::random(), body };
+        self.ask_as(service, OperationId::random(), body, patience).await
+    }
+
+    /// The same as an operation whose id the caller knows.
+    pub(crate) async fn ask_as(
+        &self,
+        service: &Service,
+        operation: OperationId,
+        body: CommandBody,
+        patience: Duration,
+    ) -> Result<ReplyBody, ServiceError> {
+        let command = Command { epoch: service.epoch(), operation, body };
         match self.end.request(command, patience).await {
             Ok(reply) => reply.outcome.map_err(|refusal| {
                 if refusal.is_retryable() {

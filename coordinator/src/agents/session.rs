@@ -18,7 +18,7 @@ use reeve_common::wire::{CloseReason, RefusalCode};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use super::{AgentHandle, GreetingAgent, TaskQueue, Welcomed, teller};
+use super::{AgentHandle, GreetingAgent, Welcomed, comparing, teller};
 use crate::audit::Who;
 use crate::service::Service;
 
@@ -65,7 +65,7 @@ pub async fn serve(service: Service, pending: impl GreetingAgent, connection: u6
             return;
         }
     };
-    let agent = AgentHandle { connection, end: Arc::clone(&end), queue: Arc::new(TaskQueue::default()) };
+    let agent = AgentHandle::over(connection, Arc::clone(&end));
     let instance = hello.instance;
     if let Some(before) = service.agent_connected(host, agent.clone(), hello) {
         before.end.close(RefusalCode::Replaced, "the agent has connected anew");
@@ -85,6 +85,7 @@ pub async fn serve(service: Service, pending: impl GreetingAgent, connection: u6
         async move { service.meet_witness(host, &agent).await }
     });
     telling.spawn(teller::tell(service.clone(), host, agent.clone()));
+    telling.spawn(comparing::keep_comparing(service.clone(), host, agent.clone()));
     listen(&service, host, &agent, events, samples).await;
     telling.abort_all();
     let reason = end.closed().await;

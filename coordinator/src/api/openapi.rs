@@ -30,6 +30,7 @@ use super::routes::{audit, catalogue, fencing, fleet, simulation, vms, workflows
         fencing::fence_host,
         fencing::try_fence,
         fencing::confirm_off,
+        fleet::compare_host,
         workflows::drain_host,
         workflows::cancel_drain,
         workflows::undrain_host,

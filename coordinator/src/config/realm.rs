@@ -32,6 +32,10 @@ const REGISTRATION_TIMEOUT_ADVISED: Duration = Duration::from_secs(30);
 const POLL_FREQUENCY_DEFAULT: Duration = Duration::from_secs(30);
 /// More often than this a host would do little else.
 const POLL_FREQUENCY_MIN: Duration = Duration::from_secs(1);
+/// Agents tell what they see to have changed; this finds what got lost on the way, and costs a report of some KiB.
+const COMPARISON_FREQUENCY_DEFAULT: Duration = Duration::from_secs(5 * 60);
+/// More often than this the coordinator of a large fleet would do little else.
+const COMPARISON_FREQUENCY_MIN: Duration = Duration::from_secs(5);
 /// As long as systemd gives its services by default, twice: guests stop services of their own.
 const SHUTDOWN_TIMEOUT_DEFAULT: Duration = Duration::from_secs(180);
 /// The longest of any of these; what is longer is a mistyped unit.
@@ -62,6 +66,8 @@ pub struct Realm {
     pub registration_timeout: Duration,
     /// How often an agent compares its VMs with libvirt, besides libvirt's events.
     pub poll_frequency: Duration,
+    /// How often the coordinator compares its records with all that a host has, besides when it connects and reports.
+    pub comparison_frequency: Duration,
     /// The libvirt network filter that guards every VM's interfaces.
     pub network_filter: Option<NetworkFilterName>,
     /// What drives may be.
@@ -180,6 +186,9 @@ fn read_realm(key: RealmName, mut section: Section<'_>) -> Option<Realm> {
     let poll_frequency = section
         .optional("poll-frequency", |entry| duration(entry, POLL_FREQUENCY_MIN, DURATION_MAX))
         .unwrap_or(POLL_FREQUENCY_DEFAULT);
+    let comparison_frequency = section
+        .optional("comparison-frequency", |entry| duration(entry, COMPARISON_FREQUENCY_MIN, DURATION_MAX))
+        .unwrap_or(COMPARISON_FREQUENCY_DEFAULT);
     let network_filter = section.optional("network-filter", name_of);
     let drives = read_drives(section.section("drives"));
     for reserved in ["uploads", "scaling"] {
@@ -214,6 +223,7 @@ fn read_realm(key: RealmName, mut section: Section<'_>) -> Option<Realm> {
         log_scheduling,
         registration_timeout,
         poll_frequency,
+        comparison_frequency,
         network_filter,
         drives: drives?,
         virt_type,

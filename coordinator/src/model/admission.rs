@@ -287,6 +287,7 @@ mod tests {
             log_scheduling: false,
             registration_timeout: Duration::from_secs(300),
             poll_frequency: Duration::from_secs(30),
+            comparison_frequency: Duration::from_secs(300),
             network_filter: Some(NetworkFilterName::new("clean-traffic").unwrap()),
             drives: DriveRules {
                 lazy_allocation: true,

@@ -11,9 +11,9 @@ use reeve_common::ids::{
 use reeve_common::inventory::HostInventory;
 use reeve_common::storage::PoolReport;
 use reeve_common::utilization::HostSample;
-use reeve_common::vm::ForeignDomain;
+use reeve_common::vm::{DomainSize, ForeignDomain};
 use reeve_scheduler::{Contact, Fleet};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use crate::agents::AgentHandle;
 use crate::model::configuration::Configuration;
@@ -22,6 +22,7 @@ use crate::model::fence::Fence;
 use crate::model::host::Host;
 use crate::model::host_life::HostLife;
 use crate::model::image::Image;
+use crate::model::reconciliation::HostComparison;
 use crate::model::setup::Setup;
 use crate::model::vm::Vm;
 use crate::store::Version;
@@ -45,6 +46,8 @@ pub(crate) struct LastReport {
     pub(crate) hypervisor_reachable: bool,
     pub(crate) foreign: Vec<ForeignDomain>,
     pub(crate) pools: Vec<PoolReport>,
+    /// What our domains that may be running take.
+    pub(crate) sizes: Vec<DomainSize>,
 }
 
 /// A host in memory.
@@ -69,6 +72,8 @@ pub(crate) struct HostEntry {
     pub(crate) unmanaged: Vec<VmId>,
     /// What went wrong with the last attempt of an agent to connect.
     pub(crate) refused: Option<String>,
+    /// Who waits for the comparison with the report that answers a command.
+    pub(crate) awaited: BTreeMap<OperationId, oneshot::Sender<HostComparison>>,
 }
 
 impl HostEntry {
@@ -86,6 +91,7 @@ impl HostEntry {
             sample: None,
             unmanaged: Vec::new(),
             refused: None,
+            awaited: BTreeMap::new(),
         }
     }
 }

@@ -10,20 +10,21 @@ use reeve_common::hardware_profile::{Capacity, HardwareProfile};
 use reeve_common::ids::{HostId, PoolName, VmId};
 use reeve_common::inventory::HostInventory;
 use reeve_common::storage::PoolState;
-use reeve_common::units::{Mebibytes, Millicores};
 use reeve_common::utilization::HostSample;
 use reeve_scheduler::{ForeignUse, HostDescription, HostState, Measured};
 
 use super::Service;
-use super::core::{HostEntry, LastReport};
+use super::core::{Core, HostEntry, LastReport};
 use super::lives::contact;
 use crate::config::CoordinatorConfig;
 use crate::model::discovery;
+use crate::model::unaccounted_use::unaccounted_use;
 
 /// The host as the scheduler is to see it. A host whose profile is not configured any more keeps its VMs and gets no
 /// new ones.
 pub(super) fn describe(
     entry: &HostEntry,
+    foreign: ForeignUse,
     config: &CoordinatorConfig,
     now: Timestamp,
 ) -> Option<HostDescription> {
@@ -47,7 +48,7 @@ pub(super) fn describe(
         contact: contact(entry, config, now),
         draining: host.draining,
         capacity: profile.map_or_else(Capacity::default, |profile| capacity(entry, profile, config).0),
-        foreign: entry.report.as_ref().map_or_else(no_foreign_use, foreign_use),
+        foreign,
         storage_problem: problem,
         pool_problems: entry.report.as_ref().map(pool_problems).unwrap_or_default(),
         cpu: entry.inventory.as_ref().and_then(discovery::cpu_abilities),
@@ -91,16 +92,14 @@ fn pool_problems(report: &LastReport) -> BTreeMap<PoolName, String> {
     pools.filter_map(|pool| Some((pool.name.clone(), problem(&pool.state)?.to_owned()))).collect()
 }
 
-const fn no_foreign_use() -> ForeignUse {
-    ForeignUse { cores: Millicores(0), memory: Mebibytes(0) }
-}
-
-/// What somebody else's running domains take.
-fn foreign_use(report: &LastReport) -> ForeignUse {
-    let running = report.foreign.iter().filter(|domain| domain.active);
-    running.fold(no_foreign_use(), |sum, domain| ForeignUse {
-        cores: Millicores(sum.cores.0.saturating_add(Millicores::from_cores(domain.vcpus).0)),
-        memory: Mebibytes(sum.memory.0.saturating_add(domain.memory.0)),
+/// What of a host is taken that nothing is reserved for.
+fn foreign_use(core: &Core, entry: &HostEntry) -> ForeignUse {
+    let Some(report) = &entry.report else { return ForeignUse::default() };
+    let host = entry.kept.value.id;
+    unaccounted_use(&report.foreign, &report.sizes, |vm| {
+        let vm = Arc::clone(&core.vms.get(&vm)?.current.borrow().vm);
+        let here = vm.host == Some(host) && vm.holds_capacity();
+        here.then_some(ForeignUse { cores: vm.request.cores, memory: vm.request.memory })
     })
 }
 
@@ -174,7 +173,10 @@ impl Service {
     pub(super) fn describe_host(&self, id: HostId) {
         let (config, now) = (self.config(), self.steady_now());
         let mut core = self.core();
-        let description = core.hosts.get(&id).and_then(|entry| describe(entry, &config, now));
+        let description = core.hosts.get(&id).and_then(|entry| {
+            let foreign = foreign_use(&core, entry);
+            describe(entry, foreign, &config, now)
+        });
         match description {
             Some(description) => core.fleet.upsert_host(description),
             None => core.fleet.remove_host(id),
@@ -193,7 +195,7 @@ impl Service {
 mod tests {
     use reeve_common::clock::Timestamp;
     use reeve_common::storage::PoolReport;
-    use reeve_common::units::Bytes;
+    use reeve_common::units::{Bytes, Mebibytes};
     use reeve_common::utilization::VmSample;
 
     use super::*;
@@ -214,7 +216,8 @@ mod tests {
     fn each_pool_that_cannot_be_used_is_told_and_no_other() {
         let pool = |name: &str, state: PoolState| PoolReport { name: PoolName::new(name).unwrap(), state };
         let pools = vec![pool("stopped", PoolState::Inactive), pool("gone", PoolState::Missing)];
-        let mut report = LastReport { hypervisor_reachable: true, foreign: Vec::new(), pools };
+        let mut report =
+            LastReport { hypervisor_reachable: true, foreign: Vec::new(), pools, sizes: Vec::new() };
         report.pools.push(pool("good", PoolState::Active { capacity: Bytes(1), available: Bytes(1) }));
         let told = pool_problems(&report);
         let told: Vec<(&str, &str)> = told.iter().map(|(name, why)| (name.as_str(), why.as_str())).collect();

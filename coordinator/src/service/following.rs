@@ -1,18 +1,16 @@
-//! Owns the following of what agents report: connections, reports, observations, samples. Every report is compared with
-//! the records; what differs is brought up to date or told again.
+//! Owns the following of agents' connections, and what their hosts are told of their wishes and their realm. What they
+//! report of VMs is compared in `reconciling.rs`.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use reeve_common::clock::Timestamp;
 use reeve_common::ids::{HostId, RealmName, VmId};
-use reeve_common::mutation::Mutation;
-use reeve_common::protocol::{CommandBody, Hello, HostReport, Refusal, Welcome};
-use reeve_common::vm::{DesiredVm, ObservedVm, VmObservation};
+use reeve_common::protocol::{CommandBody, Hello, Refusal, Welcome};
+use reeve_common::vm::DesiredVm;
 use reeve_common::wire::RefusalCode;
 use reeve_scheduler::Contact;
 
-use super::core::LastReport;
+use super::reconciling::log_failure;
 use super::{Service, ServiceError};
 use crate::agents::AgentHandle;
 use crate::model::displacement::leftover_wish;
@@ -88,6 +86,8 @@ impl Service {
         entry.agent = None;
         entry.life.disconnect(silent_for, now);
         entry.contact = Contact::Suspected;
+        // Whoever waits for its report waits in vain.
+        entry.awaited.clear();
         core.fleet.set_measured(host, None);
         drop(core);
         self.describe_host(host);
@@ -104,63 +104,6 @@ impl Service {
         if let Some(entry) = self.core().hosts.get_mut(&host) {
             entry.refused = Some(why.to_owned());
         }
-    }
-
-    /// A host tells all it has.
-    pub(crate) async fn follow_report(&self, host: HostId, report: HostReport) {
-        let reachable = report.hypervisor_reachable;
-        let mentioned: BTreeSet<VmId> = report.vms.iter().map(|seen| seen.vm).collect();
-        {
-            let now = self.steady_now();
-            let mut core = self.core();
-            let unmanaged = report
-                .vms
-                .iter()
-                .filter(|seen| {
-                    !core.vms.contains_key(&seen.vm) && !matches!(seen.observed, ObservedVm::Gone(_))
-                })
-                .map(|seen| seen.vm)
-                .collect();
-            let Some(entry) = core.hosts.get_mut(&host) else { return };
-            if reachable {
-                entry.life.report(now);
-            }
-            entry.unmanaged = unmanaged;
-            entry.report = Some(LastReport {
-                hypervisor_reachable: reachable,
-                foreign: report.foreign,
-                pools: report.pools,
-            });
-        }
-        self.describe_host(host);
-        for observation in &report.vms {
-            self.follow_vm(host, observation).await;
-            if vm_life::must_hear_again(&observation.observed) && !Mutation::ForgetToRepeat.is_active() {
-                self.tell(observation.vm);
-            }
-        }
-        if reachable && !Mutation::ForgetToRepeat.is_active() {
-            // Only when libvirt could be asked does absence mean anything.
-            let absent: Vec<VmId> = {
-                let here = self.core().living_on(host).into_iter();
-                here.filter(|id| !mentioned.contains(id)).collect()
-            };
-            let leftovers: Vec<VmId> = {
-                let core = self.core();
-                let moved = core.living().filter(|current| leftover_wish(&current.vm, host).is_some());
-                moved.map(|current| current.vm.id).filter(|id| !mentioned.contains(id)).collect()
-            };
-            for id in leftovers {
-                // It is asked all the same: only its answer says that nothing is left.
-                self.follow_leftover(host, id, false).await;
-            }
-            for id in absent {
-                let report = self.report_of(host, id);
-                let changed = report.scope(self.change_vm_on(host, id, vm_life::apply_absence)).await;
-                self.see_to_failure(host, id, changed);
-            }
-        }
-        self.inner.fleet_changed.notify_one();
     }
 
     /// A host tells that its libvirt went away or came back.
@@ -184,43 +127,8 @@ impl Service {
         }
     }
 
-    /// A host tells of one VM.
-    pub(crate) async fn follow_vm(&self, host: HostId, observation: &VmObservation) {
-        let id = observation.vm;
-        let is_gone = matches!(observation.observed, ObservedVm::Gone(_));
-        let known = self.core().any_vm(id);
-        match known {
-            Some(current) if current.vm.host == Some(host) && current.vm.state.is_final() => {
-                if matches!(observation.observed, ObservedVm::Gone(_)) {
-                    self.let_forget(Some(host), id, observation.generation);
-                } else {
-                    log::error!(REEVE_VM:% = id; "VM {} is over, and host {} still reports it as {:?}",
-                        current.vm.name, self.host_label(host), observation.observed);
-                }
-            }
-            Some(current) if current.vm.host == Some(host) => {
-                let following =
-                    self.change_vm_on(host, id, |vm, now| vm_life::apply_observation(vm, observation, now));
-                let changed = self.report_of(host, id).scope(following).await;
-                self.see_to_failure(host, id, changed);
-            }
-            Some(current) if !self.follow_leftover(host, id, is_gone).await => {
-                log::error!(REEVE_VM:% = id; "host {} reports VM {}, which belongs on another host: it is left alone, look at it",
-                    self.host_label(host), current.vm.name);
-            }
-            Some(_) => {}
-            None if is_gone => {
-                self.let_forget(Some(host), id, observation.generation);
-            }
-            None => {
-                log::warn!(REEVE_VM:% = id; "host {} runs a VM that no record knows: it is left alone",
-                    self.host_label(host));
-            }
-        }
-    }
-
     /// Changes a VM's record by what `host` says of it, as long as the VM is that host's: it may leave it meanwhile.
-    async fn change_vm_on(
+    pub(super) async fn change_vm_on(
         &self,
         host: HostId,
         id: VmId,
@@ -247,7 +155,7 @@ impl Service {
     }
 
     /// What could not be recorded must be heard again: nothing else may happen to the VM for a long time.
-    fn see_to_failure(&self, host: HostId, id: VmId, changed: Result<(), ServiceError>) {
+    pub(super) fn see_to_failure(&self, host: HostId, id: VmId, changed: Result<(), ServiceError>) {
         if changed.is_err()
             && let Some(agent) = self.agent_of(host)
         {
@@ -294,11 +202,5 @@ impl Service {
                 agent.queue().push_settings(realm.settings(config.sample_interval));
             }
         }
-    }
-}
-
-fn log_failure(id: VmId, changed: Result<(), ServiceError>) {
-    if let Err(error) = changed {
-        log::error!(REEVE_VM:% = id; "what its host reports of VM {id} could not be recorded: {error}");
     }
 }

@@ -31,6 +31,7 @@ mod oversight;
 mod placing;
 mod reading;
 mod realm_rules;
+mod reconciling;
 mod simulating;
 mod starting;
 mod status;

@@ -4,7 +4,7 @@
 
 use reeve_common::ids::{VmId, VmName};
 use reeve_common::text::{TEXT_LENGTH_MAX, printable};
-use reeve_common::units::Bytes;
+use reeve_common::units::{Bytes, Mebibytes};
 use reeve_common::vm::{ForeignDomain, VmSpec};
 use virt::connect::Connect;
 use virt::domain::Domain;
@@ -96,7 +96,9 @@ fn look_closely(domain: &Domain) -> Result<Option<Seen>, Failure> {
     let unreadable = match (ownership(domain)?, VmName::new(name.clone())) {
         (Ownership::Gone, _) => return Ok(None),
         (Ownership::Own(ledger), Ok(name)) => {
-            return Ok(Some(Seen::Own(OwnDomain { vm, name, state: state(domain)?, ledger: *ledger })));
+            let (vcpus, memory) = size(domain)?;
+            let state = state(domain)?;
+            return Ok(Some(Seen::Own(OwnDomain { vm, name, state, vcpus, memory, ledger: *ledger })));
         }
         (Ownership::Unreadable(error), _) => Some(error),
         // Ours by its ledger, but renamed by somebody to what we could not have called it.
@@ -104,15 +106,16 @@ fn look_closely(domain: &Domain) -> Result<Option<Seen>, Failure> {
         (Ownership::Foreign, _) if name.starts_with(kvm_probe::NAME) => return Ok(None),
         (Ownership::Foreign, _) => None,
     };
-    let info = domain.info()?;
-    let foreign = ForeignDomain {
-        id: vm,
-        name: printable(&name, TEXT_LENGTH_MAX),
-        active: domain.is_active()?,
-        vcpus: info.nr_virt_cpu,
-        memory: Bytes(info.max_mem.saturating_mul(1024)).mebibytes(),
-    };
+    let (vcpus, memory) = size(domain)?;
+    let name = printable(&name, TEXT_LENGTH_MAX);
+    let foreign = ForeignDomain { id: vm, name, active: domain.is_active()?, vcpus, memory };
     Ok(Some(Seen::Foreign(foreign, unreadable)))
+}
+
+/// Its virtual processors, and the most memory that it may take.
+fn size(domain: &Domain) -> Result<(u32, Mebibytes), Failure> {
+    let info = domain.info()?;
+    Ok((info.nr_virt_cpu, Bytes(info.max_mem.saturating_mul(1024)).mebibytes()))
 }
 
 /// Sorts what was seen.

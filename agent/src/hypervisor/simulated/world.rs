@@ -109,7 +109,8 @@ impl SimulatedDomain {
 
     fn own(&self, vm: VmId) -> Option<OwnDomain> {
         let name = VmName::new(self.name.clone()).ok()?;
-        Some(OwnDomain { vm, name, state: self.state(), ledger: self.ledger()? })
+        let (state, vcpus, memory) = (self.state(), self.vcpus, self.memory);
+        Some(OwnDomain { vm, name, state, vcpus, memory, ledger: self.ledger()? })
     }
 
     fn foreign(&self, id: VmId) -> ForeignDomain {

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::checkpoint::SignedCheckpoint;
 use super::description::VmDescription;
+use super::event::HostReport;
 use super::hello::RealmSettings;
 use super::storage::{NewVolume, Volume};
 use super::vm::DesiredVm;
@@ -39,6 +40,7 @@ enum CommandBody {
     GrantLease { number: u64, lease_milliseconds: u64 },
     DescribeVms { after: Option<Id> },
     Witness { checkpoint: Option<SignedCheckpoint> },
+    ReadReport,
 }
 
 impl From<domain::Command> for Command {
@@ -90,6 +92,7 @@ impl From<domain::CommandBody> for CommandBody {
             domain::CommandBody::Witness { checkpoint } => {
                 Self::Witness { checkpoint: checkpoint.map(Into::into) }
             }
+            domain::CommandBody::ReadReport => Self::ReadReport,
         }
     }
 }
@@ -131,6 +134,7 @@ impl TryFrom<CommandBody> for domain::CommandBody {
                 Self::DescribeVms { after: after.map(|vm| VmId(from_id(vm))) }
             }
             CommandBody::Witness { checkpoint } => Self::Witness { checkpoint: checkpoint.map(Into::into) },
+            CommandBody::ReadReport => Self::ReadReport,
         })
     }
 }
@@ -152,6 +156,7 @@ enum Outcome {
     Failed(FreeText),
     Descriptions { vms: List<VmDescription, DESCRIPTIONS_MAX>, more: bool },
     Witnessed { held: Option<SignedCheckpoint> },
+    Report(Box<HostReport>),
 }
 
 impl From<domain::Reply> for Reply {
@@ -167,6 +172,7 @@ impl From<domain::Reply> for Reply {
                 Outcome::Descriptions { vms: List(vms.into_iter().map(Into::into).collect()), more }
             }
             Ok(domain::ReplyBody::Witnessed { held }) => Outcome::Witnessed { held: held.map(Into::into) },
+            Ok(domain::ReplyBody::Report(report)) => Outcome::Report(Box::new((*report).into())),
             Err(domain::Refusal::StaleEpoch { sent, highest }) => {
                 Outcome::StaleEpoch { sent: sent.0, highest: highest.0 }
             }
@@ -195,6 +201,7 @@ impl TryFrom<Reply> for domain::Reply {
                 more,
             }),
             Outcome::Witnessed { held } => Ok(domain::ReplyBody::Witnessed { held: held.map(Into::into) }),
+            Outcome::Report(report) => Ok(domain::ReplyBody::Report(Box::new((*report).try_into()?))),
             Outcome::StaleEpoch { sent, highest } => {
                 Err(domain::Refusal::StaleEpoch { sent: Epoch(sent), highest: Epoch(highest) })
             }

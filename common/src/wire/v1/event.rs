@@ -2,12 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::observation::{ForeignDomain, VmObservation};
+use super::observation::{DomainSize, ForeignDomain, VmObservation};
 use super::storage::PoolReport;
-use super::{InvalidMessage, Pem, from_milliseconds, to_milliseconds};
+use super::{Id, InvalidMessage, Pem, from_id, from_milliseconds, to_id, to_milliseconds};
+use crate::ids::OperationId;
 use crate::protocol as domain;
 use crate::wire::bounded::{List, Text};
-use crate::wire::limits::{FOREIGN_DOMAINS_MAX, POOLS_MAX, VMS_MAX, WATCHDOG_MIN};
+use crate::wire::limits::{FOREIGN_DOMAINS_MAX, POOLS_MAX, REPORT_ANSWERS_MAX, VMS_MAX, WATCHDOG_MIN};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::wire) enum Event {
@@ -29,17 +30,42 @@ pub(in crate::wire) struct HostReport {
     vms: List<VmObservation, VMS_MAX>,
     foreign: List<ForeignDomain, FOREIGN_DOMAINS_MAX>,
     pools: List<PoolReport, POOLS_MAX>,
+    sizes: List<DomainSize, VMS_MAX>,
+    answers: List<Id, REPORT_ANSWERS_MAX>,
+}
+
+impl From<domain::HostReport> for HostReport {
+    fn from(report: domain::HostReport) -> Self {
+        Self {
+            hypervisor_reachable: report.hypervisor_reachable,
+            vms: List(report.vms.into_iter().map(Into::into).collect()),
+            foreign: List(report.foreign.into_iter().map(Into::into).collect()),
+            pools: List(report.pools.into_iter().map(Into::into).collect()),
+            sizes: List(report.sizes.into_iter().map(Into::into).collect()),
+            answers: List(report.answers.into_iter().map(|operation| to_id(operation.0)).collect()),
+        }
+    }
+}
+
+impl TryFrom<HostReport> for domain::HostReport {
+    type Error = InvalidMessage;
+
+    fn try_from(report: HostReport) -> Result<Self, InvalidMessage> {
+        Ok(Self {
+            hypervisor_reachable: report.hypervisor_reachable,
+            vms: report.vms.0.into_iter().map(Into::into).collect(),
+            foreign: report.foreign.0.into_iter().map(Into::into).collect(),
+            pools: report.pools.0.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
+            sizes: report.sizes.0.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
+            answers: report.answers.0.into_iter().map(|id| OperationId(from_id(id))).collect(),
+        })
+    }
 }
 
 impl From<domain::Event> for Event {
     fn from(event: domain::Event) -> Self {
         match event {
-            domain::Event::Report(report) => Self::Report(HostReport {
-                hypervisor_reachable: report.hypervisor_reachable,
-                vms: List(report.vms.into_iter().map(Into::into).collect()),
-                foreign: List(report.foreign.into_iter().map(Into::into).collect()),
-                pools: List(report.pools.into_iter().map(Into::into).collect()),
-            }),
+            domain::Event::Report(report) => Self::Report(report.into()),
             domain::Event::Vm(observation) => Self::Vm(observation.into()),
             domain::Event::Hypervisor { reachable } => Self::Hypervisor { reachable },
             domain::Event::Request(domain::AgentRequest::RenewLease { number, watchdog }) => {
@@ -58,12 +84,7 @@ impl TryFrom<Event> for domain::Event {
 
     fn try_from(event: Event) -> Result<Self, InvalidMessage> {
         Ok(match event {
-            Event::Report(report) => Self::Report(domain::HostReport {
-                hypervisor_reachable: report.hypervisor_reachable,
-                vms: report.vms.0.into_iter().map(Into::into).collect(),
-                foreign: report.foreign.0.into_iter().map(Into::into).collect(),
-                pools: report.pools.0.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
-            }),
+            Event::Report(report) => Self::Report(report.try_into()?),
             Event::Vm(observation) => Self::Vm(observation.into()),
             Event::Hypervisor { reachable } => Self::Hypervisor { reachable },
             Event::Request(AgentRequest::RenewLease { number, watchdog_milliseconds }) => {

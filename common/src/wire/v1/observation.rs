@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{FreeText, Id, from_free_text, from_id, to_free_text, to_id};
+use super::{
+    FreeText, Id, InvalidMessage, Name, from_free_text, from_id, from_name, to_free_text, to_id, to_name,
+};
 use crate::clock::Timestamp;
 use crate::ids::{Epoch, Generation, VmId};
 use crate::units::Mebibytes;
@@ -163,5 +165,37 @@ impl From<ForeignDomain> for domain::ForeignDomain {
             vcpus: foreign.vcpus,
             memory: Mebibytes(foreign.memory_mebibytes),
         }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::wire) struct DomainSize {
+    vm: Id,
+    name: Name,
+    vcpus: u32,
+    memory_mebibytes: u64,
+}
+
+impl From<domain::DomainSize> for DomainSize {
+    fn from(size: domain::DomainSize) -> Self {
+        Self {
+            vm: to_id(size.vm.0),
+            name: to_name(size.name),
+            vcpus: size.vcpus,
+            memory_mebibytes: size.memory.0,
+        }
+    }
+}
+
+impl TryFrom<DomainSize> for domain::DomainSize {
+    type Error = InvalidMessage;
+
+    fn try_from(size: DomainSize) -> Result<Self, InvalidMessage> {
+        Ok(Self {
+            vm: VmId(from_id(size.vm)),
+            name: from_name(size.name)?,
+            vcpus: size.vcpus,
+            memory: Mebibytes(size.memory_mebibytes),
+        })
     }
 }

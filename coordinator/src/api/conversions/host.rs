@@ -133,7 +133,7 @@ fn sample_of(sample: &HostSample) -> Sample {
     }
 }
 
-fn foreign_of(domain: &reeve_common::vm::ForeignDomain) -> ForeignDomain {
+pub(super) fn foreign_of(domain: &reeve_common::vm::ForeignDomain) -> ForeignDomain {
     let Mebibytes(memory_mib) = domain.memory;
     ForeignDomain {
         id: domain.id,

@@ -5,6 +5,7 @@
 
 mod audit;
 mod catalogue;
+mod comparison_of_host;
 mod explanation;
 mod fence;
 mod host;
@@ -31,6 +32,7 @@ pub(super) use self::catalogue::{
     configuration_of, configuration_to_make, drive_of, drive_to_make, image_of, image_to_make, setup_of,
     setup_to_make,
 };
+pub(super) use self::comparison_of_host::host_comparison_of;
 pub(super) use self::explanation::explanation_of;
 pub(super) use self::fence::{fence_of, fence_trial_of};
 pub(super) use self::host::{host_of, host_state, host_to_add, join_token_of};

@@ -11,14 +11,14 @@ use reeve_common::ids::{HostName, RealmName};
 use super::carried_out;
 use crate::api::answer::Refusal;
 use crate::api::conversions::{
-    cost_function_of, duration, host_of, host_state, host_to_add, join_token_of, profile_of, realm_of,
-    status_of, volume_of,
+    cost_function_of, duration, host_comparison_of, host_of, host_state, host_to_add, join_token_of,
+    profile_of, realm_of, status_of, volume_of,
 };
 use crate::api::openapi::document;
 use crate::api::question::{Asking, Body, Named, name};
 use crate::api::types::{
-    CostFunction, Host, JoinToken, JoinTokenRequest, NewHost, PoolKind, ProblemKind, ProblemReport, Profile,
-    Realm, StateChange, Status, Volumes,
+    CostFunction, Host, HostComparison, HostComparisonRequest, JoinToken, JoinTokenRequest, NewHost,
+    PoolKind, ProblemKind, ProblemReport, Profile, Realm, StateChange, Status, Volumes,
 };
 use crate::service::Service;
 
@@ -151,6 +151,23 @@ pub(in crate::api) async fn set_host_state(
     let state = host_state(change.state);
     let host = carried_out(async move { service.set_host_state(&name, state, &actor).await }).await?;
     Ok(Json(host_of(&host)))
+}
+
+/// Compares a host's VMs with what it has just now, and repairs what repairs by itself. A host that cannot be asked is
+/// `unavailable`: nothing is known of its VMs then.
+#[utoipa::path(post, path = "/v1/hosts/{host}/comparison", tag = "hosts", request_body = HostComparisonRequest,
+    params(("host" = String, Path, description = "Its name")), responses(
+    (status = 200, description = "What differs, and what became of it", body = HostComparison),
+    (status = "default", description = "What is wrong", body = ProblemReport)))]
+pub(in crate::api) async fn compare_host(
+    State(service): State<Service>,
+    Named(name): Named<HostName>,
+    Asking(actor): Asking,
+    Body(request): Body<HostComparisonRequest>,
+) -> Answer<HostComparison> {
+    let (host, dry_run) = (name.clone(), request.dry_run);
+    let comparison = carried_out(async move { service.fix_vms(&name, dry_run, &actor).await }).await?;
+    Ok(Json(host_comparison_of(&host, dry_run, &comparison)))
 }
 
 /// Removes a host without VMs.

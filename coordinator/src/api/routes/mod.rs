@@ -97,6 +97,7 @@ pub(super) fn table() -> Vec<Route> {
         delete("/v1/hosts/{host}", fleet::delete_host),
         put("/v1/hosts/{host}/state", fleet::set_host_state),
         post("/v1/hosts/{host}/join-token", fleet::create_join_token),
+        post("/v1/hosts/{host}/comparison", fleet::compare_host),
         post("/v1/hosts/{host}/drain", workflows::drain_host),
         delete("/v1/hosts/{host}/drain", workflows::cancel_drain),
         post("/v1/hosts/{host}/undrain", workflows::undrain_host),

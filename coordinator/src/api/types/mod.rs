@@ -6,6 +6,7 @@
 
 mod audit;
 mod catalogue;
+mod comparison_of_host;
 mod explanation;
 mod fence;
 mod host;
@@ -25,6 +26,7 @@ pub use catalogue::{
     AffinityRule, Companions, Configuration, DebugOptions, DiskFormat, Drive, DriveUse, Image, Machine,
     NewConfiguration, NewDrive, NewImage, NewSetup, Setup, VirtType,
 };
+pub use comparison_of_host::{Difference, HostComparison, HostComparisonRequest, Treatment};
 pub use explanation::{Decision, Explanation, HostVerdict, Refusals, TermCost};
 pub use fence::{Fence, FenceState, FenceTrial};
 pub use host::{

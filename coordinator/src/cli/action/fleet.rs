@@ -18,6 +18,9 @@ impl Run<'_> {
     pub(super) async fn realm(&mut self, command: RealmCommand) -> Result<Exit, Failure> {
         let text = match command {
             RealmCommand::List => show::realm::realms(&self.screen, &self.client.realms().await?),
+            RealmCommand::FixVms { name, dry_run, timeout } => {
+                return self.fix_vms(&name, dry_run, timeout).await;
+            }
             RealmCommand::Show { name } => show::realm::realm(&self.screen, &self.client.realm(&name).await?),
         };
         self.print(&text)

@@ -4,6 +4,7 @@ mod audit;
 mod catalogue;
 mod cost;
 mod fencing;
+mod fix_vms;
 mod fleet;
 mod replay;
 mod simulation;

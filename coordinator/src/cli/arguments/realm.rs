@@ -1,8 +1,11 @@
 //! Owns the commands about what the configuration declares, and about pools' volumes.
 
+use std::time::Duration;
+
 use clap::Subcommand;
 use reeve_common::ids::RealmName;
 
+use super::duration;
 use crate::api::types::PoolKind;
 
 #[derive(Debug, Subcommand)]
@@ -16,6 +19,21 @@ pub(in crate::cli) enum RealmCommand {
         /// The realm's key in the configuration.
         #[arg(value_name = "REALM")]
         name: RealmName,
+    },
+    /// Compares all hosts of a realm with the records of their VMs, and repairs what repairs by itself.
+    #[command(
+        after_help = "Examples:\n  reeve realm fix-vms primary\n  reeve realm fix-vms primary --dry-run\n  reeve realm fix-vms primary -o json\n\nWhat needs a decision is told with the choices. The exit code is 5 when a host could not be asked: what runs there\nis unknown, and is never taken for off. It is 1 when a repair could not be recorded."
+    )]
+    FixVms {
+        /// The realm's key in the configuration.
+        #[arg(value_name = "REALM")]
+        name: RealmName,
+        /// Look, and repair nothing.
+        #[arg(long)]
+        dry_run: bool,
+        /// How long all hosts together may take; those not heard by then could not be asked.
+        #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "2 minutes")]
+        timeout: Duration,
     },
 }
 

@@ -20,10 +20,10 @@ use super::failure::Failure;
 use super::selector::VmSelector;
 use crate::api::types::{
     AuditPage, AuditVerification, Comparison, Configuration, CostEvaluation, CostFunction, DrainRequest,
-    Drive, Explanation, Fence, FenceTrial, Host, HostState, Image, JoinToken, JoinTokenRequest,
-    NewConfiguration, NewDrive, NewHost, NewImage, NewSetup, PoolKind, Profile, Realm, Setup,
-    ShutdownRequest, Simulation, SimulationRequest, StartRequest, StateChange, Status, Vm, VmDetail, VmLog,
-    Volumes, Workflow,
+    Drive, Explanation, Fence, FenceTrial, Host, HostComparison, HostComparisonRequest, HostState, Image,
+    JoinToken, JoinTokenRequest, NewConfiguration, NewDrive, NewHost, NewImage, NewSetup, PoolKind, Profile,
+    Realm, Setup, ShutdownRequest, Simulation, SimulationRequest, StartRequest, StateChange, Status, Vm,
+    VmDetail, VmLog, Volumes, Workflow,
 };
 
 /// A way to ask one coordinator. Cheap to clone; each question has a connection of its own.
@@ -131,6 +131,14 @@ impl Client {
 
     pub async fn create_join_token(&self, name: &HostName, request: &JoinTokenRequest) -> Answer<JoinToken> {
         self.post(&format!("/v1/hosts/{name}/join-token"), request).await
+    }
+
+    pub async fn compare_host(
+        &self,
+        name: &HostName,
+        request: &HostComparisonRequest,
+    ) -> Answer<HostComparison> {
+        self.post(&format!("/v1/hosts/{name}/comparison"), request).await
     }
 
     pub async fn fence_host(&self, name: &HostName) -> Answer<Fence> {

@@ -6,6 +6,7 @@ pub(super) mod catalogue;
 pub(super) mod cost;
 pub(super) mod explanation;
 pub(super) mod fence;
+pub(super) mod fix_vms;
 pub(super) mod host;
 pub(super) mod realm;
 pub(super) mod replay;
