@@ -239,7 +239,7 @@ fn decision(choices: impl Into<Vec<String>>) -> Treatment {
 
 fn not_mentioned(vm: &Vm, now: Timestamp) -> Option<Difference> {
     let outcome = vm_life::apply_absence(vm, now);
-    if outcome == vm_life::Outcome::NOTHING {
+    if outcome == Outcome::NOTHING {
         return None;
     }
     let words = format!("recorded as {}, not there", vm.state);

@@ -130,12 +130,14 @@ fn what_nobody_can_know_needs_a_decision() {
 
 #[test]
 fn what_is_left_of_a_vm_that_was_started_elsewhere_is_removed() {
-    let moved = super::super::displacement::displace(&record(VmState::Running), "its host was fenced", NOW).unwrap();
+    let moved =
+        super::super::displacement::displace(&record(VmState::Running), "its host was fenced", NOW).unwrap();
     let back = report(&record(VmState::Running), Some(running()));
     assert_eq!(only(&compare(Some(&moved), &back)).1, Some(Repair::FollowLeftover));
     let known = |id| (id == moved.id).then(|| Arc::new(moved.clone()));
     let silent = HostReport { vms: Vec::new(), ..back };
-    let recorded = Recorded { host: HERE, host_name: "node-1", here: &[], leftovers: &[moved.id], record: known };
+    let recorded =
+        Recorded { host: HERE, host_name: "node-1", here: &[], leftovers: &[moved.id], record: known };
     assert_eq!(only(&recorded.compare(&silent, NOW)).1, Some(Repair::FollowLeftover));
 }
 

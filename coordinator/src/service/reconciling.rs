@@ -61,7 +61,13 @@ impl Service {
             let core = self.core();
             let record = core.any_vm(observation.vm).map(|current| current.vm);
             let name = host_name(&core, host);
-            let recorded = Recorded { host, host_name: &name, here: &[], leftovers: &[], record: |_: VmId| None::<Arc<Vm>> };
+            let recorded = Recorded {
+                host,
+                host_name: &name,
+                here: &[],
+                leftovers: &[],
+                record: |_: VmId| None::<Arc<Vm>>,
+            };
             recorded.judge(record.as_deref(), observation, self.now())
         };
         if let Some(mut difference) = difference {
@@ -180,8 +186,7 @@ impl Service {
                 ObservedVm::Defining | ObservedVm::Starting | ObservedVm::Ended(_) | ObservedVm::Gone(_)
             )
         };
-        let off: BTreeSet<VmId> =
-            report.vms.iter().filter(off).map(|seen| seen.vm).collect();
+        let off: BTreeSet<VmId> = report.vms.iter().filter(off).map(|seen| seen.vm).collect();
         let sizes = report.sizes.iter().filter(|size| !off.contains(&size.vm)).cloned().collect();
         let Some(entry) = core.hosts.get_mut(&host) else { return false };
         if report.hypervisor_reachable {

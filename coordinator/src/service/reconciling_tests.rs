@@ -102,6 +102,7 @@ impl Stage {
     fn connect(&self, report: HostReport) {
         let hello = Hello {
             host: self.host,
+            name: HostName::new("node-1").unwrap(),
             realm: self.vm.realm.clone(),
             instance: OperationId::random(),
             highest_epoch: Epoch(0),
@@ -149,6 +150,10 @@ impl AgentLink for Agent {
             };
             Ok(Reply { operation, outcome })
         })
+    }
+
+    fn received(&self) -> u64 {
+        0
     }
 
     fn close(&self, _: RefusalCode, _: &str) {}

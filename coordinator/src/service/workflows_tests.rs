@@ -177,8 +177,12 @@ impl Stage {
                 entry.life.connect(now);
                 entry.life.report(now);
                 entry.contact = Contact::Connected;
-                entry.report =
-                    Some(LastReport { hypervisor_reachable: true, foreign: Vec::new(), pools: Vec::new() });
+                entry.report = Some(LastReport {
+                    hypervisor_reachable: true,
+                    foreign: Vec::new(),
+                    pools: Vec::new(),
+                    sizes: Vec::new(),
+                });
             }
             service.describe_host(host);
         }
