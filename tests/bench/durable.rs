@@ -316,6 +316,8 @@ impl IdleAgent {
             vms: Vec::new(),
             foreign: Vec::new(),
             pools: self.pools.clone(),
+            sizes: Vec::new(),
+            answers: Vec::new(),
         };
         agent.send_event(Event::Report(report)).await?;
         let mut told = Vec::new();

@@ -102,6 +102,7 @@ impl Stage {
     fn connect(&self, report: HostReport) {
         let hello = Hello {
             host: self.host,
+            name: HostName::new("node-1").unwrap(),
             realm: self.vm.realm.clone(),
             instance: OperationId::random(),
             highest_epoch: Epoch(0),
