@@ -107,7 +107,6 @@ impl Stage {
             instance: OperationId::random(),
             highest_epoch: Epoch(0),
             inventory: HostInventory::default(),
-            name: "node-1".parse().unwrap(),
         };
         let link =
             Arc::new(Agent { stage: (self.service.clone(), self.host), report, told: Mutex::default() });
