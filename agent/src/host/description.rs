@@ -88,7 +88,14 @@ mod tests {
             origin: format!("origin {number}"),
         };
         let vm = VmId(Uuid::from_u128(number));
-        OwnDomain { vm, name: "web".parse().unwrap(), state: DomainState::Active, ledger }
+        OwnDomain {
+            vm,
+            name: "web".parse().unwrap(),
+            state: DomainState::Active,
+            vcpus: 1,
+            memory: reeve_common::units::Mebibytes(64),
+            ledger,
+        }
     }
 
     #[test]

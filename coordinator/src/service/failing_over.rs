@@ -129,7 +129,7 @@ impl Service {
         let workflows = core.workflows.values().map(|entry| Arc::clone(&entry.borrow().workflow));
         let latest = workflows
             .filter(|workflow| matches!(workflow.purpose, Purpose::Failover { host: of, .. } if of == host))
-            .last();
+            .next_back();
         let heard =
             core.hosts.get(&host).and_then(|entry| entry.life.last_sign()).map(|sign| now.shown(sign));
         latest.is_some_and(|workflow| {

@@ -163,9 +163,7 @@ impl Stage {
     /// A coordinator that has heard of no host yet.
     pub(super) async fn open_unheard(&self, store: Arc<dyn Store>) -> Service {
         let clock = Arc::clone(&self.clock) as Arc<dyn Clock>;
-        let service =
-            Service::open(self.config.clone(), store, clock, Arc::clone(&self.authority)).await.unwrap();
-        service
+        Service::open(self.config.clone(), store, clock, Arc::clone(&self.authority)).await.unwrap()
     }
 
     /// Every host is heard and has told what it has.
