@@ -56,6 +56,17 @@ fn is_alive(pid: &str) -> bool {
     stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.trim_start().starts_with(['Z', 'X']))
 }
 
+/// Waits until a process that was killed has ended: the kernel takes its moment.
+async fn until_dead(pid: &str, name: &str) {
+    for _ in 0..1000 {
+        if !is_alive(pid) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("{name} lives on");
+}
+
 #[tokio::test]
 async fn a_good_command_is_told_its_options_and_believed_with_its_status() {
     let directory = TempDir::new().unwrap();
@@ -133,7 +144,7 @@ async fn a_hanging_command_and_its_children_are_killed_at_the_limit() {
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
     for name in ["child", "own"] {
         let pid = std::fs::read_to_string(directory.path().join(name)).unwrap();
-        assert!(!is_alive(&pid), "{name} lives on");
+        until_dead(&pid, name).await;
     }
 }
 
@@ -146,7 +157,7 @@ async fn children_that_outlive_their_parent_hold_nobody_up() {
     let run = run(&means(program(&directory, script), PATIENT), &node(), FenceAction::Off).await;
     assert_eq!((run.ended, run.output.as_str()), (Ended::Exit(0), "done"));
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
-    assert!(!is_alive(&std::fs::read_to_string(directory.path().join("child")).unwrap()));
+    until_dead(&std::fs::read_to_string(directory.path().join("child")).unwrap(), "child").await;
 }
 
 #[tokio::test]
@@ -186,11 +197,5 @@ async fn a_run_that_is_given_up_leaves_nothing_behind() {
     }
     running.abort();
     assert!(running.await.unwrap_err().is_cancelled());
-    for _ in 0..1000 {
-        if !is_alive(&pid) {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    panic!("it lives on");
+    until_dead(&pid, "own").await;
 }

@@ -368,7 +368,7 @@ pub(super) fn means_of(entry: &HostEntry, config: &crate::config::CoordinatorCon
 }
 
 /// Takes a stored fencing into memory, as a coordinator that starts anew must see it.
-pub(super) fn take_in(core: &mut Core, kept: Kept<Fence>, now: reeve_common::clock::Timestamp) {
+pub(super) fn take_in(core: &mut Core, kept: &Kept<Fence>, now: reeve_common::clock::Timestamp) {
     let Some(entry) = core.hosts.get_mut(&kept.value.host) else { return };
     let fence = Fence::clone(&kept.value).found(now);
     if fence.is_proof() {

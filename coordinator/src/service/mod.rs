@@ -280,7 +280,7 @@ async fn load(store: &dyn Store, core: &mut Core, opened: Timestamp) -> Result<(
         core.hosts.insert(kept.value.id, HostEntry::new(kept, opened));
     }
     for kept in records_of::<Fence>(store, records::FENCES).await? {
-        fencing::take_in(core, kept, opened);
+        fencing::take_in(core, &kept, opened);
     }
     for kept in records_of::<Image>(store, records::IMAGES).await? {
         core.images.insert(kept.value.name.clone(), kept);
