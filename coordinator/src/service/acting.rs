@@ -208,8 +208,7 @@ impl Service {
 
     /// Records a refusal of somebody who need not prove anything to try again; some of very many.
     pub(crate) async fn record_stranger(&self, who: Who, what: &str, object: &str, kind: &str, reason: &str) {
-        let now = self.inner.clock.monotonic();
-        let Some(left_out) = self.inner.audit.allow(&who, now) else { return };
+        let Some(left_out) = self.inner.audit.allow(&who, self.in_service_for()) else { return };
         let act = self.make_act(who, what.to_owned(), object.to_owned(), left_out, false);
         act.end(Outcome::refused(kind, reason)).await;
     }

@@ -10,7 +10,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use reeve_common::checkpoint::{Checkpoint, SignedCheckpoint};
 use reeve_common::ids::{HostId, HostName};
@@ -73,12 +73,12 @@ pub struct AuditVerification {
 }
 
 impl AuditState {
-    pub(super) fn new(signer: CheckpointSigner, now: Instant) -> Self {
+    pub(super) fn new(signer: CheckpointSigner) -> Self {
         Self {
             signer,
             grown: watch::Sender::new(()),
-            strangers: Mutex::new(Allowance::new(now)),
-            hosts: Mutex::new(Allowance::new(now)),
+            strangers: Mutex::new(Allowance::new(Duration::ZERO)),
+            hosts: Mutex::new(Allowance::new(Duration::ZERO)),
             last_witness: Mutex::new(HostId(0)),
             contradictions: Mutex::new(BTreeMap::new()),
         }
@@ -89,8 +89,9 @@ impl AuditState {
         self.grown.send_replace(());
     }
 
-    /// Whether a refusal of this sort may be recorded; if so, how many were left out before it.
-    pub(super) fn allow(&self, who: &Who, now: Instant) -> Option<u64> {
+    /// Whether a refusal of this sort may be recorded so long after the service was opened; if so, how many were left out
+    /// before it.
+    pub(super) fn allow(&self, who: &Who, now: Duration) -> Option<u64> {
         match who {
             Who::Host { .. } => lock(&self.hosts).take(now),
             _ => lock(&self.strangers).take(now),
@@ -313,12 +314,17 @@ impl Service {
                  mistake is found in a later backup");
             let witness = Who::Host { id: host, name: name.clone() };
             // After an old backup was restored a whole fleet may contradict; some of it in the log is enough.
-            if self.inner.audit.allow(&witness, self.inner.clock.monotonic()).is_some() {
+            if self.inner.audit.allow(&witness, self.in_service_for()).is_some() {
                 let act = self.begin_act(Who::Coordinator, "compare-witness", format!("host {name}"));
                 act.end(Outcome::failed("contradicted", words)).await;
             }
         }
         Ok(())
+    }
+
+    /// How long this service has been open, on a clock that is never set.
+    pub(super) fn in_service_for(&self) -> Duration {
+        self.inner.clock.monotonic().saturating_duration_since(self.inner.opened)
     }
 
     /// Every host whose agent is connected, by number.

@@ -168,7 +168,7 @@ impl Service {
         let term = Term::begin(store).await?;
         let epoch = term.epoch();
         let (started_at, opened) = (clock.now(), clock.monotonic());
-        let audit = AuditState::new(authority.checkpoint_signer()?, opened);
+        let audit = AuditState::new(authority.checkpoint_signer()?);
         let mut core = Core::new();
         load(&term, &mut core, started_at).await?;
         let service = Self {
