@@ -411,7 +411,7 @@ fn the_catalogue() {
 fn the_status() {
     let document: Status = read(json!({
         "version": "0.1.0", "epoch": 12, "started-at": "2026-03-01T09:00:00.000Z", "realms": 1,
-        "hosts": {"total": 4, "connected": 3, "suspected": 0, "lost": 1, "fenced": 0, "never-joined": 0},
+        "hosts": {"total": 4, "connected": 3, "reported": 3, "suspected": 0, "lost": 1, "fenced": 0, "never-joined": 0},
         "vms": {"running": 4, "unplaceable": 1}, "warnings": ["host node-2: lost for 5m"]
     }));
     insta::assert_snapshot!("status", status::status(&SCREEN, &document));
