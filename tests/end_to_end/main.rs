@@ -4,6 +4,7 @@
 mod checking;
 mod drives;
 mod enrolment;
+mod failover;
 mod faults;
 mod fleet;
 mod hostile;

@@ -16,6 +16,10 @@ use super::members::members;
 use super::record::{Lab, Lock};
 use crate::harness::waiting::poll_until;
 
+/// How many looks in a row must find nobody: a process that is just becoming another program shows no environment, and so
+/// no mark, for that moment.
+const QUIET_LOOKS: u32 = 3;
+
 /// A killed process is gone at once unless the kernel is writing for it.
 const END_PATIENCE: Duration = Duration::from_secs(30);
 
@@ -47,12 +51,14 @@ impl Lab {
 
 /// Kills until nobody is left: a process may start another while its like are being looked for.
 fn end_members(lab: &Description) -> Result<()> {
+    let mut quiet_looks = 0;
     poll_until("the lab's processes to end", END_PATIENCE, || {
         let left = members(lab);
         for process in &left {
             process.signal(Signal::SIGKILL)?;
         }
-        Ok(left.is_empty().then_some(()))
+        quiet_looks = if left.is_empty() { quiet_looks + 1 } else { 0 };
+        Ok((quiet_looks >= QUIET_LOOKS).then_some(()))
     })
 }
 

@@ -224,7 +224,7 @@ pub(super) fn define(
             .map(|drive| storage::place(connect, &drive.pool, &drive.volume))
             .collect::<Result<_, _>>()?,
         console: if spec.console {
-            Some(console::prepare(connect, &spec.system_disk.pool, &spec.name)?)
+            Some(console::prepare(connect, &spec.system_disk.pool, &spec.system_disk.volume)?)
         } else {
             None
         },
@@ -292,8 +292,8 @@ pub(super) fn undefine(connect: &Connect, vm: VmId) -> Result<(), Failure> {
     if domain.is_active()? {
         return Err(refused(DOING, "the domain is running"));
     }
-    if let Some((pool, _)) = &ledger.system_disk {
-        console::remove(connect, pool, &domain.name()?);
+    if let Some((pool, disk)) = &ledger.system_disk {
+        console::remove(connect, pool, disk);
     }
     match domain.undefine_flags(UNDEFINE_FLAGS).map_err(Failure::from) {
         Err(error) if error.is(ErrorNumber::NoDomain) => Ok(()),
