@@ -19,8 +19,8 @@ use quinn::{Endpoint, Incoming};
 
 use crate::quic::{HandshakeGate, HandshakePermit};
 
-/// Peers that wait for a place. A thousand or two come in each second, and a peer gives up after
-/// [`crate::quic::IDLE_TIMEOUT`]; more than this would wait in vain. Each takes about 1.5 KiB.
+/// Peers that wait for a place. A peer gives up after [`crate::quic::IDLE_TIMEOUT`]; many more than this would wait in vain,
+/// and each takes memory.
 pub const LINE_MAX: usize = 6 << 10;
 
 /// Lets peers in through one port.

@@ -17,8 +17,7 @@ use ring::hmac;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// The agent sends something this often, so that silence means something. A keep-alive that is lost is repeated within a
-/// round trip or two, so that on a bad network, too, a host that is there is silent for little longer than this; ten
-/// thousand of them a second take a fifth of a processor.
+/// round trip or two, so that on a bad network, too, a host that is there is silent for little longer than this.
 pub const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(1);
 /// A connection is given up after this much silence. It is longer than a network's ordinary interruptions: dialling anew
 /// costs more than waiting. Whether a host counts as lost by then is not for the connection to say.
@@ -58,8 +57,8 @@ const SERVER_SOCKET_BUFFER: usize = 4 << 20;
 const INCOMING_BUFFER_SIZE: u64 = 8 << 10;
 /// The same over all such connections.
 const INCOMING_BUFFER_SIZE_TOTAL: u64 = 4 << 20;
-/// Handshakes being worked on at once on one port, unless it is said otherwise. Each costs a signature and a verification (about 0.3 ms) and some
-/// 20 KiB; beyond this a peer is told to try again.
+/// Handshakes being worked on at once on one port, unless it is said otherwise. Each costs a signature, a verification and
+/// memory; beyond this peers wait in a line.
 const HANDSHAKES_MAX: usize = 256;
 /// From this many handshakes on, a peer must first prove that it receives at the address it sends from.
 const HANDSHAKES_BEFORE_RETRY: usize = 64;

@@ -11,8 +11,7 @@ use crate::host::Host;
 use crate::hypervisor::HypervisorEvent;
 use crate::hypervisor::simulated::SimulatedHypervisor;
 
-/// How often all guests are looked after: a guest that boots in two seconds is not noticeably late, and ten thousand
-/// hosts without guests cost a hundredth of a processor.
+/// How often all guests are looked after: a guest that boots in two seconds is not noticeably late.
 const TICK: Duration = Duration::from_millis(100);
 
 /// The guests of all hosts.
