@@ -100,6 +100,19 @@ async fn a_simulation_names_every_host_with_its_reason_and_terms() {
 }
 
 #[tokio::test]
+async fn several_that_are_started_together_are_told_one_by_one() {
+    let coordinator = Coordinator::start().await.with_a_catalogue().await;
+    let started = coordinator.reeve("vm start web-1 nobody web-1 -o json").await.complains(&[
+        "no place",
+        "nobody",
+        "reeve config list",
+    ]);
+    assert_eq!(started.json().as_array().unwrap().len(), 2, "the two that there is a configuration for");
+    assert_eq!(started.code, 3, "{}", started.err);
+    coordinator.reeve("audit tail").await.ended(0).says(&["start-vms", "3 VMs together", "configuration nobody"]);
+}
+
+#[tokio::test]
 async fn a_vm_without_a_place_is_kept_until_it_is_given_up() {
     let coordinator = Coordinator::start().await.with_a_catalogue().await;
     let started =

@@ -24,6 +24,11 @@ impl Refusal {
         self
     }
 
+    /// What is wrong, for an answer that has room for more than this.
+    pub(super) fn into_problem(self) -> Problem {
+        self.problem
+    }
+
     /// The same with the status that HTTP has for this very case.
     pub(super) fn with_status(mut self, status: StatusCode) -> Self {
         self.status = status;

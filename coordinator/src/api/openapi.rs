@@ -61,6 +61,7 @@ use super::routes::{audit, catalogue, fencing, fleet, simulation, vms, workflows
         vms::past_vms,
         vms::vm,
         vms::start_vm,
+        vms::start_vms,
         vms::shutdown_vm,
         vms::destroy_vm,
         simulation::compare,

@@ -34,6 +34,7 @@ mod realm_rules;
 mod reconciling;
 mod simulating;
 mod starting;
+mod starting_together;
 mod status;
 mod stopping;
 mod tokens;

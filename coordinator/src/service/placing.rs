@@ -154,13 +154,17 @@ fn plan(core: &mut Core, waiting: &[VmId]) -> Vec<(VmId, Planned)> {
         .filter_map(|id| core.vm(*id))
         .map(|current| (current.vm.id, current.vm.request.clone()))
         .collect();
-    let plan = core.fleet.plan_batch(&wanted, BatchGoal::FirstComeFirst);
+    let placed = plan_together(core, &wanted).into_iter();
+    placed.filter_map(|(index, planned)| Some((wanted.get(index)?.0, planned))).collect()
+}
+
+/// Where VMs would go together, those before never left out for the sake of those behind: each that has a place, by its
+/// place in `wanted`, in an order in which each fits when its turn comes. Nothing is held.
+pub(super) fn plan_together(core: &mut Core, wanted: &[(VmId, Request)]) -> Vec<(usize, Planned)> {
+    let plan = core.fleet.plan_batch(wanted, BatchGoal::FirstComeFirst);
     let at_once = plan.order.len();
-    let placed = plan
-        .order
-        .iter()
-        .filter_map(|index| Some((wanted.get(*index)?.0, plan.hosts.get(*index).copied()??)));
-    placed.map(|(id, host)| (id, Planned { host, at_once })).collect()
+    let placed = plan.order.iter().filter_map(|index| Some((*index, plan.hosts.get(*index).copied()??)));
+    placed.map(|(index, host)| (index, Planned { host, at_once })).collect()
 }
 
 /// Chooses a host for a VM that has none and holds its capacity; none when no host is feasible. The choice and the
@@ -194,7 +198,7 @@ pub(super) fn choose(
 const RETRY_AFTER: Duration = Duration::from_secs(10);
 /// How many waiting VMs are planned together: so many that it helps, and so few that others wait for the lock some
 /// milliseconds.
-const BATCH_MAX: usize = 32;
+pub(super) const BATCH_MAX: usize = 32;
 
 #[cfg(test)]
 mod tests {

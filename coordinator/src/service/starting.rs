@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
+use reeve_common::clock::Timestamp;
 use reeve_common::ids::{ConfigurationName, VmId};
 use reeve_common::mutation::Mutation;
 
 use super::acting::acting_on;
 use super::catalogue::{find_configuration, find_setup};
 use super::core::{Core, VmEntry, VmVersion};
-use super::placing::choose;
+use super::placing::{Planned, choose};
 use super::views::VmDetail;
 use super::{Actor, Service, ServiceError};
+use crate::config::CoordinatorConfig;
 use crate::model::admission::{Parts, admit};
 use crate::model::drive::Drive;
 use crate::model::explanation::{HOSTS_KEPT, PlacementDecision};
@@ -53,7 +55,7 @@ impl Service {
     }
 
     /// Makes a start durable, shows it and tells its host; what is held for it is given back if that fails.
-    async fn record_start(
+    pub(super) async fn record_start(
         &self,
         id: VmId,
         vm: Vm,
@@ -93,46 +95,8 @@ impl Service {
         let config = self.config();
         let now = self.now();
         let mut core = self.core_for_decisions();
-        let configuration = find_configuration(&core, name)?;
-        let setup = find_setup(&core, &configuration.setup)?;
-        let image = core
-            .images
-            .get(&setup.image)
-            .map(|kept| Arc::clone(&kept.value))
-            .ok_or_else(|| ServiceError::not_found("image", &setup.image, "reeve image list"))?;
-        let drives = configuration
-            .drives
-            .iter()
-            .map(|wanted| {
-                core.drives
-                    .get(&wanted.drive)
-                    .map(|kept| Arc::clone(&kept.value))
-                    .ok_or_else(|| ServiceError::not_found("drive", &wanted.drive, "reeve drive list"))
-            })
-            .collect::<Result<Vec<Arc<Drive>>, ServiceError>>()?;
-        let realm = config
-            .realms
-            .get(&setup.realm)
-            .ok_or_else(|| ServiceError::not_found("realm", &setup.realm, "reeve realm list"))?;
-        let borrowed: Vec<&Drive> = drives.iter().map(AsRef::as_ref).collect();
-        let parts =
-            Parts { configuration: &configuration, setup: &setup, image: &image, drives: &borrowed, realm };
-        let vm = admit(id, parts, now).map_err(|error| ServiceError::conflict(error.to_string()))?;
-        check_drives(&core, &vm)?;
-        let (vm, decision) = match choose(&mut core, &vm, None, now) {
-            Some(placed) => placed,
-            None => {
-                check_waiting(&core)?;
-                let digest = core.fleet.digest(&vm.request, HOSTS_KEPT);
-                let decision = PlacementDecision { at: now, at_once: None, digest };
-                let mut waiting = vm;
-                waiting.enter(VmState::Unplaceable, Some(decision.words().refusal()), now);
-                (waiting, decision)
-            }
-        };
-        let current = VmVersion { version: Version::default(), vm: Arc::new(vm.clone()) };
-        core.vms.insert(id, VmEntry::new(current, false));
-        Ok((vm, decision))
+        let vm = admitted(&core, &config, id, name, now)?;
+        hold(&mut core, vm, None, now)
     }
 
     async fn store_new(&self, vm: &Vm, decision: &PlacementDecision) -> Result<Version, ServiceError> {
@@ -166,6 +130,65 @@ impl Service {
             core.retire(current);
         }
     }
+}
+
+/// The VM that a configuration makes, with everything it names looked up. Nothing is held.
+pub(super) fn admitted(
+    core: &Core,
+    config: &CoordinatorConfig,
+    id: VmId,
+    name: &ConfigurationName,
+    now: Timestamp,
+) -> Result<Vm, ServiceError> {
+    let configuration = find_configuration(core, name)?;
+    let setup = find_setup(core, &configuration.setup)?;
+    let image = core
+        .images
+        .get(&setup.image)
+        .map(|kept| Arc::clone(&kept.value))
+        .ok_or_else(|| ServiceError::not_found("image", &setup.image, "reeve image list"))?;
+    let drives = configuration
+        .drives
+        .iter()
+        .map(|wanted| {
+            core.drives
+                .get(&wanted.drive)
+                .map(|kept| Arc::clone(&kept.value))
+                .ok_or_else(|| ServiceError::not_found("drive", &wanted.drive, "reeve drive list"))
+        })
+        .collect::<Result<Vec<Arc<Drive>>, ServiceError>>()?;
+    let realm = config
+        .realms
+        .get(&setup.realm)
+        .ok_or_else(|| ServiceError::not_found("realm", &setup.realm, "reeve realm list"))?;
+    let borrowed: Vec<&Drive> = drives.iter().map(AsRef::as_ref).collect();
+    let parts =
+        Parts { configuration: &configuration, setup: &setup, image: &image, drives: &borrowed, realm };
+    admit(id, parts, now).map_err(|error| ServiceError::conflict(error.to_string()))
+}
+
+/// Takes a VM into the picture, not yet durable: its drives found free, its host chosen and its capacity held, or waiting.
+pub(super) fn hold(
+    core: &mut Core,
+    vm: Vm,
+    planned: Option<Planned>,
+    now: Timestamp,
+) -> Result<(Vm, PlacementDecision), ServiceError> {
+    check_drives(core, &vm)?;
+    let (vm, decision) = match choose(core, &vm, planned, now) {
+        Some(placed) => placed,
+        None => {
+            check_waiting(core)?;
+            let digest = core.fleet.digest(&vm.request, HOSTS_KEPT);
+            let decision = PlacementDecision { at: now, at_once: None, digest };
+            let mut waiting = vm;
+            waiting.enter(VmState::Unplaceable, Some(decision.words().refusal()), now);
+            (waiting, decision)
+        }
+    };
+    let current = VmVersion { version: Version::default(), vm: Arc::new(vm.clone()) };
+    core.vms.insert(vm.id, VmEntry::new(current, false));
+    Ok((vm, decision))
 }
 
 /// One drive is written by one VM at most, and not read by another meanwhile.

@@ -128,6 +128,7 @@ pub(super) fn table() -> Vec<Route> {
         delete("/v1/drives/{drive}", catalogue::delete_drive).patient(),
         get("/v1/vms", vms::vms),
         post("/v1/vms", vms::start_vm),
+        post("/v1/starts", vms::start_vms),
         get("/v1/past-vms", vms::past_vms),
         get("/v1/vms/{vm}", vms::vm),
         post("/v1/vms/{vm}/shutdown", vms::shutdown_vm),

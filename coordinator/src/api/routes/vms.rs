@@ -14,7 +14,9 @@ use super::carried_out;
 use crate::api::answer::Refusal;
 use crate::api::conversions::{duration, vm_detail_of, vm_log_of, vm_of};
 use crate::api::question::{Asked, Asking, Body, Named};
-use crate::api::types::{ProblemReport, ShutdownRequest, StartRequest, Vm, VmDetail, VmLog};
+use crate::api::types::{
+    ProblemReport, ShutdownRequest, StartOutcome, StartRequest, StartsRequest, Vm, VmDetail, VmLog,
+};
 use crate::service::Service;
 
 /// The longest a question for changes is held back; well below what any question may take.
@@ -83,6 +85,28 @@ pub(in crate::api) async fn start_vm(
     })
     .await?;
     Ok((StatusCode::CREATED, Json(vm_detail_of(&detail))))
+}
+
+/// Starts a VM of each of several configurations, planned together so that they cost less than one after the other.
+/// Answers as soon as each is durably placed, durably waiting for a place, or refused.
+#[utoipa::path(post, path = "/v1/starts", tag = "vms", request_body = StartsRequest, responses(
+    (status = 200, description = "What became of each, in the order asked", body = Vec<StartOutcome>),
+    (status = "default", description = "What is wrong with all of them", body = ProblemReport)))]
+pub(in crate::api) async fn start_vms(
+    State(service): State<Service>,
+    Asking(actor): Asking,
+    Body(request): Body<StartsRequest>,
+) -> Answer<Vec<StartOutcome>> {
+    let configurations = request.configurations.clone();
+    let started = carried_out(async move { service.start_vms(&configurations, &actor).await }).await?;
+    let outcomes = request.configurations.into_iter().zip(started).map(|(configuration, started)| {
+        let (vm, problem) = match started {
+            Ok(detail) => (Some(vm_detail_of(&detail)), None),
+            Err(error) => (None, Some(Refusal::from(error).into_problem())),
+        };
+        StartOutcome { configuration, vm, problem }
+    });
+    Ok(Json(outcomes.collect()))
 }
 
 /// Asks a VM's guest to shut down, and destroys it when its grace is over. Answers as soon as that is durably wished.

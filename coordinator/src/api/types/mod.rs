@@ -44,5 +44,8 @@ pub use simulation::{
     SimulationRequest,
 };
 pub use status::{HostCounts, Status};
-pub use vm::{ShutdownRequest, StartRequest, Transition, Vm, VmDetail, VmLog, VmState, Wish};
+pub use vm::{
+    ShutdownRequest, StartOutcome, StartRequest, StartsRequest, Transition, Vm, VmDetail, VmLog, VmState,
+    Wish,
+};
 pub use workflow::{DrainRequest, WhenHostLost, Workflow, WorkflowState, WorkflowStep};

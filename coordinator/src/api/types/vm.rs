@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 
 use super::explanation::Decision;
 use super::moment::Moment;
+use super::problem::Problem;
 
 /// Where a VM is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
@@ -175,6 +176,28 @@ pub struct StartRequest {
     /// The VM configuration.
     #[schema(value_type = String)]
     pub configuration: ConfigurationName,
+}
+
+/// What is to be started together.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct StartsRequest {
+    /// The VM configurations, at most 1000. Who stands before is never left out for the sake of who stands behind.
+    #[schema(value_type = Vec<String>)]
+    pub configurations: Vec<ConfigurationName>,
+}
+
+/// What became of one of several starts: the VM, or what is wrong with it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct StartOutcome {
+    /// The VM configuration.
+    #[schema(value_type = String)]
+    pub configuration: ConfigurationName,
+    /// The VM; `unplaceable` when no host can take it now.
+    pub vm: Option<VmDetail>,
+    /// Why there is none.
+    pub problem: Option<Problem>,
 }
 
 /// How a VM is to be shut down.

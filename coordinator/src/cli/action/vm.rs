@@ -59,8 +59,8 @@ impl Run<'_> {
     ) -> Result<Exit, Failure> {
         let mut exits = Vec::new();
         let mut asked: Vec<VmDetail> = Vec::new();
-        for configuration in &configurations {
-            match self.client.start_vm(configuration).await {
+        for answer in self.ask_for_starts(&configurations).await? {
+            match answer {
                 Ok(detail) => asked.push(detail),
                 Err(failure) => exits.push(self.tell(&failure)),
             }
@@ -97,6 +97,27 @@ impl Run<'_> {
             self.print(&json(&ended))?;
         }
         Ok(Exit::of_several(exits))
+    }
+
+    /// Asks for the VMs: several of them together, since then they are planned together.
+    async fn ask_for_starts(
+        &self,
+        configurations: &[ConfigurationName],
+    ) -> Result<Vec<Result<VmDetail, Failure>>, Failure> {
+        if let [configuration] = configurations {
+            return Ok(vec![self.client.start_vm(configuration).await]);
+        }
+        let outcomes = self.client.start_vms(configurations).await?;
+        let answers = outcomes.into_iter().map(|outcome| match (outcome.vm, outcome.problem) {
+            (Some(detail), _) => Ok(detail),
+            (None, Some(problem)) => Err(problem.into()),
+            (None, None) => Err(Failure::new(
+                Exit::Failed,
+                format!("the coordinator did not say what became of {}", outcome.configuration),
+            )
+            .advise("`reeve vm list` shows whether it was started")),
+        });
+        Ok(answers.collect())
     }
 
     /// Says where a VM that was started is and why, or why it is nowhere.

@@ -21,7 +21,7 @@ pub(in crate::cli) struct Waiting {
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum VmCommand {
-    /// Starts a VM of each configuration, and waits until their guests have registered.
+    /// Starts a VM of each configuration, several planned together, and waits until their guests have registered.
     #[command(
         after_help = "Examples:\n  reeve vm start web-1\n  reeve vm start web-1 web-2 web-3 --timeout 10m\n  reeve vm start web-1 --no-wait\n  reeve vm start web-1 -o json\n\nThe exit code is 1 when a VM failed, 6 when no host can take one, 7 when the time was up.\nA VM that no host can take is kept and tried again when the fleet changes; `reeve vm destroy` gives it up.\nWith -o json the answer is always a list."
     )]

@@ -22,8 +22,8 @@ use crate::api::types::{
     AuditPage, AuditVerification, Comparison, Configuration, CostEvaluation, CostFunction, DrainRequest,
     Drive, Explanation, Fence, FenceTrial, Host, HostComparison, HostComparisonRequest, HostState, Image,
     JoinToken, JoinTokenRequest, NewConfiguration, NewDrive, NewHost, NewImage, NewSetup, PoolKind, Profile,
-    Realm, Setup, ShutdownRequest, Simulation, SimulationRequest, StartRequest, StateChange, Status, Vm,
-    VmDetail, VmLog, Volumes, Workflow,
+    Realm, Setup, ShutdownRequest, Simulation, SimulationRequest, StartOutcome, StartRequest, StartsRequest,
+    StateChange, Status, Vm, VmDetail, VmLog, Volumes, Workflow,
 };
 
 /// A way to ask one coordinator. Cheap to clone; each question has a connection of its own.
@@ -288,6 +288,10 @@ impl Client {
 
     pub async fn start_vm(&self, configuration: &ConfigurationName) -> Answer<VmDetail> {
         self.post("/v1/vms", &StartRequest { configuration: configuration.clone() }).await
+    }
+
+    pub async fn start_vms(&self, configurations: &[ConfigurationName]) -> Answer<Vec<StartOutcome>> {
+        self.post("/v1/starts", &StartsRequest { configurations: configurations.to_vec() }).await
     }
 
     pub async fn shutdown_vm(&self, vm: &VmSelector, request: &ShutdownRequest) -> Answer<Vm> {
