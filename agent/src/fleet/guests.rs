@@ -27,12 +27,7 @@ struct Entry {
 
 impl Guests {
     /// Looks after a host's guests from now on.
-    pub(super) fn look_after(
-        &self,
-        host: Host,
-        hypervisor: Arc<SimulatedHypervisor>,
-        events: EventReceiver,
-    ) {
+    pub(super) fn look_after(&self, host: Host, hypervisor: Arc<SimulatedHypervisor>, events: EventReceiver) {
         self.hosts.lock().unwrap_or_else(PoisonError::into_inner).push(Entry { host, hypervisor, events });
     }
 

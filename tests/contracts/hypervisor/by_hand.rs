@@ -2,9 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use reeve_agent::hypervisor::{
-    DomainState, EventReceiver, HypervisorEvent, InactiveCause, OwnDomain,
-};
+use reeve_agent::hypervisor::{DomainState, EventReceiver, HypervisorEvent, InactiveCause, OwnDomain};
 use reeve_common::clock::{Clock as _, SystemClock};
 use reeve_common::ids::VmId;
 use reeve_common::units::Mebibytes;
@@ -98,7 +96,8 @@ pub(crate) fn all_is_told_within_a_second(subject: &dyn Subject) {
     assert_eq!(size(scene.after(Deed::SetMemory(Mebibytes(48)))), (1, Mebibytes(48)));
     assert_eq!(state(scene.after(Deed::Start)), DomainState::Active);
     // Its second event, which says the same, may still be on its way.
-    let up = || Ok(subject.hypervisor().domain(vm)?.filter(|seen| seen.state == DomainState::Active).map(drop));
+    let up =
+        || Ok(subject.hypervisor().domain(vm)?.filter(|seen| seen.state == DomainState::Active).map(drop));
     poll_until("the domain to run", PATIENCE, up).unwrap();
     assert_eq!(size(scene.after(Deed::PlugProcessor)), (2, Mebibytes(48)));
     assert_eq!(state(scene.after(Deed::Suspend)), DomainState::Paused);

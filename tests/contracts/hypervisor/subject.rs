@@ -11,7 +11,8 @@ use nix::sys::signal::Signal;
 use reeve_agent::hypervisor::libvirt::{KvmTrust, LibvirtHypervisor, LibvirtSettings};
 use reeve_agent::hypervisor::simulated::{GuestMode, PoolSetting, SimulatedHypervisor, SimulationSettings};
 use reeve_agent::hypervisor::{
-    EventReceiver, Hypervisor, HypervisorError, HypervisorEvent, LedgerEntry, LedgerWish, event_queue, ledger_xml,
+    EventReceiver, Hypervisor, HypervisorError, HypervisorEvent, LedgerEntry, LedgerWish, event_queue,
+    ledger_xml,
 };
 use reeve_common::clock::SystemClock;
 use reeve_common::ids::{Epoch, Generation, PoolName, RealmName, VmId, VmName, VolumeName};

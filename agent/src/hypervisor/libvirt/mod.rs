@@ -49,9 +49,7 @@ pub use connection::ConnectionError;
 pub use event_loop::EventLoopError;
 
 use super::ledger_xml::UnreadableLedger;
-use super::{
-    Domains, EventSender, Hypervisor, HypervisorFacts, HypervisorResult, LedgerEntry, OwnDomain,
-};
+use super::{Domains, EventSender, Hypervisor, HypervisorFacts, HypervisorResult, LedgerEntry, OwnDomain};
 use capabilities::KvmVerdict;
 use connection::Connection;
 use domains::{Ownership, Seen};

@@ -32,8 +32,8 @@ pub use settings::{GuestMode, GuestPace, PoolSetting, SimulationSettings};
 pub use steps::DomainInside;
 
 use super::{
-    Domains, EventSender, Hypervisor, HypervisorError, HypervisorEvent, HypervisorFacts, HypervisorResult, LedgerEntry,
-    OwnDomain,
+    Domains, EventSender, Hypervisor, HypervisorError, HypervisorEvent, HypervisorFacts, HypervisorResult,
+    LedgerEntry, OwnDomain,
 };
 use faults::FaultPlan;
 use world::World;

@@ -180,7 +180,11 @@ impl SimulatedHypervisor {
         })
     }
 
-    pub(super) fn step(&self, vm: VmId, work: impl FnOnce(&mut SimulatedDomain) -> Option<HypervisorEvent>) -> bool {
+    pub(super) fn step(
+        &self,
+        vm: VmId,
+        work: impl FnOnce(&mut SimulatedDomain) -> Option<HypervisorEvent>,
+    ) -> bool {
         let mut guard = self.lock();
         let inside: &mut Inside = &mut guard;
         let Some(event) = inside.world.domains.get_mut(&vm).and_then(work) else { return false };

@@ -122,10 +122,10 @@ fn automatic_guests_boot_answer_and_obey_in_their_time() {
 
     hypervisor.shutdown(vm).unwrap();
     assert_eq!(state(&hypervisor, vm), DomainState::Active);
+    events.try_iter().for_each(drop);
     clock.forward(pace.shutdown);
     hypervisor.advance();
-    let last = events.try_iter().last();
-    assert_eq!(last, Some(HypervisorEvent::Domain(vm)));
+    assert_eq!(events.try_iter().collect::<Vec<_>>(), [HypervisorEvent::Domain(vm)]);
     assert_eq!(state(&hypervisor, vm), DomainState::Inactive(InactiveCause::ShutDown));
     assert_eq!(hypervisor.shutdown_requests(vm), 2);
 }
