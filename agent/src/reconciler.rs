@@ -8,16 +8,22 @@
 //! What somebody does to one of our domains behind our back, and what becomes of it:
 //!
 //! ```text
-//!   done by hand              rule                                                             found by
-//!   started                   kept as if we had started it: its guest must register in time    event
-//!   destroyed, shut down      told as ended; kept until the coordinator wishes it stopped      event
-//!   suspended, resumed        told; nothing is done                                            event
-//!   undefined while off       looked at for 2 s, then given up: what is left of it is removed  event
-//!   undefined while running   kept: the ledger of what runs counts                             event
-//!   ledger removed, spoilt    unknown and left alone, whatever is wished                       comparison
-//!   reconfigured              left as it is; its size is told, and the excess counts as used   comparison
-//!   renamed                   kept: the id counts; a name that is none of ours is left alone   event
+//!   done by hand              rule
+//!   started                   kept as if we had started it: its guest must register in time
+//!   destroyed, shut down      told as ended; kept until the coordinator wishes it stopped
+//!   destroyed while starting  the same: it is not tried again against somebody's will
+//!   suspended, resumed        told; nothing is done
+//!   undefined while off       looked at for 2 s, then given up: what is left of it is removed
+//!   undefined while running   kept: the ledger of what runs counts
+//!   ledger removed, spoilt    unknown and left alone, whatever is wished
+//!   ledger put back           kept again, as the ledger says
+//!   reconfigured              left as it is; its size is told, and the excess counts as used
+//!   renamed                   kept: the id counts; a name that is none of ours is left alone
 //! ```
+//!
+//! Each is seen within a second: the hypervisor tells of every change (`hypervisor::events`), the VM's supervisor looks,
+//! and calls for a comparison when what has changed is told by a report alone. The comparison on a timer repairs what a
+//! lost event would have said.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -88,7 +88,7 @@ impl Machine {
             host.let_go();
         }
         // The event thread holds the old host; without its sender it ends.
-        self.hypervisor.subscribe(std::sync::mpsc::channel().0);
+        self.hypervisor.subscribe(crate::hypervisor::event_queue().0);
     }
 
     pub(crate) fn host(&self) -> &Host {

@@ -4,6 +4,8 @@
 // A test's helper fails by panicking.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "hypervisor/by_hand.rs"]
+mod by_hand;
 #[path = "hypervisor/domains.rs"]
 mod domains;
 #[path = "hypervisor/faults.rs"]
@@ -57,8 +59,18 @@ on_every_hypervisor!(
     storage::a_pool_that_stops_is_told,
 );
 
-// These take the hypervisor away, so each has one of its own.
+// These take the hypervisor away, or listen to it alone, so each has one of its own.
 mod alone {
+    #[test]
+    fn what_is_done_by_hand_is_told_by_a_simulated_hypervisor() {
+        crate::by_hand::all_is_told_within_a_second(&crate::subject::simulated());
+    }
+
+    #[test]
+    fn what_is_done_by_hand_is_told_by_libvirt() {
+        crate::by_hand::all_is_told_within_a_second(&crate::subject::libvirt_alone());
+    }
+
     #[test]
     fn a_simulated_hypervisor_goes_and_comes_back() {
         crate::faults::the_hypervisor_goes_and_comes_back(crate::subject::simulated());

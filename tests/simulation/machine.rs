@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use reeve_agent::host::Host;
 use reeve_agent::hypervisor::simulated::{
     GuestMode, GuestPace, PoolSetting, SimulatedHypervisor, SimulationSettings,
 };
-use reeve_agent::hypervisor::{Hypervisor, HypervisorEvent};
+use reeve_agent::hypervisor::{EventReceiver, Hypervisor, HypervisorEvent, event_queue};
 use reeve_agent::inventory::InventorySource;
 use reeve_agent::sampler::SampleSource;
 use reeve_agent::session::{AgentIdentity, CertificateRenewal, Session};
@@ -80,7 +79,7 @@ struct Inside {
 struct Life {
     host: Host,
     state: Arc<StateDirectory>,
-    events: Receiver<HypervisorEvent>,
+    events: EventReceiver,
     dead: Arc<AtomicBool>,
     work: AbortHandle,
 }
@@ -166,7 +165,7 @@ impl Machine {
                 return;
             }
         };
-        let (sender, events) = channel();
+        let (sender, events) = event_queue();
         self.hypervisor.subscribe(sender);
         let dead = Arc::new(AtomicBool::new(false));
         let workers = SimulatedWorkers { machine: Arc::downgrade(self), dead: Arc::clone(&dead) };

@@ -1,14 +1,13 @@
 //! Owns the passing of time for all simulated guests of a fleet, and how their hosts hear of it: one task, instead of two
 //! threads for each host.
 
-use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::MissedTickBehavior;
 
 use crate::host::Host;
-use crate::hypervisor::HypervisorEvent;
+use crate::hypervisor::EventReceiver;
 use crate::hypervisor::simulated::SimulatedHypervisor;
 
 /// How often all guests are looked after: a guest that boots in two seconds is not noticeably late.
@@ -23,17 +22,12 @@ pub(super) struct Guests {
 struct Entry {
     host: Host,
     hypervisor: Arc<SimulatedHypervisor>,
-    events: Receiver<HypervisorEvent>,
+    events: EventReceiver,
 }
 
 impl Guests {
     /// Looks after a host's guests from now on.
-    pub(super) fn look_after(
-        &self,
-        host: Host,
-        hypervisor: Arc<SimulatedHypervisor>,
-        events: Receiver<HypervisorEvent>,
-    ) {
+    pub(super) fn look_after(&self, host: Host, hypervisor: Arc<SimulatedHypervisor>, events: EventReceiver) {
         self.hosts.lock().unwrap_or_else(PoisonError::into_inner).push(Entry { host, hypervisor, events });
     }
 

@@ -16,8 +16,8 @@ use reeve_common::utilization::HostSample;
 use super::guests::Guests;
 use crate::coordinator_link::Socket;
 use crate::host::Host;
-use crate::hypervisor::Hypervisor;
 use crate::hypervisor::simulated::SimulatedHypervisor;
+use crate::hypervisor::{Hypervisor, event_queue};
 use crate::inventory::{InventorySource, MachineInventory};
 use crate::machine::Machine;
 use crate::sampler::SampleSource;
@@ -46,7 +46,7 @@ pub(super) struct SimulatedMachine {
 
 impl Machine for SimulatedMachine {
     fn listen(&self, host: &Host, hypervisor: &dyn Hypervisor) -> io::Result<()> {
-        let (sender, events) = std::sync::mpsc::channel();
+        let (sender, events) = event_queue();
         hypervisor.subscribe(sender);
         self.guests.look_after(host.clone(), Arc::clone(&self.hypervisor), events);
         Ok(())

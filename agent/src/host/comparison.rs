@@ -40,7 +40,7 @@ impl Host {
             let interval = if reachable { interval } else { interval.min(UNREACHABLE_RETRY) };
             tokio::select! {
                 biased;
-                () = self.inner.attention.notified() => tokio::time::sleep(GATHERING).await,
+                () = self.inner.surroundings.attention.notified() => tokio::time::sleep(GATHERING).await,
                 () = tokio::time::sleep(interval) => {}
             }
         }

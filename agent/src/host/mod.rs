@@ -30,11 +30,11 @@ use reeve_common::realm::RealmSettings;
 use reeve_common::storage::PoolReport;
 use reeve_common::text::chain;
 use reeve_common::vm::{DomainSize, ForeignDomain};
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 use self::operations::Operations;
-use crate::hypervisor::{Hypervisor, HypervisorEvent};
+use crate::hypervisor::{Hypervisor, HypervisorEvent, event_queue};
 use crate::outbox::Outbox;
 use crate::roster::Roster;
 use crate::self_fencing::LeaseKeeper;
@@ -71,7 +71,6 @@ struct Inner {
     /// What was done once and is not done again.
     operations: Operations,
     supervisors: Mutex<BTreeMap<VmId, AbortHandle>>,
-    attention: Notify,
     /// The lease that this host goes by, if it goes by any.
     lease: OnceLock<Weak<LeaseKeeper>>,
 }
@@ -110,6 +109,7 @@ impl Host {
             clock,
             roster: Arc::new(Roster::default()),
             outbox: Arc::new(Outbox::default()),
+            attention: Arc::default(),
         };
         let inner = Inner {
             realm,
@@ -123,7 +123,6 @@ impl Host {
             seen: Mutex::new(Seen::default()),
             operations: Operations::default(),
             supervisors: Mutex::new(BTreeMap::new()),
-            attention: Notify::new(),
             lease: OnceLock::new(),
         };
         Self { inner: Arc::new(inner) }
@@ -186,7 +185,7 @@ impl Host {
             changed
         });
         if changed {
-            self.inner.attention.notify_one();
+            self.inner.surroundings.attention.notify_one();
         }
     }
 
@@ -195,7 +194,7 @@ impl Host {
     /// # Errors
     /// The thread cannot be started.
     pub fn listen(&self, hypervisor: &dyn Hypervisor) -> std::io::Result<()> {
-        let (sender, events) = std::sync::mpsc::channel();
+        let (sender, events) = event_queue();
         hypervisor.subscribe(sender);
         let host = self.clone();
         let thread = std::thread::Builder::new().name("events".to_owned()).stack_size(EVENTS_STACK);
@@ -210,17 +209,17 @@ impl Host {
             HypervisorEvent::Domain(vm) => match roster.mailbox(*vm) {
                 Some(mailbox) => mailbox.look(),
                 // Somebody else's, or one of ours that somebody brought back.
-                None => self.inner.attention.notify_one(),
+                None => self.inner.surroundings.attention.notify_one(),
             },
             HypervisorEvent::GuestAgent { vm, connected } => {
                 if let Some(mailbox) = roster.mailbox(*vm) {
                     mailbox.guest_agent(*connected);
                 }
             }
-            HypervisorEvent::Pools => self.inner.attention.notify_one(),
-            HypervisorEvent::Disconnected | HypervisorEvent::Connected => {
+            HypervisorEvent::Pools => self.inner.surroundings.attention.notify_one(),
+            HypervisorEvent::Disconnected | HypervisorEvent::Connected | HypervisorEvent::Overflowed => {
                 roster.look_at_all();
-                self.inner.attention.notify_one();
+                self.inner.surroundings.attention.notify_one();
             }
         }
     }
@@ -240,7 +239,7 @@ impl Host {
                 && error.is_panic()
             {
                 log::error!(REEVE_VM:% = vm; "the task that keeps VM {vm} failed ({error}); it is begun again");
-                host.inner.attention.notify_one();
+                host.inner.surroundings.attention.notify_one();
             }
         });
         true

@@ -4,6 +4,7 @@
 //! Calls block, for as long as a named limit at most; the caller runs them off the async threads. Every call may be
 //! repeated: making what is there, or removing what is not, is success.
 
+pub mod events;
 pub mod ledger_xml;
 pub mod libvirt;
 pub mod simulated;
@@ -11,7 +12,6 @@ mod xml;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use reeve_common::clock::Timestamp;
@@ -21,6 +21,8 @@ use reeve_common::storage::{NewVolume, PoolReport, Volume};
 use reeve_common::units::Mebibytes;
 use reeve_common::utilization::VmSample;
 use reeve_common::vm::{ForeignDomain, StopReason, VirtType, VmSpec};
+
+pub use self::events::{EventReceiver, EventSender, HypervisorEvent, NoEvent, event_queue};
 
 /// What the hypervisor says of its host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -135,26 +137,6 @@ pub struct Domains {
     pub foreign: Vec<ForeignDomain>,
 }
 
-/// What the hypervisor tells by itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum HypervisorEvent {
-    /// Something happened to a domain: look at it again.
-    Domain(VmId),
-    /// The guest agent's channel of a domain opened or closed.
-    GuestAgent {
-        /// Which.
-        vm: VmId,
-        /// Whether the guest holds it open.
-        connected: bool,
-    },
-    /// A storage pool was defined, started, stopped or removed: look at the pools again.
-    Pools,
-    /// The hypervisor is gone.
-    Disconnected,
-    /// It is back: all that was known must be asked again.
-    Connected,
-}
-
 /// Why a call failed.
 #[derive(Debug, thiserror::Error)]
 pub enum HypervisorError {
@@ -198,9 +180,9 @@ pub type HypervisorResult<T> = Result<T, HypervisorError>;
 
 /// A hypervisor on this host.
 pub trait Hypervisor: Send + Sync + fmt::Debug + 'static {
-    /// Where events go from now on. The receiver must be fast; events are hints to look again, and after
-    /// `Connected` everything must be looked at.
-    fn subscribe(&self, events: Sender<HypervisorEvent>);
+    /// Where events go from now on. They are hints to look again, and after `Connected` and `Overflowed` everything must
+    /// be looked at. Whatever anybody does to a domain is told within a second.
+    fn subscribe(&self, events: EventSender);
 
     /// What it says of its host.
     ///

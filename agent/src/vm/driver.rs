@@ -10,13 +10,14 @@ use std::time::Duration;
 use reeve_common::ids::VmId;
 use reeve_common::mutation::Mutation;
 use reeve_common::text::{TEXT_LENGTH_MAX, chain, printable};
+use reeve_common::vm::DomainSize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::known::Seen;
 use super::lifecycle::Step;
 use super::outcome::Outcome;
 use super::workers::{BlockingThreads, Work, Workers};
-use crate::hypervisor::{Hypervisor, HypervisorError, HypervisorResult};
+use crate::hypervisor::{Hypervisor, HypervisorError, HypervisorResult, OwnDomain};
 use crate::start_gate::StartGate;
 use crate::state_directory::{CONSOLE_LENGTH_MAX, StateDirectory, StateError};
 
@@ -45,6 +46,23 @@ pub enum CallKind {
     Ping,
     /// Works on a volume.
     Storage,
+}
+
+/// What was seen of one VM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Look {
+    /// Of its life.
+    pub seen: Seen,
+    /// What it may take, if it is there and ours.
+    pub size: Option<DomainSize>,
+}
+
+impl Look {
+    fn of(domain: OwnDomain) -> Self {
+        let OwnDomain { vm, name, state, vcpus, memory, ledger } = domain;
+        let size = Some(DomainSize { vm, name, vcpus, memory });
+        Self { seen: Seen::Present { state, ledger }, size }
+    }
 }
 
 /// Carries out steps.
@@ -130,23 +148,22 @@ impl Driver {
         })
     }
 
-    /// What the hypervisor says of one VM now. A domain with the VM's id that is not recognisably ours (its ledger
-    /// was spoilt, or it is somebody else's) is unknown and not absent: whatever it is, it is left alone.
-    pub async fn look(&self, vm: VmId) -> Seen {
+    /// What the hypervisor says of one VM now.
+    pub async fn look(&self, vm: VmId) -> Look {
         let looked = self.call(CallKind::Ordinary, move |hypervisor| {
             if let Some(domain) = hypervisor.domain(vm)? {
-                return Ok(Seen::Present { state: domain.state, ledger: domain.ledger });
+                return Ok(Look::of(domain));
             }
             let others = hypervisor.domains()?.foreign;
             if others.iter().any(|foreign| foreign.id == vm) {
-                log::debug!(REEVE_VM:% = vm; "the domain {vm} carries a VM's id and no readable ledger");
-                return Ok(Seen::Unknown);
+                return Ok(Look { seen: Seen::NotOurs, size: None });
             }
-            Ok(Seen::Absent)
+            Ok(Look { seen: Seen::Absent, size: None })
         });
         looked.await.unwrap_or_else(|error| {
             log::debug!(REEVE_VM:% = vm; "{vm} cannot be looked at: {error}");
-            if Mutation::UnknownIsAbsent.is_active() { Seen::Absent } else { Seen::Unknown }
+            let seen = if Mutation::UnknownIsAbsent.is_active() { Seen::Absent } else { Seen::Unknown };
+            Look { seen, size: None }
         })
     }
 

@@ -62,6 +62,9 @@ pub enum Wish {
 pub enum Seen {
     /// It could not be asked. Never to be read as "off".
     Unknown,
+    /// There is a domain with the VM's id, and it carries no ledger of ours that can be read: somebody removed or spoilt
+    /// it, or it is somebody else's. Whatever it is, it is left alone.
+    NotOurs,
     /// There is no such domain.
     Absent,
     /// There is.
@@ -91,7 +94,7 @@ impl Seen {
     pub const fn state(&self) -> Option<DomainState> {
         match self {
             Self::Present { state, .. } => Some(*state),
-            Self::Unknown | Self::Absent => None,
+            Self::Unknown | Self::NotOurs | Self::Absent => None,
         }
     }
 }
@@ -265,7 +268,7 @@ impl Known {
             self.progress.doubtful_since = None;
             return;
         }
-        if self.seen == Seen::Unknown {
+        if matches!(self.seen, Seen::Unknown | Seen::NotOurs) {
             return;
         }
         self.progress.guest_agent_connected = None;
@@ -323,7 +326,7 @@ impl Known {
             return false;
         }
         match &self.seen {
-            Seen::Unknown => false,
+            Seen::Unknown | Seen::NotOurs => false,
             Seen::Absent => self.progress.was_present,
             Seen::Present { .. } => self.is_interrupted_start(),
         }
@@ -342,7 +345,9 @@ impl Known {
     /// Why a VM that should run has ended; none as long as it has not run, or might still be started.
     fn unasked_end(&self) -> Option<StopReason> {
         let Seen::Present { state: DomainState::Inactive(cause), ledger } = &self.seen else { return None };
-        let may_still_start = matches!(self.progress.start, StartPhase::Armed | StartPhase::Failed);
+        // Somebody destroyed it while it was being started: that is not tried again against their will.
+        let may_still_start = matches!(self.progress.start, StartPhase::Armed | StartPhase::Failed)
+            && *cause != InactiveCause::Destroyed;
         if ledger.started_at.is_none() || may_still_start || self.is_interrupted_start() {
             return None;
         }
@@ -365,7 +370,7 @@ impl Known {
     pub fn registered_at(&self) -> Option<Timestamp> {
         let written = match &self.seen {
             Seen::Present { ledger, .. } => ledger.registered_at,
-            Seen::Unknown | Seen::Absent => None,
+            Seen::Unknown | Seen::NotOurs | Seen::Absent => None,
         };
         written.or(self.progress.registered_at)
     }

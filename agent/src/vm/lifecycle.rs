@@ -125,7 +125,7 @@ impl Step {
 #[must_use]
 pub fn next_step(known: &Known, now: Timestamp) -> Step {
     let step = match (&known.seen, &known.buried, &known.wish) {
-        (Seen::Unknown, _, _) => Step::Wait(Some(now.after(UNKNOWN_RECHECK))),
+        (Seen::Unknown | Seen::NotOurs, _, _) => Step::Wait(Some(now.after(UNKNOWN_RECHECK))),
         (_, Some(_), _) => remove_the_rest(known, now),
         (_, None, Wish::Running { spec }) => keep_running(known, spec.as_deref(), now),
         (_, None, Wish::Stopped { destroy_at, reason }) => {
@@ -140,7 +140,7 @@ pub fn next_step(known: &Known, now: Timestamp) -> Step {
 
 fn keep_running(known: &Known, spec: Option<&VmSpec>, now: Timestamp) -> Step {
     match &known.seen {
-        Seen::Unknown => Step::Wait(Some(now.after(UNKNOWN_RECHECK))),
+        Seen::Unknown | Seen::NotOurs => Step::Wait(Some(now.after(UNKNOWN_RECHECK))),
         Seen::Absent if known.progress.was_present => believe(known, now, vanished(known)),
         Seen::Absent => match (&known.progress.give_up, spec) {
             (Some(reason), _) => Step::GiveUp(reason.clone()),
@@ -247,7 +247,7 @@ fn watch_active(known: &Known, state: DomainState, ledger: &LedgerEntry, now: Ti
 /// A VM that is to stop, and of which there is no tombstone yet.
 fn bring_down(known: &Known, destroy_at: Timestamp, reason: Option<&StopReason>, now: Timestamp) -> Step {
     match &known.seen {
-        Seen::Unknown => Step::Wait(Some(now.after(UNKNOWN_RECHECK))),
+        Seen::Unknown | Seen::NotOurs => Step::Wait(Some(now.after(UNKNOWN_RECHECK))),
         Seen::Absent => match reason {
             None => Step::Settle(asked_end(known, None)),
             Some(reason) => bury(known, reason),
@@ -309,7 +309,7 @@ fn remove_the_rest(known: &Known, now: Timestamp) -> Step {
         Seen::Absent => Step::Done,
         Seen::Present { .. } if known.seen.is_active() => destroy(known, now),
         Seen::Present { .. } => Step::Undefine,
-        Seen::Unknown => Step::Wait(None),
+        Seen::Unknown | Seen::NotOurs => Step::Wait(None),
     }
 }
 

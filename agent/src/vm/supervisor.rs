@@ -16,10 +16,11 @@ use std::time::Duration;
 
 use reeve_common::clock::{Clock, Timestamp};
 use reeve_common::mutation::Mutation;
-use reeve_common::vm::ObservedVm;
+use reeve_common::vm::{DomainSize, ObservedVm};
+use tokio::sync::Notify;
 
-use super::driver::Driver;
-use super::known::{Known, StartPhase};
+use super::driver::{Driver, Look};
+use super::known::{Known, Seen, StartPhase};
 use super::lifecycle::{Step, next_step};
 use super::outcome::Outcome;
 use crate::outbox::Outbox;
@@ -39,15 +40,19 @@ pub struct Surroundings {
     pub roster: Arc<Roster>,
     /// Where changes are told.
     pub outbox: Arc<Outbox>,
+    /// Whoever compares the host as a whole: what a report alone tells of the VM has changed.
+    pub attention: Arc<Notify>,
 }
 
 /// Keeps one VM until nothing of it is left.
 pub async fn supervise(mut known: Known, mailbox: Arc<Mailbox>, surroundings: Surroundings) {
     let mut look = true;
+    let mut last_size = None;
     loop {
         look |= take_post(&mut known, mailbox.take(), surroundings.clock.now());
         if look {
-            let seen = surroundings.driver.look(known.vm).await;
+            let Look { seen, size } = surroundings.driver.look(known.vm).await;
+            call_for_comparison(&known.seen, &seen, &mut last_size, size, &surroundings);
             known.see(seen, surroundings.clock.now());
             if Mutation::StartWithoutLooking.is_active() && known.is_interrupted_start() {
                 known.progress.start = StartPhase::Armed;
@@ -73,6 +78,25 @@ pub async fn supervise(mut known: Known, mailbox: Arc<Mailbox>, surroundings: Su
                 known.record(&step, outcome, surroundings.clock.now())
             }
         };
+    }
+}
+
+/// Has the host compared as a whole when somebody has done to the domain what only a report tells: given it another size
+/// or name, or taken its ledger away or put it back.
+fn call_for_comparison(
+    before: &Seen,
+    now: &Seen,
+    last_size: &mut Option<DomainSize>,
+    size: Option<DomainSize>,
+    surroundings: &Surroundings,
+) {
+    let ledger_changed = (*before == Seen::NotOurs) != (*now == Seen::NotOurs);
+    let resized = last_size.is_some() && size.is_some() && *last_size != size;
+    if ledger_changed || resized {
+        surroundings.attention.notify_one();
+    }
+    if size.is_some() {
+        *last_size = size;
     }
 }
 

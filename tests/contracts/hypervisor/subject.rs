@@ -4,7 +4,6 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
-use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -12,7 +11,8 @@ use nix::sys::signal::Signal;
 use reeve_agent::hypervisor::libvirt::{KvmTrust, LibvirtHypervisor, LibvirtSettings};
 use reeve_agent::hypervisor::simulated::{GuestMode, PoolSetting, SimulatedHypervisor, SimulationSettings};
 use reeve_agent::hypervisor::{
-    Hypervisor, HypervisorError, HypervisorEvent, LedgerEntry, LedgerWish, ledger_xml,
+    EventReceiver, Hypervisor, HypervisorError, HypervisorEvent, LedgerEntry, LedgerWish, event_queue,
+    ledger_xml,
 };
 use reeve_common::clock::SystemClock;
 use reeve_common::ids::{Epoch, Generation, PoolName, RealmName, VmId, VmName, VolumeName};
@@ -22,6 +22,8 @@ use reeve_common::utilization::VmSample;
 use reeve_common::vm::{CpuModel, Machine, SystemDisk, VirtType, VmSpec};
 use reeve_tests::harness::private_libvirtd::PrivateLibvirtd;
 use reeve_tests::harness::waiting::poll_until;
+
+use crate::by_hand::Deed;
 
 /// Pools that are started, two that are not, and one that nobody defined.
 pub(crate) const VMS: &str = "vms";
@@ -55,6 +57,8 @@ pub(crate) trait Subject {
     fn add_foreign(&self, id: VmId, name: &str, active: bool);
     /// Somebody else writes into a domain's metadata.
     fn overwrite_ledger(&self, vm: VmId, ledger: &str);
+    /// Somebody else does this to a domain.
+    fn do_by_hand(&self, vm: VmId, deed: Deed);
     fn pause(&self, vm: VmId);
     /// The domain's QEMU dies.
     fn crash(&self, vm: VmId, name: &VmName);
@@ -102,6 +106,21 @@ impl Subject for Simulated {
     }
     fn overwrite_ledger(&self, vm: VmId, ledger: &str) {
         assert!(self.0.overwrite_ledger(vm, ledger));
+    }
+    fn do_by_hand(&self, vm: VmId, deed: Deed) {
+        let domain = || self.0.domain(vm).unwrap().unwrap();
+        assert!(match deed {
+            Deed::Start => self.0.start_by_hand(vm),
+            Deed::Suspend => self.0.set_paused(vm, true),
+            Deed::Resume => self.0.set_paused(vm, false),
+            Deed::PlugProcessor => self.0.resize(vm, 2, domain().memory),
+            Deed::Destroy => self.0.destroy_by_hand(vm),
+            Deed::Redefine(memory) => self.0.resize(vm, 1, memory),
+            Deed::SetMemory(memory) => self.0.resize(vm, domain().vcpus, memory),
+            Deed::SpoilLedger => self.0.overwrite_ledger(vm, "<vm version='999'/>"),
+            Deed::RemoveLedger => self.0.remove_ledger(vm).is_some(),
+            Deed::Undefine => self.0.undefine_by_hand(vm),
+        });
     }
     fn pause(&self, vm: VmId) {
         assert!(self.0.set_paused(vm, true));
@@ -177,6 +196,33 @@ impl Subject for Libvirt {
         let (uuid, uri) = (vm.to_string(), ledger_xml::NAMESPACE);
         let arguments = ["metadata", &uuid, "--config", "--uri", uri, "--key", "reeve", "--set", ledger];
         self.daemon.virsh(&arguments).unwrap();
+    }
+    fn do_by_hand(&self, vm: VmId, deed: Deed) {
+        let id = vm.to_string();
+        let virsh = |arguments: &[&str]| drop(self.daemon.virsh(arguments).unwrap());
+        let ours = ["--config", "--uri", ledger_xml::NAMESPACE];
+        match deed {
+            Deed::Start => virsh(&["start", &id]),
+            Deed::Suspend => virsh(&["suspend", &id]),
+            Deed::Resume => virsh(&["resume", &id]),
+            Deed::PlugProcessor => virsh(&["setvcpus", &id, "2", "--live"]),
+            Deed::Destroy => virsh(&["destroy", &id]),
+            Deed::Redefine(memory) => {
+                let document = self.daemon.virsh(&["dumpxml", "--inactive", &id]).unwrap();
+                let document = document.replace("<vcpu placement='static'>2<", "<vcpu current='1'>2<");
+                let (before, rest) = document.split_once("<memory").unwrap();
+                let (_, after) = rest.split_once("</currentMemory>").unwrap();
+                let document = format!("{before}<memory unit='MiB'>{}</memory>{after}", memory.0);
+                self.daemon.virsh_with(&["define"], &document).unwrap();
+            }
+            Deed::SetMemory(memory) => virsh(&["setmaxmem", &id, &format!("{}M", memory.0), "--config"]),
+            Deed::SpoilLedger => {
+                let set = ["--key", "reeve", "--set", "<vm version='999'/>"];
+                virsh(&[&["metadata", id.as_str()], &ours[..], &set[..]].concat());
+            }
+            Deed::RemoveLedger => virsh(&[&["metadata", id.as_str()], &ours[..], &["--remove"][..]].concat()),
+            Deed::Undefine => virsh(&["undefine", &id]),
+        }
     }
     fn pause(&self, vm: VmId) {
         self.daemon.virsh(&["suspend", &vm.to_string()]).unwrap();
@@ -294,14 +340,14 @@ pub(crate) fn running(subject: &dyn Subject, name: &str) -> VmId {
 }
 
 /// Hears a hypervisor. Only one can: on a subject that is shared, one test.
-pub(crate) fn listen(hypervisor: &dyn Hypervisor) -> Receiver<HypervisorEvent> {
-    let (sender, events) = channel();
+pub(crate) fn listen(hypervisor: &dyn Hypervisor) -> EventReceiver {
+    let (sender, events) = event_queue();
     hypervisor.subscribe(sender);
     events
 }
 
 /// Waits for an event that fits.
-pub(crate) fn hear(events: &Receiver<HypervisorEvent>, fits: impl Fn(&HypervisorEvent) -> bool) {
+pub(crate) fn hear(events: &EventReceiver, fits: impl Fn(&HypervisorEvent) -> bool) {
     loop {
         let event = events.recv_timeout(PATIENCE).expect("the event did not come");
         if fits(&event) {

@@ -22,7 +22,7 @@ use std::time::Duration;
 use virt::connect::Connect;
 use virt::error::ErrorNumber;
 
-use super::super::{HypervisorError, HypervisorEvent, HypervisorResult};
+use super::super::{EventSender, HypervisorError, HypervisorEvent, HypervisorResult};
 use super::event_loop::{self, EventLoopError};
 use super::events::{EventSink, SessionListener};
 use super::failure::{self, Failure};
@@ -126,8 +126,13 @@ impl Connection {
     }
 
     /// Where events go from now on.
-    pub(super) fn subscribe(&self, events: Sender<HypervisorEvent>) {
+    pub(super) fn subscribe(&self, events: EventSender) {
         self.link.events.subscribe(events);
+    }
+
+    /// Tells whoever listens of something that was seen, as libvirt's own events are told.
+    pub(super) fn tell(&self, event: HypervisorEvent) {
+        self.link.events.send(event);
     }
 
     /// Whether calls would reach libvirt.
@@ -311,7 +316,7 @@ mod tests {
     #[test]
     fn a_stuck_connection_is_replaced() {
         let connection = Connection::start("test:///default").unwrap();
-        let (sender, events) = channel();
+        let (sender, events) = super::super::super::event_queue();
         connection.subscribe(sender);
         let (release, held) = sync_channel::<()>(0);
         let held = Arc::new(Mutex::new(held));
@@ -324,8 +329,8 @@ mod tests {
         assert!(matches!(first, Err(HypervisorError::Failed { .. })), "{first:?}");
         let second = connection.call(stuck_kind, |_| Ok(()));
         assert!(matches!(second, Err(HypervisorError::Failed { .. })), "{second:?}");
-        assert_eq!(events.recv(), Ok(HypervisorEvent::Disconnected));
-        assert_eq!(events.recv(), Ok(HypervisorEvent::Connected));
+        assert_eq!(events.recv(), Some(HypervisorEvent::Disconnected));
+        assert_eq!(events.recv(), Some(HypervisorEvent::Connected));
         let guest = CallKind { lane: Lane::Guest, ..QUICK };
         assert!(connection.call(guest, |_| Ok(())).is_ok());
         drop(release);

@@ -17,6 +17,7 @@ use super::super::{DomainState, Domains, InactiveCause, LedgerEntry, OwnDomain};
 use super::domain_xml::{self, DomainPlan};
 use super::failure::{self, Failure, failed, not_found, refused};
 use super::kvm_probe;
+use super::sizes::Sizes;
 use super::{console, ffi, storage};
 
 /// The kind of metadata that is an XML element of a namespace.
@@ -110,6 +111,19 @@ fn look_closely(domain: &Domain) -> Result<Option<Seen>, Failure> {
     let name = printable(&name, TEXT_LENGTH_MAX);
     let foreign = ForeignDomain { id: vm, name, active: domain.is_active()?, vcpus, memory };
     Ok(Some(Seen::Foreign(foreign, unreadable)))
+}
+
+/// The sizes of all domains. One that disappears while it is looked at is left out.
+pub(super) fn sizes(connect: &Connect) -> Result<Sizes, Failure> {
+    let mut sizes = Sizes::new();
+    for domain in connect.list_all_domains(0)? {
+        match size(&domain) {
+            Ok(size) => drop(sizes.insert(VmId(domain.uuid()?), size)),
+            Err(error) if error.is(ErrorNumber::NoDomain) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(sizes)
 }
 
 /// Its virtual processors, and the most memory that it may take.

@@ -8,22 +8,22 @@ use std::sync::{Arc, Mutex, PoisonError};
 use reeve_common::ids::VmId;
 use uuid::Uuid;
 
-use super::super::HypervisorEvent;
+use super::super::{EventSender, HypervisorEvent};
 use super::connection::Control;
 use super::ffi::Listener;
 
 /// Where events go. Replaced when another agent subscribes; without one they are dropped, as nobody has looked yet.
 #[derive(Debug, Default)]
-pub(super) struct EventSink(Mutex<Option<Sender<HypervisorEvent>>>);
+pub(super) struct EventSink(Mutex<Option<EventSender>>);
 
 impl EventSink {
-    pub(super) fn subscribe(&self, events: Sender<HypervisorEvent>) {
+    pub(super) fn subscribe(&self, events: EventSender) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(events);
     }
 
     pub(super) fn send(&self, event: HypervisorEvent) {
         if let Some(events) = self.0.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
-            let _ = events.send(event); // a receiver that is gone has no use for it
+            events.send(event);
         }
     }
 }

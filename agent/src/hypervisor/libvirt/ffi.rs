@@ -39,7 +39,7 @@ pub(super) struct Subscription {
 }
 
 impl Subscription {
-    /// Registers domain events (lifecycle, reboot, guest agent) and storage pool events.
+    /// Registers domain events (lifecycle, metadata, reboot, guest agent) and storage pool events.
     pub(super) fn to_events(connect: &Connect, listener: &Arc<dyn Listener>) -> Result<Self, Error> {
         let mut subscription = Self {
             connect: connect.clone(),
@@ -48,6 +48,7 @@ impl Subscription {
             close_callback: false,
         };
         subscription.add_lifecycle(listener)?;
+        subscription.add_metadata(listener)?;
         subscription.add_reboot(listener)?;
         subscription.add_guest_agent(listener)?;
         subscription.add_pools(listener)?;
@@ -70,6 +71,23 @@ impl Subscription {
             >(on_lifecycle)
         };
         self.add_domain_callback(sys::VIR_DOMAIN_EVENT_ID_LIFECYCLE, callback, listener)
+    }
+
+    fn add_metadata(&mut self, listener: &Arc<dyn Listener>) -> Result<(), Error> {
+        // SAFETY: as in `add_lifecycle`, for the signature of `on_metadata`.
+        let callback = unsafe {
+            std::mem::transmute::<
+                unsafe extern "C" fn(
+                    sys::virConnectPtr,
+                    sys::virDomainPtr,
+                    c_int,
+                    *const c_char,
+                    *mut c_void,
+                ),
+                unsafe extern "C" fn(sys::virConnectPtr, sys::virDomainPtr, *mut c_void),
+            >(on_metadata)
+        };
+        self.add_domain_callback(sys::VIR_DOMAIN_EVENT_ID_METADATA_CHANGE, callback, listener)
     }
 
     fn add_reboot(&mut self, listener: &Arc<dyn Listener>) -> Result<(), Error> {
@@ -236,6 +254,18 @@ unsafe extern "C" fn on_lifecycle(
     // SAFETY: the arguments are passed on as they came.
     unsafe { on_domain(connect, domain, opaque) };
     0
+}
+
+/// Whatever kind of metadata changed and in whose namespace: a title is no ledger, but a second look costs little.
+unsafe extern "C" fn on_metadata(
+    connect: sys::virConnectPtr,
+    domain: sys::virDomainPtr,
+    _kind: c_int,
+    _namespace: *const c_char,
+    opaque: *mut c_void,
+) {
+    // SAFETY: the arguments are passed on as they came.
+    unsafe { on_domain(connect, domain, opaque) };
 }
 
 unsafe extern "C" fn on_guest_agent(

@@ -59,6 +59,9 @@ fn events_arrive_and_listeners_are_released() {
     let (listener, heard) = listen();
     let subscription = Subscription::to_events(&connect, &listener).unwrap();
     let domain = connect.lookup_domain_by_name("guest").unwrap();
+    let title = i32::try_from(sys::VIR_DOMAIN_METADATA_TITLE).unwrap();
+    domain.set_metadata(title, Some("by hand"), None, None, 0).unwrap();
+    assert_eq!(heard.recv_timeout(PATIENCE).unwrap(), Heard::Domain(domain.uuid().unwrap()));
     domain.destroy().unwrap();
     assert_eq!(heard.recv_timeout(PATIENCE).unwrap(), Heard::Domain(domain.uuid().unwrap()));
     connect.lookup_storage_pool_by_name("pool").unwrap().destroy().unwrap();

@@ -8,7 +8,8 @@
 //!   trait calls ─▶ lanes ─▶ connection ─▶ libvirtd            connection.rs  lanes.rs  failure.rs
 //!                    │                        │
 //!   domains.rs  storage.rs  console.rs        └─ events ─▶ ffi.rs ─▶ events.rs ─▶ the agent
-//!   guest_agent.rs  statistics.rs  capabilities.rs             (event_loop.rs)
+//!   guest_agent.rs  statistics.rs  capabilities.rs             (event_loop.rs)     ▲
+//!   sizes.rs ── what libvirt does not tell ─────────────────────────────────────────┘
 //!   pure: domain_xml.rs  host_xml.rs  volume_xml.rs  image_header.rs
 //! ```
 
@@ -27,13 +28,13 @@ mod host_xml;
 mod image_header;
 mod kvm_probe;
 mod lanes;
+mod sizes;
 mod statistics;
 mod storage;
 mod volume_xml;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -48,9 +49,7 @@ pub use connection::ConnectionError;
 pub use event_loop::EventLoopError;
 
 use super::ledger_xml::UnreadableLedger;
-use super::{
-    Domains, Hypervisor, HypervisorEvent, HypervisorFacts, HypervisorResult, LedgerEntry, OwnDomain,
-};
+use super::{Domains, EventSender, Hypervisor, HypervisorFacts, HypervisorResult, LedgerEntry, OwnDomain};
 use capabilities::KvmVerdict;
 use connection::Connection;
 use domains::{Ownership, Seen};
@@ -126,6 +125,7 @@ impl LibvirtHypervisor {
         let connection = Arc::new(Connection::start(&settings.uri)?);
         let kvm = Arc::new(KvmVerdict::default());
         kvm.pursue(settings.kvm, &connection).map_err(ConnectionError::Thread)?;
+        sizes::watch(&connection).map_err(ConnectionError::Thread)?;
         Ok(Self {
             connection,
             kvm,
@@ -180,7 +180,7 @@ impl LibvirtHypervisor {
 }
 
 impl Hypervisor for LibvirtHypervisor {
-    fn subscribe(&self, events: Sender<HypervisorEvent>) {
+    fn subscribe(&self, events: EventSender) {
         self.connection.subscribe(events);
     }
 

@@ -6,6 +6,7 @@
 //!
 //! Must not: decide anything the agent decides, or wait: time passes by the clock it is given.
 
+mod by_hand;
 mod faults;
 mod persistence;
 mod settings;
@@ -16,7 +17,6 @@ mod tests;
 mod world;
 
 use std::fmt;
-use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -32,8 +32,8 @@ pub use settings::{GuestMode, GuestPace, PoolSetting, SimulationSettings};
 pub use steps::DomainInside;
 
 use super::{
-    Domains, Hypervisor, HypervisorError, HypervisorEvent, HypervisorFacts, HypervisorResult, LedgerEntry,
-    OwnDomain,
+    Domains, EventSender, Hypervisor, HypervisorError, HypervisorEvent, HypervisorFacts, HypervisorResult,
+    LedgerEntry, OwnDomain,
 };
 use faults::FaultPlan;
 use world::World;
@@ -54,7 +54,7 @@ struct Inside {
     faults: FaultPlan,
     reachable: bool,
     calls: u64,
-    events: Option<Sender<HypervisorEvent>>,
+    events: Option<EventSender>,
 }
 
 impl fmt::Debug for SimulatedHypervisor {
@@ -147,8 +147,7 @@ impl Inside {
         if let Some(events) = &self.events
             && self.reachable
         {
-            // A receiver that is gone belongs to an agent that has ended; the next one subscribes anew.
-            let _ = events.send(event);
+            events.send(event);
         }
     }
 
@@ -178,7 +177,7 @@ impl Inside {
 }
 
 impl Hypervisor for SimulatedHypervisor {
-    fn subscribe(&self, events: Sender<HypervisorEvent>) {
+    fn subscribe(&self, events: EventSender) {
         self.lock().events = Some(events);
     }
 

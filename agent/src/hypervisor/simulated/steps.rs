@@ -170,7 +170,7 @@ impl SimulatedHypervisor {
         true
     }
 
-    fn end(&self, vm: VmId, ending: Ending) -> bool {
+    pub(super) fn end(&self, vm: VmId, ending: Ending) -> bool {
         self.step(vm, |domain| {
             let was_active = domain.is_active();
             if was_active {
@@ -180,7 +180,11 @@ impl SimulatedHypervisor {
         })
     }
 
-    fn step(&self, vm: VmId, work: impl FnOnce(&mut SimulatedDomain) -> Option<HypervisorEvent>) -> bool {
+    pub(super) fn step(
+        &self,
+        vm: VmId,
+        work: impl FnOnce(&mut SimulatedDomain) -> Option<HypervisorEvent>,
+    ) -> bool {
         let mut guard = self.lock();
         let inside: &mut Inside = &mut guard;
         let Some(event) = inside.world.domains.get_mut(&vm).and_then(work) else { return false };

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, channel};
 use std::time::Instant;
 
 use reeve_common::clock::SystemClock;
@@ -12,7 +11,7 @@ use reeve_common::storage::DiskFormat;
 use reeve_common::units::Mebibytes;
 use reeve_common::vm::{CpuModel, Machine, SystemDisk};
 
-use super::super::{DomainState, InactiveCause, LedgerWish};
+use super::super::{DomainState, EventReceiver, InactiveCause, LedgerWish, event_queue};
 use super::*;
 
 const PING: Duration = Duration::from_secs(1);
@@ -39,13 +38,13 @@ impl Clock for Hand {
 struct Scene {
     clock: Arc<Hand>,
     hypervisor: SimulatedHypervisor,
-    events: Receiver<HypervisorEvent>,
+    events: EventReceiver,
 }
 
 fn scene(settings: SimulationSettings) -> Scene {
     let clock = Arc::new(Hand::default());
     let hypervisor = SimulatedHypervisor::new(settings, Arc::clone(&clock) as Arc<dyn Clock>).unwrap();
-    let (sender, events) = channel();
+    let (sender, events) = event_queue();
     hypervisor.subscribe(sender);
     Scene { clock, hypervisor, events }
 }
@@ -123,10 +122,10 @@ fn automatic_guests_boot_answer_and_obey_in_their_time() {
 
     hypervisor.shutdown(vm).unwrap();
     assert_eq!(state(&hypervisor, vm), DomainState::Active);
+    events.try_iter().for_each(drop);
     clock.forward(pace.shutdown);
     hypervisor.advance();
-    let last = events.try_iter().last();
-    assert_eq!(last, Some(HypervisorEvent::Domain(vm)));
+    assert_eq!(events.try_iter().collect::<Vec<_>>(), [HypervisorEvent::Domain(vm)]);
     assert_eq!(state(&hypervisor, vm), DomainState::Inactive(InactiveCause::ShutDown));
     assert_eq!(hypervisor.shutdown_requests(vm), 2);
 }

@@ -1,0 +1,71 @@
+//! Owns noticing that a domain was given more or fewer processors, or more or less memory, behind our back: libvirt
+//! tells nobody of `virsh setvcpus` and `setmaxmem`, so the sizes of all domains are looked at often and what has changed
+//! becomes an event like any other.
+//!
+//! Must not: judge a size, or say which domains are ours.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use reeve_common::ids::VmId;
+use reeve_common::units::Mebibytes;
+
+use super::super::HypervisorEvent;
+use super::connection::Connection;
+use super::{domains, quick};
+
+/// How often the sizes are looked at: with what follows, what changed is known within a second. A look is one small
+/// question for each domain, which libvirtd answers from memory.
+const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Processors and the most memory of each domain.
+pub(super) type Sizes = BTreeMap<VmId, (u32, Mebibytes)>;
+
+/// Looks until the connection is no longer used, in a thread of its own.
+pub(super) fn watch(connection: &Arc<Connection>) -> std::io::Result<()> {
+    let connection = Arc::downgrade(connection);
+    std::thread::Builder::new().name("libvirt-sizes".to_owned()).spawn(move || keep_looking(&connection))?;
+    Ok(())
+}
+
+fn keep_looking(connection: &Weak<Connection>) {
+    let mut before: Option<Sizes> = None;
+    while let Some(connection) = connection.upgrade() {
+        let looked = connection.is_up().then(|| connection.call(quick("looking at sizes"), domains::sizes));
+        // What happened while it could not be asked is looked at as a whole when it is back.
+        let now = looked.and_then(Result::ok);
+        if let (Some(before), Some(now)) = (&before, &now) {
+            for vm in changed(before, now) {
+                connection.tell(HypervisorEvent::Domain(vm));
+            }
+        }
+        before = now;
+        drop(connection);
+        std::thread::sleep(LOOK_INTERVAL);
+    }
+}
+
+/// The domains that are in both and differ; of those that came and went libvirt tells.
+fn changed<'a>(before: &'a Sizes, now: &'a Sizes) -> impl Iterator<Item = VmId> + 'a {
+    let differs = |(vm, size): (&VmId, &(u32, Mebibytes))| {
+        before.get(vm).is_some_and(|before| before != size).then_some(*vm)
+    };
+    now.iter().filter_map(differs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vm::sample_values::vm;
+
+    #[test]
+    fn only_what_was_there_and_differs_is_told() {
+        let sizes = |all: &[(u128, u32, u64)]| -> Sizes {
+            all.iter().map(|(number, vcpus, memory)| (vm(*number), (*vcpus, Mebibytes(*memory)))).collect()
+        };
+        let before = sizes(&[(1, 1, 64), (2, 2, 64), (3, 1, 64), (4, 1, 64)]);
+        let now = sizes(&[(1, 1, 64), (2, 1, 64), (3, 1, 128), (5, 9, 9)]);
+        assert_eq!(changed(&before, &now).collect::<Vec<_>>(), [vm(2), vm(3)]);
+    }
+}
