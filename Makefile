@@ -5,13 +5,15 @@ CARGO ?= cargo
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env)
 RUN_AS_ROOT := $(if $(AS_ROOT),--config 'target."cfg(unix)".runner="$(AS_ROOT)"',)
 
-.PHONY: help setup build demo demo-stop test deny bench
+.PHONY: help setup build demo demo-stop test deny bench setup-packages packages test-packages
 
 help:
 	@echo "make setup      install what is needed beside a Rust toolchain (Debian 12)"
 	@echo "make demo       a coordinator and three hosts on this machine, with real guests placed on them"
 	@echo "make demo-stop  remove the demo"
 	@echo "make test       all tests, with real guests in the lab"
+	@echo "make packages   build deb and rpm of agent, coordinator and command into target/packages"
+	@echo "make test-packages  install, run, upgrade and remove packages in a machine under systemd, with real guests"
 	@echo "make bench      measure; prints lines 'bench NAME VALUE UNIT'"
 	@echo "make deny       check dependencies: licences, sources, advisories (needs cargo-deny)"
 
@@ -45,3 +47,18 @@ deny:
 bench: setup
 	$(CARGO) build --release --workspace --locked
 	$(AS_ROOT) env GLIBC_TUNABLES=glibc.malloc.hugetlb=1 target/release/reeve-bench
+
+setup-packages: setup
+	@packaging/setup-packages.sh
+
+# With PROFILE=dev of what `make test` has built: quick, and for trying packages only.
+PROFILE ?= release
+packages: setup-packages
+	packaging/build.sh --profile $(PROFILE)
+
+# The same programs are packed as two versions, so that one can be upgraded to the other.
+test-packages: setup-packages
+	rm -rf target/packages/trial
+	packaging/build.sh --profile dev --version 0.0.9 --output target/packages/trial
+	packaging/build.sh --profile dev --output target/packages/trial
+	$(CARGO) $(RUN_AS_ROOT) test --workspace --locked --test packages -- --ignored --test-threads=2

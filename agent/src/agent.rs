@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use reeve_common::clock::{Clock, SystemBootClock};
 use reeve_common::ids::OperationId;
+use reeve_common::service_manager::ServiceManager;
 
 use crate::certificate_renewal::IdentityRenewal;
 use crate::configuration::Configuration;
@@ -23,6 +24,9 @@ use crate::steady_clock::SteadyClock;
 
 /// How long the first look at the hypervisor may take before the coordinator is dialled all the same.
 const FIRST_LOOK: Duration = Duration::from_secs(10);
+
+/// How often the line that `systemctl status` shows is made anew.
+const STATUS_INTERVAL: Duration = Duration::from_secs(10);
 
 /// How long the end waits until the coordinator has been told.
 const HANG_UP: Duration = Duration::from_secs(1);
@@ -59,6 +63,22 @@ impl Agent {
     /// # Errors
     /// [`AgentError`] when it cannot begin.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), AgentError> {
+        self.run_under(&ServiceManager::default(), stop).await
+    }
+
+    /// The same for a service manager, which is told when the host is kept, and that the agent lives.
+    ///
+    /// Ready means that everything on this host was looked at once and is kept from now on. A hypervisor that does not
+    /// answer delays it for a while only, and the status says so: its VMs run on, and the agent goes on trying.
+    /// The coordinator is not waited for: a host must come up without it.
+    ///
+    /// # Errors
+    /// [`AgentError`] when it cannot begin.
+    pub async fn run_under(
+        self,
+        manager: &ServiceManager,
+        stop: impl Future<Output = ()>,
+    ) -> Result<(), AgentError> {
         let Self { configuration, identity, state, hypervisor, machine, clock, seed } = self;
         let steady = Arc::new(SteadyClock::new(Arc::clone(&clock)));
         let host = Host::new(identity.realm.clone(), Arc::clone(&hypervisor), state, steady);
@@ -100,11 +120,13 @@ impl Agent {
         let work = async {
             // The first report should be whole; a hypervisor that does not answer must not keep the host silent.
             let _ = tokio::time::timeout(FIRST_LOOK, host.compare()).await;
-            tokio::join!(host.keep_watch(), session.run());
+            manager.ready(&status(&host));
+            tokio::join!(host.keep_watch(), session.run(), keep_alive(&host, manager));
         };
         let stop = async {
             stop.await;
             log::info!("stopping; the VMs of this host run on");
+            manager.stopping("stopping; the VMs of this host run on");
             // While the coordinator can still be asked to count on this host no more.
             lease.give_up().await;
         };
@@ -116,5 +138,27 @@ impl Agent {
         host.let_go();
         let _ = tokio::time::timeout(HANG_UP, dial.hang_up()).await;
         Ok(())
+    }
+}
+
+/// Gives signs of life, as often as they are waited for, through what every wish goes through; and says how the host is.
+async fn keep_alive(host: &Host, manager: &ServiceManager) {
+    if !manager.is_there() {
+        return std::future::pending().await;
+    }
+    loop {
+        tokio::time::sleep(manager.sign_interval().unwrap_or(STATUS_INTERVAL).min(STATUS_INTERVAL)).await;
+        host.pulse().await;
+        manager.alive();
+        manager.status(&status(host));
+    }
+}
+
+fn status(host: &Host) -> String {
+    let kept = host.kept_count();
+    match (host.is_hypervisor_reachable(), host.is_told_by_coordinator()) {
+        (false, _) => format!("the hypervisor does not answer, trying again; {kept} VMs kept"),
+        (true, false) => format!("{kept} VMs kept; no coordinator was reached yet, trying again"),
+        (true, true) => format!("{kept} VMs kept"),
     }
 }

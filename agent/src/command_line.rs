@@ -39,6 +39,7 @@ Exit status:
   4  the coordinator refused, or is not the one that the join line names";
 
 const JOINING: &str = "The key is made here and never leaves this machine. The line works once.
+Run as root, this and `run` work as the user to whom the state directory belongs.
 
 Trying a fleet of simulated hosts, without libvirt and without root, beside a coordinator on the same machine:
   for n in $(seq 100); do
@@ -64,7 +65,7 @@ pub enum Command {
     Join(JoinArguments),
     /// Keep this host's VMs and obey its coordinator, until told to stop; VMs run on after that
     #[command(
-        after_help = "SIGTERM and SIGINT end the agent and leave its VMs running.\nThe configuration file holds lines `key = value` with the keys state-directory, hypervisor, libvirt-uri,\nkvm, coordinator, log-level, watchdog-device and watchdog-timeout; the command line goes before it."
+        after_help = "SIGTERM and SIGINT end the agent and leave its VMs running; SIGHUP reads the configuration file anew.\nThe configuration file holds lines `key = value` with the keys state-directory, hypervisor, libvirt-uri,\nkvm, coordinator, log-level, watchdog-device and watchdog-timeout; the command line goes before it."
     )]
     Run(RunArguments),
 }

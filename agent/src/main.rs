@@ -25,7 +25,9 @@ use reeve_agent::identity::{IdentityDirectory, IdentityError};
 use reeve_agent::machine::ThisMachine;
 use reeve_agent::state_directory::StateDirectory;
 use reeve_agent::vm::driver::BLOCKING_THREADS_MAX;
-use reeve_common::clock::{Clock, SystemClock};
+use reeve_common::clock::{Clock, SystemClock, monotonic_count};
+use reeve_common::service_manager::ServiceManager;
+use reeve_common::service_user::become_owner;
 use reeve_common::tls::{InvalidJoinLine, JoinLine};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
@@ -95,6 +97,7 @@ fn join(arguments: &JoinArguments) -> anyhow::Result<()> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     if arguments.fleet {
         let lines = read_join_line(&arguments.line, FLEET_LINES_LENGTH_MAX)?;
+        become_owner(&configuration.state_directory)?;
         let runtime = start_fleet_runtime()?;
         let joined = runtime.block_on(fleet::join(&lines, &configuration.state_directory, clock))?;
         log::info!(
@@ -103,6 +106,8 @@ fn join(arguments: &JoinArguments) -> anyhow::Result<()> {
         return Ok(());
     }
     let line: JoinLine = read_join_line(&arguments.line, JOIN_LINE_LENGTH_MAX)?.parse()?;
+    // After the line was read, which may be in a file of root's.
+    become_owner(&configuration.state_directory)?;
     // A running agent would go on with the old identity; its lock keeps it from being exchanged.
     let _state = StateDirectory::open(&configuration.state_directory)?;
     let directory = IdentityDirectory::within(&configuration.state_directory);
@@ -111,7 +116,7 @@ fn join(arguments: &JoinArguments) -> anyhow::Result<()> {
     log::info!(
         REEVE_HOST:% = joined.host, REEVE_REALM:% = joined.realm;
         "this machine is now host {} ({}) of realm {}; its certificate is good until {} and renews itself. Start it with \
-         `reeve-agent run`",
+         `systemctl start reeve-agent`, or by hand with `reeve-agent run`",
         joined.name, joined.host, joined.realm, joined.credentials.facts().not_after
     );
     Ok(())
@@ -137,7 +142,9 @@ fn read_join_line(said: &str, length_max: u64) -> anyhow::Result<String> {
 
 fn run(arguments: &RunArguments) -> anyhow::Result<()> {
     let configuration = Configuration::load(arguments.settings(), arguments.common.config.as_deref())?;
+    become_owner(&configuration.state_directory)?;
     start_logging(&configuration);
+    let manager = ServiceManager::from_environment();
     if let Some(hosts) = arguments.hosts {
         return run_fleet(&configuration, hosts);
     }
@@ -147,11 +154,47 @@ fn run(arguments: &RunArguments) -> anyhow::Result<()> {
     let hypervisor = start_hypervisor(&configuration, Arc::clone(&clock))?;
     let (seed, _) = uuid::Uuid::new_v4().as_u64_pair();
     let machine = Box::new(ThisMachine);
+    let agent_settings = configuration.clone();
     let agent = Agent { configuration, identity, state, hypervisor, machine, clock, seed };
     let runtime = start_runtime()?;
-    let ended = runtime.block_on(async { agent.run(stop_signal()?).await.map_err(anyhow::Error::from) });
+    let ended = runtime.block_on(async {
+        let stop = stop_signal()?;
+        let mut hangup = signal(SignalKind::hangup()).context("SIGHUP cannot be listened for")?;
+        let reloads = async {
+            while hangup.recv().await.is_some() {
+                manager.reloading(monotonic_count());
+                let problem = reload(arguments, &agent_settings).err();
+                manager.ready(problem.as_deref().unwrap_or("the configuration was read anew"));
+            }
+            std::future::pending().await
+        };
+        tokio::select! {
+            ended = agent.run_under(&manager, stop) => ended.map_err(anyhow::Error::from),
+            () = reloads => Ok(()),
+        }
+    });
     runtime.shutdown_timeout(LAST_CALLS);
     ended
+}
+
+/// Reads the configuration anew: all of it or nothing. Only the log's level can change while the agent runs; an agent
+/// takes a second to start anew, and its VMs run on.
+fn reload(arguments: &RunArguments, running: &Configuration) -> Result<(), String> {
+    match Configuration::load(arguments.settings(), arguments.common.config.as_deref()) {
+        Ok(read) => {
+            start_logging(&read);
+            if (Configuration { log_level: running.log_level, ..read }) != *running {
+                log::warn!("what else than log-level has changed is taken up when the agent is restarted");
+            }
+            log::info!("the configuration was read anew");
+            Ok(())
+        }
+        Err(error) => {
+            let error = anyhow::Error::from(error);
+            log::error!("the configuration stays as it was: {error:#}");
+            Err("the configuration stays as it was, for its file is wrong: see the log".to_owned())
+        }
+    }
 }
 
 fn run_fleet(configuration: &Configuration, hosts: u32) -> anyhow::Result<()> {

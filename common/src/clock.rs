@@ -78,6 +78,12 @@ pub trait BootClock: Send + Sync + 'static {
     fn boot_id(&self) -> String;
 }
 
+/// The monotonic clock's own count, by which other processes of this machine measure too; zero should there be none.
+#[must_use]
+pub fn monotonic_count() -> Duration {
+    nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from)
+}
+
 /// The machine's own.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemBootClock;
@@ -127,6 +133,12 @@ mod tests {
         for bad in ["", "12", "12.3", "x.34", "-1.00"] {
             assert_eq!(parse_seconds(bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn the_monotonic_count_moves_forward() {
+        let before = monotonic_count();
+        assert!(before > Duration::ZERO && monotonic_count() >= before);
     }
 
     #[test]

@@ -18,6 +18,8 @@ pub mod mutation;
 pub mod protocol;
 pub mod quic;
 pub mod realm;
+pub mod service_manager;
+pub mod service_user;
 pub mod storage;
 pub mod text;
 pub mod tls;

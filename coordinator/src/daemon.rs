@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use reeve_common::clock::{Clock, SystemClock};
+use reeve_common::clock::{Clock, SystemClock, monotonic_count};
 use reeve_common::ids::Epoch;
 use reeve_common::quic::server_endpoint;
+use reeve_common::service_manager::ServiceManager;
 use reeve_common::tls::{Credentials, join_server_config};
 use reeve_common::wire::RefusalCode;
 use tokio::signal::unix::{SignalKind, signal};
@@ -16,17 +17,20 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::agents::{self, ListenError};
-use crate::api::{self, ServeError};
+use crate::api::{ApiSocket, ServeError};
 use crate::config::{self, CoordinatorConfig};
 use crate::enrolment::Enrolment;
 use crate::pki::{Authority, AuthorityError, IssueError, ServedPort, ServerCertificate};
-use crate::service::{OpenError, Service, StoredTokens, agent_address};
+use crate::service::{OpenError, Service, Status, StoredTokens, agent_address};
 use crate::store::SqliteStore;
 
 /// How long the API may take to end.
 const API_FAREWELL_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the coordinator waits for its peers to hear that it goes down.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How often the line that `systemctl status` shows is made anew.
+const STATUS_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Why the coordinator does not run.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +71,8 @@ pub enum DaemonError {
 /// # Errors
 /// [`DaemonError`] says what is missing or wrong, and what to do.
 pub async fn run(path: &Path) -> Result<(), DaemonError> {
+    let manager = ServiceManager::from_environment();
+    manager.status("opening the store");
     let config = read(path)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let store = Arc::new(SqliteStore::open(&config.store_path())?);
@@ -83,6 +89,7 @@ pub async fn run(path: &Path) -> Result<(), DaemonError> {
     let agents_endpoint =
         agents::listen(agent_listen, &credentials, &authority.lasting_secret(), Arc::clone(&clock))?;
     let join_endpoint = open_join_port(join_listen, &credentials, &clock)?;
+    let api = ApiSocket::open(&api_socket)?;
     let (stop, stopping) = watch::channel(false);
     let ports = vec![ServedPort::Agents(agents_endpoint.clone()), ServedPort::Joining(join_endpoint.clone())];
     let book = Arc::new(StoredTokens(service.clone()));
@@ -97,16 +104,21 @@ pub async fn run(path: &Path) -> Result<(), DaemonError> {
     tasks.spawn(service.clone().keep_watching_hosts());
     tasks.spawn(enrolment.serve(join_endpoint.clone()));
     tasks.spawn(ServerCertificate::new(authority, ports, credentials, clock).keep_fresh());
-    let mut api_task = tokio::spawn(api::serve(service.clone(), api_socket.clone(), stopping));
+    if let Some(interval) = manager.sign_interval() {
+        tasks.spawn(service.clone().keep_alive(manager.clone(), interval));
+    }
+    let mut api_task = tokio::spawn(api.serve(service.clone(), stopping));
     log::info!(
         "reeve-coordinator {} is ready: epoch {}, agents on UDP {agent_listen}, joining on UDP {join_listen}, API at {}",
         env!("CARGO_PKG_VERSION"),
         service.epoch(),
         api_socket.display()
     );
+    manager.ready(&status(&service));
 
-    let ended = wait_for_end(path, &service, &mut api_task).await;
+    let ended = wait_for_end(path, &service, &manager, &mut api_task).await;
     log::info!("going down; VMs and agents are not touched");
+    manager.stopping("going down; VMs and agents are not touched");
     stop.send_replace(true);
     for endpoint in [&agents_endpoint, &join_endpoint] {
         endpoint.close(RefusalCode::ShuttingDown.number(), b"the coordinator is going down");
@@ -134,7 +146,8 @@ fn open_join_port(
 async fn wait_for_end(
     path: &Path,
     service: &Service,
-    api_task: &mut tokio::task::JoinHandle<Result<(), ServeError>>,
+    manager: &ServiceManager,
+    api_task: &mut tokio::task::JoinHandle<()>,
 ) -> Result<(), DaemonError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(DaemonError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(DaemonError::Signals)?;
@@ -143,18 +156,27 @@ async fn wait_for_end(
         tokio::select! {
             _ = terminate.recv() => return Ok(()),
             _ = interrupt.recv() => return Ok(()),
-            _ = hangup.recv() => reload(path, service),
+            _ = hangup.recv() => {
+                manager.reloading(monotonic_count());
+                let problem = reload(path, service).err();
+                manager.ready(&problem.unwrap_or_else(|| status(service)));
+            }
             () = service.deposed() => return Err(DaemonError::Deposed(service.epoch())),
-            ended = &mut *api_task => return match ended {
-                Ok(result) => result.map_err(DaemonError::from),
-                Err(_) => Ok(()),
-            },
+            _ = &mut *api_task => return Ok(()),
+            () = tokio::time::sleep(STATUS_INTERVAL), if manager.is_there() => manager.status(&status(service)),
         }
     }
 }
 
-/// Reads the configuration anew: all of it or nothing.
-fn reload(path: &Path, service: &Service) {
+/// One line on how the coordinator is.
+fn status(service: &Service) -> String {
+    let Status { epoch, hosts, vms, .. } = service.status();
+    let vms: usize = vms.iter().map(|(_, count)| count).sum();
+    format!("epoch {epoch}: {} of {} hosts connected, {vms} VMs", hosts.connected, hosts.total)
+}
+
+/// Reads the configuration anew: all of it or nothing, which is told in one line.
+fn reload(path: &Path, service: &Service) -> Result<(), String> {
     match read(path) {
         Ok(config) => {
             let before = service.config();
@@ -165,8 +187,12 @@ fn reload(path: &Path, service: &Service) {
             }
             service.reconfigure(config);
             log::info!("the configuration was read anew from {}", path.display());
+            Ok(())
         }
-        Err(error) => log::error!("the configuration stays as it was: {error}"),
+        Err(error) => {
+            log::error!("the configuration stays as it was: {error}");
+            Err(format!("the configuration stays as it was, for {} is wrong: see the log", path.display()))
+        }
     }
 }
 

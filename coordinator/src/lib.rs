@@ -7,6 +7,7 @@ pub mod api;
 pub mod audit;
 pub mod backup;
 pub mod cli;
+pub mod command_line;
 pub mod config;
 pub mod daemon;
 mod decision_words;

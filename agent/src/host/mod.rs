@@ -257,6 +257,29 @@ impl Host {
         }
     }
 
+    /// Returns when the lock under which wishes are judged has been had: an agent that hangs there gives no sign of life.
+    pub async fn pulse(&self) {
+        drop(self.inner.judging.lock().await);
+    }
+
+    /// How many VMs are kept here.
+    #[must_use]
+    pub fn kept_count(&self) -> usize {
+        lock(&self.inner.supervisors).len()
+    }
+
+    /// Whether the hypervisor answered when it was last asked for everything.
+    #[must_use]
+    pub fn is_hypervisor_reachable(&self) -> bool {
+        self.seen().reachable
+    }
+
+    /// Whether a coordinator has told its settings since this agent began.
+    #[must_use]
+    pub fn is_told_by_coordinator(&self) -> bool {
+        self.inner.settings.borrow().is_some()
+    }
+
     /// Lets go of all VMs as they are: they run on, and whoever comes next finds them.
     pub fn let_go(&self) {
         for supervisor in lock(&self.inner.supervisors).values() {

@@ -21,5 +21,5 @@ mod socket;
 pub mod types;
 
 pub use self::openapi::document;
-pub use self::server::{ServeError, serve};
+pub use self::server::{ApiSocket, ServeError, serve};
 pub use self::socket::BindError;

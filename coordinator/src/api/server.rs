@@ -2,7 +2,7 @@
 //!
 //! Must not: know what is asked.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use tokio::task::JoinSet;
 
 use super::access::{Peer, identify};
 use super::routes::router;
-use super::socket::{BindError, bind};
+use super::socket::{BindError, SocketFile, bind};
 use crate::service::Service;
 
 /// How many may be connected at once. An administrator's scripts use a handful; beyond this the next one waits in the
@@ -45,6 +45,30 @@ pub enum ServeError {
     Bind(#[from] BindError),
 }
 
+/// The API's socket: whoever connects waits until it is served.
+#[derive(Debug)]
+pub struct ApiSocket {
+    listener: UnixListener,
+    file: SocketFile,
+}
+
+impl ApiSocket {
+    /// Listens at `path`.
+    ///
+    /// # Errors
+    /// [`ServeError`] says who or what is in the way.
+    pub fn open(path: &Path) -> Result<Self, ServeError> {
+        let (listener, file) = bind(path)?;
+        Ok(Self { listener, file })
+    }
+
+    /// Serves the API until `stopping` says true, or whoever could say so is gone.
+    pub async fn serve(self, service: Service, mut stopping: watch::Receiver<bool>) {
+        answer_all(self.listener, router(service), &mut stopping).await;
+        drop(self.file);
+    }
+}
+
 /// Serves the API on `socket` until `stopping` says true, or whoever could say so is gone.
 ///
 /// # Errors
@@ -52,14 +76,17 @@ pub enum ServeError {
 pub async fn serve(
     service: Service,
     socket: PathBuf,
-    mut stopping: watch::Receiver<bool>,
+    stopping: watch::Receiver<bool>,
 ) -> Result<(), ServeError> {
-    let (listener, _file) = bind(&socket)?;
-    let router = router(service);
+    ApiSocket::open(&socket)?.serve(service, stopping).await;
+    Ok(())
+}
+
+async fn answer_all(listener: UnixListener, router: Router, stopping: &mut watch::Receiver<bool>) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut connections = JoinSet::new();
     let until = stopping.clone();
-    let mut stopped = pin!(told_to_stop(&mut stopping));
+    let mut stopped = pin!(told_to_stop(stopping));
     loop {
         tokio::select! {
             () = &mut stopped => break,
@@ -81,7 +108,6 @@ pub async fn serve(
     if tokio::time::timeout(FAREWELL, all_ended).await.is_err() {
         connections.abort_all();
     }
-    Ok(())
 }
 
 /// Until `stopping` says true, or whoever could say so is gone.

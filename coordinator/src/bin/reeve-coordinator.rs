@@ -3,124 +3,18 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
-use clap::{Parser, Subcommand};
+use clap::Parser as _;
 use reeve_common::clock::{Clock, SystemClock};
-use reeve_common::ids::{HostName, ProfileName};
-use reeve_common::units::parse_duration;
+use reeve_common::service_user::become_owner;
 use reeve_coordinator::audit::offline;
 use reeve_coordinator::backup::{Restored, restore, save, verify};
+use reeve_coordinator::command_line::{
+    Arguments, Command, EXIT_DEPOSED, EXIT_FAILURE, EXIT_USAGE, RecoverArguments,
+};
 use reeve_coordinator::config::CoordinatorConfig;
 use reeve_coordinator::recovery::{RecoverRequest, recover};
 use reeve_coordinator::{chain, config, daemon, initialise};
-
-const EXAMPLES: &str = "\
-Examples:
-  reeve-coordinator check                 Is the configuration right?
-  reeve-coordinator init                  Make the certificate authority and the store, once
-  reeve-coordinator run                   Serve until SIGTERM; SIGHUP reads the configuration anew
-  reeve-coordinator backup /mnt/b/monday  Save store and certificate authority, while it runs
-  reeve-coordinator verify /mnt/b/monday  Is the backup whole?
-  reeve-coordinator restore /mnt/b/monday && reeve-coordinator recover && reeve-coordinator run
-  reeve-coordinator audit-verify          Is the audit log whole? (when no coordinator runs)
-
-Exit codes: 0 done, 1 it failed, 2 wrong usage or a wrong configuration.";
-
-const RECOVER_EXAMPLES: &str = "\
-After `restore`, or with nothing but the certificate authority (the pki directory of the state directory) left.
-No VM is started, stopped or moved.
-
-Examples:
-  reeve-coordinator recover --hosts 12 --profile r750
-  reeve-coordinator recover --wait 5m --profile r750 --host-profile gpu-1=dgx
-  reeve-coordinator recover --dry-run";
-
-/// Decides where virtual machines live, and tells the agents of the hosts.
-#[derive(Debug, Parser)]
-#[command(name = "reeve-coordinator", version, after_help = EXAMPLES)]
-struct Arguments {
-    /// The configuration.
-    #[arg(long, global = true, value_name = "FILE", default_value = "/etc/reeve/coordinator.conf")]
-    config: PathBuf,
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Make the certificate authority and the store; refuses when they are there already.
-    Init,
-    /// Read the configuration and say what is wrong with it, without starting anything.
-    Check,
-    /// Serve agents and the API until SIGTERM.
-    Run,
-    /// Save the store and the certificate authority into a new file, while the coordinator runs or not.
-    Backup {
-        /// The file to make; whoever can read it can issue certificates: keep it as secret as the authority itself.
-        #[arg(value_name = "FILE")]
-        file: PathBuf,
-    },
-    /// Make the store of a backup; the coordinator must not run, and `recover` comes next.
-    Restore {
-        /// The backup.
-        #[arg(value_name = "FILE")]
-        file: PathBuf,
-        /// Set the store that is there aside.
-        #[arg(long)]
-        replace: bool,
-    },
-    /// Prove a store or a backup whole, and what its records say of each other; the coordinator may run.
-    Verify {
-        /// A backup or a store; the store of the configuration when none is given.
-        #[arg(value_name = "FILE")]
-        file: Option<PathBuf>,
-    },
-    /// Prove the audit log in the store's file, of a coordinator that is stopped or of a backup.
-    AuditVerify {
-        /// The store's file, when it is not the configuration's.
-        #[arg(long, value_name = "FILE")]
-        store: Option<PathBuf>,
-        /// Take the key that each checkpoint names for the right one: the authority's is not at hand.
-        #[arg(long)]
-        any_key: bool,
-    },
-    /// Ask the hosts what is really on them and write it into the store; the coordinator must not run.
-    #[command(after_help = RECOVER_EXAMPLES)]
-    Recover(RecoverArguments),
-}
-
-#[derive(Debug, clap::Args)]
-struct RecoverArguments {
-    /// Wait for agents for at most so long. One that was refused meanwhile dials again after a minute.
-    #[arg(long, value_name = "DURATION", default_value = "90s", value_parser = duration)]
-    wait: Duration,
-    /// Go on as soon as so many hosts, and all that the store knows, have answered.
-    #[arg(long, value_name = "NUMBER")]
-    hosts: Option<usize>,
-    /// The hardware profile of hosts that the store does not know; not needed when the configuration has but one.
-    #[arg(long, value_name = "PROFILE")]
-    profile: Option<ProfileName>,
-    /// The hardware profile of one such host.
-    #[arg(long, value_name = "HOST=PROFILE", value_parser = host_profile)]
-    host_profile: Vec<(HostName, ProfileName)>,
-    /// On a store that is in use: take in what hosts have that it does not know.
-    #[arg(long)]
-    again: bool,
-    /// Say what would become of it and write nothing.
-    #[arg(long)]
-    dry_run: bool,
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    parse_duration(text).map_err(|error| error.to_string())
-}
-
-fn host_profile(text: &str) -> Result<(HostName, ProfileName), String> {
-    let (host, profile) = text.split_once('=').ok_or("expected HOST=PROFILE")?;
-    let host = HostName::new(host).map_err(|error| error.to_string())?;
-    Ok((host, ProfileName::new(profile).map_err(|error| error.to_string())?))
-}
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -134,7 +28,7 @@ fn main() -> ExitCode {
         }
         Command::Backup { file } => {
             with_config(path, |config| match save(&config, &file, SystemClock.now()) {
-                Err(error) => fail(1, &chain(&error)),
+                Err(error) => fail(EXIT_FAILURE, &chain(&error)),
                 Ok(()) => say(&[
                     format!("Saved to {}: the store and the certificate authority.", file.display()),
                     "Keep it as secret as the authority; the configuration in /etc/reeve is saved apart."
@@ -148,17 +42,22 @@ fn main() -> ExitCode {
     }
 }
 
+/// Root works as whoever the state belongs to, so that nothing of it becomes root's.
 fn with_config(path: &Path, command: impl FnOnce(CoordinatorConfig) -> ExitCode) -> ExitCode {
-    match config::check(path) {
-        Err(errors) => fail(2, &errors.to_string()),
-        Ok((config, _)) => command(config),
+    let config = match config::check(path) {
+        Err(errors) => return fail(EXIT_USAGE, &errors.to_string()),
+        Ok((config, _)) => config,
+    };
+    match become_owner(&config.state_directory) {
+        Err(error) => fail(EXIT_FAILURE, &chain(&error)),
+        Ok(_) => command(config),
     }
 }
 
 #[allow(clippy::needless_pass_by_value)] // as the other commands are handed it
 fn init(config: CoordinatorConfig) -> ExitCode {
     match initialise::initialise(&config, SystemClock.now()) {
-        Err(error) => fail(1, &chain(&error)),
+        Err(error) => fail(EXIT_FAILURE, &chain(&error)),
         Ok(fingerprint) => say(&[
             format!("The coordinator is initialised in {}.", config.state_directory.display()),
             format!(
@@ -175,22 +74,23 @@ fn run(path: &Path) -> ExitCode {
     match ended {
         Err(code) => code,
         Ok(Ok(())) => ExitCode::SUCCESS,
-        Ok(Err(error @ daemon::DaemonError::Config(_))) => fail(2, &chain(&error)),
-        Ok(Err(error)) => fail(1, &chain(&error)),
+        Ok(Err(error @ daemon::DaemonError::Config(_))) => fail(EXIT_USAGE, &chain(&error)),
+        Ok(Err(error @ daemon::DaemonError::Deposed(_))) => fail(EXIT_DEPOSED, &chain(&error)),
+        Ok(Err(error)) => fail(EXIT_FAILURE, &chain(&error)),
     }
 }
 
 fn restored(config: &CoordinatorConfig, file: &Path, replace: bool) -> ExitCode {
     let chance = match random() {
         Ok(chance) => chance,
-        Err(problem) => return fail(1, &problem),
+        Err(problem) => return fail(EXIT_FAILURE, &problem),
     };
     let outcome = match on_runtime(restore(config, file, replace, chance, SystemClock.now())) {
         Ok(outcome) => outcome,
         Err(code) => return code,
     };
     match outcome {
-        Err(error) => fail(1, &chain(&error)),
+        Err(error) => fail(EXIT_FAILURE, &chain(&error)),
         Ok(Restored { made_at, records, epoch, set_aside, authority_restored }) => {
             let made_at = made_at.map_or_else(|| "an unknown time".to_owned(), |at| at.to_string());
             let mut lines = vec![format!("Restored: {records} records as they were at {made_at}.")];
@@ -211,7 +111,7 @@ fn verified(config: &CoordinatorConfig, file: Option<&Path>) -> ExitCode {
     let store = config.store_path();
     let path = file.unwrap_or(&store);
     match verify(path, config) {
-        Err(error) => fail(1, &chain(&error)),
+        Err(error) => fail(EXIT_FAILURE, &chain(&error)),
         Ok(verdict) => {
             let code = say(&verdict.facts);
             if verdict.problems.is_empty() {
@@ -219,7 +119,7 @@ fn verified(config: &CoordinatorConfig, file: Option<&Path>) -> ExitCode {
                 return code;
             }
             fail(
-                1,
+                EXIT_FAILURE,
                 &format!("{} does not hold together:\n  {}", path.display(), verdict.problems.join("\n  ")),
             )
         }
@@ -238,7 +138,7 @@ fn recovered(config: CoordinatorConfig, arguments: RecoverArguments) -> ExitCode
     };
     match on_runtime(recover(config, &request, Arc::new(SystemClock))) {
         Err(code) => code,
-        Ok(Err(error)) => fail(1, &chain(&error)),
+        Ok(Err(error)) => fail(EXIT_FAILURE, &chain(&error)),
         Ok(Ok(recovered)) => say(&recovered.lines),
     }
 }
@@ -253,7 +153,7 @@ fn random() -> Result<u64, String> {
 fn on_runtime<T>(work: impl Future<Output = T>) -> Result<T, ExitCode> {
     match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => Ok(runtime.block_on(work)),
-        Err(error) => Err(fail(1, &format!("no runtime: {error}"))),
+        Err(error) => Err(fail(EXIT_FAILURE, &format!("no runtime: {error}"))),
     }
 }
 
@@ -272,10 +172,10 @@ fn audit_verify(config: &CoordinatorConfig, store: Option<PathBuf>, any_key: boo
     let pki = (!any_key).then_some(pki.as_path());
     match on_runtime(offline::verify_file(&store, pki, SystemClock.now())) {
         Err(code) => code,
-        Ok(Err(error)) => fail(1, &chain(&error)),
+        Ok(Err(error)) => fail(EXIT_FAILURE, &chain(&error)),
         Ok(Ok(report)) => {
             print!("{}", offline::words(&report));
-            if report.is_whole() { ExitCode::SUCCESS } else { ExitCode::from(1) }
+            if report.is_whole() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FAILURE) }
         }
     }
 }

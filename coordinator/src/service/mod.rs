@@ -29,6 +29,7 @@ mod lives;
 mod measuring;
 mod oversight;
 mod placing;
+mod pulse;
 mod reading;
 mod realm_rules;
 mod reconciling;

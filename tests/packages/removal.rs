@@ -1,0 +1,24 @@
+//! Owns the end: removal keeps the state and harms no VM, and purging says what it removes.
+
+use super::site::Site;
+
+/// Removes and purges everything.
+pub(crate) fn remove_and_purge(site: &Site) {
+    let machine = &site.machine;
+    let before = site.running("web-1");
+    let said = machine.run(&["dpkg", "--remove", "reeve-agent", "reeve-coordinator", "reeve"]);
+    assert!(said.contains("VMs of this host run on"), "{said}");
+    machine.run(&["test", "-s", "/var/lib/reeve-agent/identity/key.pem"]);
+    machine.run(&["test", "-s", "/var/lib/reeve-coordinator/pki/ca.pem"]);
+    let said = machine.run(&["dpkg", "--purge", "reeve-agent", "reeve-coordinator", "reeve"]);
+    assert!(
+        said.contains("removing /var/lib/reeve-agent")
+            && said.contains("removing /var/lib/reeve-coordinator"),
+        "{said}"
+    );
+    machine.shell("test ! -e /var/lib/reeve-agent; test ! -e /var/lib/reeve-coordinator; test ! -e /usr/bin/reeve-agent");
+    // Users stay: what else they may own would become somebody else's.
+    machine.run(&["id", "reeve-agent"]);
+    assert_eq!(machine.run(&["pgrep", "--full", &format!("qemu-system.*{}", before.id)]), before.process);
+    assert_eq!(machine.run(&["virsh", "domstate", &before.id]), "running");
+}
