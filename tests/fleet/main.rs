@@ -3,6 +3,8 @@
 // A test fails by panicking.
 #![allow(clippy::unwrap_used)]
 
+mod failing_disk;
+
 use std::time::Duration;
 
 use reeve_tests::harness::simulated_fleet::{FleetSettings, SimulatedFleet};
