@@ -28,6 +28,12 @@ impl BackOff {
         self.vary(due)
     }
 
+    /// Whether there was a failure since the last success.
+    #[must_use]
+    pub const fn has_failures(&self) -> bool {
+        self.failures > 0
+    }
+
     /// Begins anew, after a success.
     pub const fn reset(&mut self) {
         self.failures = 0;

@@ -130,11 +130,18 @@ enum End {
     StaleCoordinator(Refusal),
 }
 
+/// Whether the coordinator has said that it does not know the connection any more. It is there then, and it has just come
+/// back. That is found out when the connection is kept alive, by each host of a fleet at another moment, so that nobody need
+/// wait for chance to keep them apart.
+const fn is_forgotten(error: &LinkError) -> bool {
+    matches!(error, LinkError::Closed(CloseReason::Forgotten))
+}
+
 /// How long the first attempt waits after a session. A coordinator that has just said it forgot the connection is there,
 /// with a whole fleet at its door: giving up and dialling anew would only lose the place in its line.
 const fn dial_patience_after(end: &End) -> Duration {
     match end {
-        End::Link(LinkError::Closed(CloseReason::Forgotten)) => DIAL_PATIENCE_MAX,
+        End::Link(error) if is_forgotten(error) => DIAL_PATIENCE_MAX,
         _ => DIAL_PATIENCE_FIRST,
     }
 }
@@ -223,7 +230,9 @@ impl<D: CoordinatorDial> Session<D> {
                     "the connection to the coordinator at {} is over: {}. VMs run on; dialling again",
                     self.dial.address(), chain(error)
                 );
-                pauses.after_failure()
+                let dials_at_once = is_forgotten(error) && !pauses.has_failures();
+                let pause = pauses.after_failure();
+                if dials_at_once { Duration::ZERO } else { pause }
             }
         }
     }

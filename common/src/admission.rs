@@ -9,27 +9,70 @@
 //! ```
 //!
 //! Only a peer that receives at the address it sends from takes room in the line, and it comes in before those that came
-//! later. Waiting costs a peer a datagram now and then; being sent away and dialling anew would cost both sides more.
+//! later. Waiting costs a peer a datagram now and then; being sent away and dialling anew would cost both sides more. Whoever
+//! has waited for longer than any peer does has gone, and perhaps stands in the line once more: a handshake with nobody would
+//! only make the others wait longer, until they have gone as well.
 //!
 //! Must not: know what is said in a handshake.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use quinn::{Endpoint, Incoming};
+use tokio::time::Instant;
 
-use crate::quic::{HandshakeGate, HandshakePermit};
+use crate::quic::{HandshakeGate, HandshakePermit, IDLE_TIMEOUT};
 
 /// Peers that wait for a place. A peer gives up after [`crate::quic::IDLE_TIMEOUT`]; many more than this would wait in vain,
 /// and each takes memory.
 pub const LINE_MAX: usize = 6 << 10;
+
+/// For so long a peer waits for the next word of a server before it gives up.
+const PEERS_PATIENCE: Duration = IDLE_TIMEOUT;
 
 /// Lets peers in through one port.
 #[derive(Debug)]
 pub struct Admission {
     endpoint: Endpoint,
     gate: HandshakeGate,
-    line: VecDeque<Incoming>,
-    line_max: usize,
+    line: Line<Incoming>,
+}
+
+/// Those that wait, the oldest first, and since when each does.
+#[derive(Debug)]
+struct Line<T> {
+    waiting: VecDeque<(Instant, T)>,
+    length_max: usize,
+}
+
+impl<T> Line<T> {
+    const fn new(length_max: usize) -> Self {
+        Self { waiting: VecDeque::new(), length_max }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// Gives it back when there is no room.
+    fn push(&mut self, peer: T, now: Instant) -> Result<(), T> {
+        if self.waiting.len() >= self.length_max {
+            return Err(peer);
+        }
+        self.waiting.push_back((now, peer));
+        Ok(())
+    }
+
+    /// The next one that has gone, as long as there is any.
+    fn pop_gone(&mut self, now: Instant) -> Option<T> {
+        let (since, _) = self.waiting.front()?;
+        let is_gone = now.saturating_duration_since(*since) > PEERS_PATIENCE;
+        if is_gone { self.pop() } else { None }
+    }
+
+    fn pop(&mut self) -> Option<T> {
+        self.waiting.pop_front().map(|(_, peer)| peer)
+    }
 }
 
 impl Admission {
@@ -42,23 +85,25 @@ impl Admission {
     /// The same with a line of another length.
     #[must_use]
     pub fn with_line(endpoint: Endpoint, gate: HandshakeGate, line_max: usize) -> Self {
-        Self { endpoint, gate, line: VecDeque::new(), line_max }
+        Self { endpoint, gate, line: Line::new(line_max) }
     }
 
     /// The next peer whose handshake may begin, and its place; none when the endpoint is closed. Cancelling loses nothing.
     pub async fn next(&mut self) -> Option<(Incoming, HandshakePermit)> {
         loop {
+            self.forget_gone();
             // Before the next knock is looked at: a flood of them must not keep out who waits.
             if !self.line.is_empty()
                 && let Some(place) = self.gate.free_place()
-                && let Some(incoming) = self.line.pop_front()
+                && let Some(incoming) = self.line.pop()
             {
                 return Some((incoming, place));
             }
             tokio::select! {
                 incoming = self.endpoint.accept() => self.receive(incoming?),
                 place = self.gate.place(), if !self.line.is_empty() => {
-                    if let Some(incoming) = self.line.pop_front() {
+                    self.forget_gone();
+                    if let Some(incoming) = self.line.pop() {
                         return Some((incoming, place));
                     }
                 }
@@ -71,10 +116,36 @@ impl Admission {
         if !is_proved && (self.gate.is_busy() || !self.line.is_empty()) {
             // The only error is "may not retry", which has been asked.
             let _ = incoming.retry();
-        } else if self.line.len() < self.line_max {
-            self.line.push_back(incoming);
-        } else {
+        } else if let Err(incoming) = self.line.push(incoming, Instant::now()) {
             incoming.ignore();
         }
+    }
+
+    fn forget_gone(&mut self) {
+        while let Some(gone) = self.line.pop_gone(Instant::now()) {
+            gone.ignore();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_gone_is_not_let_in_and_nobody_else_is_left_out() {
+        let begun = Instant::now();
+        let at = |seconds| begun + Duration::from_secs(seconds);
+        let mut line = Line::new(3);
+        for (peer, seconds) in [("first", 0), ("second", 1), ("third", 8)] {
+            line.push(peer, at(seconds)).unwrap();
+        }
+        assert_eq!(line.push("fourth", at(8)), Err("fourth"), "there is room for three");
+        assert_eq!(line.pop_gone(at(8)), None, "the first may be there still");
+        assert_eq!(line.pop_gone(at(10)), Some("first"));
+        assert_eq!(line.pop_gone(at(10)), Some("second"));
+        assert_eq!(line.pop_gone(at(10)), None);
+        assert_eq!(line.pop(), Some("third"));
+        assert!(line.is_empty());
     }
 }

@@ -22,7 +22,7 @@ use crate::config::{self, CoordinatorConfig};
 use crate::enrolment::Enrolment;
 use crate::pki::{Authority, AuthorityError, IssueError, ServedPort, ServerCertificate};
 use crate::service::{OpenError, Service, Status, StoredTokens, agent_address};
-use crate::store::SqliteStore;
+use crate::store::{SqliteStore, StoreError};
 
 /// How long the API may take to end.
 const API_FAREWELL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -44,6 +44,9 @@ pub enum DaemonError {
     /// The store cannot be opened.
     #[error("the store cannot be opened")]
     Store(#[from] crate::store::OpenError),
+    /// The store failed while it was in use.
+    #[error("the store cannot be gone on with, and what was under way was not acknowledged")]
+    StoreFailed(#[source] StoreError),
     /// What is in the store cannot be used.
     #[error("the coordinator cannot take up its work")]
     Open(#[from] OpenError),
@@ -75,7 +78,7 @@ pub async fn run(path: &Path) -> Result<(), DaemonError> {
     manager.status("opening the store");
     let config = read(path)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let store = Arc::new(SqliteStore::open(&config.store_path())?);
+    let store = Arc::new(SqliteStore::open_at_once(&config.store_path())?);
     let authority = Arc::new(Authority::open(&config.pki_directory(), clock.now())?);
     let credentials = authority.server_credentials(clock.now())?;
     let (agent_listen, join_listen) = (config.agent_listen, config.join_listen);
@@ -161,6 +164,7 @@ async fn wait_for_end(
                 let problem = reload(path, service).err();
                 manager.ready(&problem.unwrap_or_else(|| status(service)));
             }
+            failure = service.store_failed() => return Err(DaemonError::StoreFailed(failure)),
             () = service.deposed() => return Err(DaemonError::Deposed(service.epoch())),
             _ = &mut *api_task => return Ok(()),
             () = tokio::time::sleep(STATUS_INTERVAL), if manager.is_there() => manager.status(&status(service)),

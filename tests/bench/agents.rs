@@ -38,8 +38,12 @@ pub(crate) struct Wanted {
 
 /// Measures a fleet of so many hosts.
 pub(crate) fn measure(hosts: u32, wanted: Wanted) -> Result<()> {
-    let settings =
-        FleetSettings { hosts, sample_interval: Duration::from_secs(1), lost_after: Duration::from_secs(10) };
+    let settings = FleetSettings {
+        hosts,
+        sample_interval: Duration::from_secs(1),
+        lost_after: Duration::from_secs(10),
+        agents_log_level: "error",
+    };
     let mut fleet = SimulatedFleet::prepare(settings, |_, port| Ok(format!("127.0.0.1:{port}")))?;
     let mut bare_rounds = Vec::new();
     if wanted.storm {

@@ -38,8 +38,12 @@ const SEED: u64 = 20_261_128;
 
 /// Measures it.
 pub(crate) fn measure() -> Result<()> {
-    let settings =
-        FleetSettings { hosts: HOSTS, sample_interval: Duration::from_secs(5), lost_after: LOST_AFTER };
+    let settings = FleetSettings {
+        hosts: HOSTS,
+        sample_interval: Duration::from_secs(5),
+        lost_after: LOST_AFTER,
+        agents_log_level: "error",
+    };
     let mut relay = Relay::new(LOSS_PERMILLE, SEED)?;
     let mut fleet = SimulatedFleet::prepare(settings, |_, port| {
         Ok(relay.add(([127, 0, 0, 1], port).into())?.to_string())

@@ -19,7 +19,7 @@ use reeve_common::clock::{Clock as _, SystemClock};
 use reeve_common::ids::{Epoch, HostId, OperationId};
 use reeve_common::inventory::HostInventory;
 use reeve_common::protocol::{CommandBody, Event, Hello, HostReport, Reply, ReplyBody};
-use reeve_common::quic::client_endpoint;
+use reeve_common::quic::{client_endpoint, shared_client_endpoint};
 use reeve_common::storage::{PoolReport, PoolState};
 use reeve_common::tls::{Credentials, Identity};
 use reeve_common::units::{Bytes, Mebibytes};
@@ -47,6 +47,12 @@ const AT_ONCE: usize = 512;
 const WARM_UP: usize = 1_000;
 /// How often the restart is measured; the middle one counts.
 const RESTARTS: usize = 5;
+/// How long an agent of the fleet waits for its welcome: they all dial at once, and wait in the coordinator's line. Whoever
+/// gives up and dials anew makes the line longer, for itself and for everybody else.
+const DIAL_PATIENCE: Duration = Duration::from_secs(30);
+/// The same of one that dials a coordinator that is not there yet: that one does not refuse, and a short attempt finds it
+/// soon after it is.
+const SOON: Duration = Duration::from_millis(50);
 /// Nothing here takes this long.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -116,18 +122,13 @@ impl Stage {
         let listening = tokio::spawn(agents::serve(service.clone(), endpoint.clone()));
         furnish(&service).await?;
         let runs = Arc::new(AtomicBool::new(false));
-        let dialling = client_endpoint((Ipv4Addr::LOCALHOST, 0).into())?;
+        let dialling = shared_client_endpoint((Ipv4Addr::LOCALHOST, 0).into())?;
         let mut fleet = JoinSet::new();
         for number in 1..=HOSTS {
             let agent = IdleAgent::new(&authority, number, self.address, dialling.clone(), pools.clone())?;
-            fleet.spawn(agent.serve(Arc::clone(&runs)));
-            if number % 100 == 0 {
-                wait_until("agents to be connected", || {
-                    service.hosts().iter().filter(|host| !host.pools.is_empty()).count() >= number as usize
-                })
-                .await?;
-            }
+            fleet.spawn(agent.serve(DIAL_PATIENCE, Arc::clone(&runs)));
         }
+        wait_until("agents to be connected", || service.status().hosts.reported == HOSTS as usize).await?;
         start_many(&service, WARM_UP).await?;
         let begun = SystemClock.monotonic();
         start_many(&service, VMS - WARM_UP).await?;
@@ -157,7 +158,7 @@ impl Stage {
         let (address, pools) = (self.address, pools(&config));
         runtime.spawn(async move {
             let endpoint = client_endpoint((Ipv4Addr::LOCALHOST, 0).into())?;
-            IdleAgent::new(&authority, HOSTS, address, endpoint, pools)?.serve(Arc::default()).await
+            IdleAgent::new(&authority, HOSTS, address, endpoint, pools)?.serve(SOON, Arc::default()).await
         });
         let mut second = self.spawn()?;
         let placed = loop {
@@ -292,8 +293,8 @@ impl IdleAgent {
         Ok(Self { credentials, number, address, endpoint, pools })
     }
 
-    /// Serves for ever; dials until somebody answers. What it was told runs as soon as `runs` says so.
-    async fn serve(self, runs: Arc<AtomicBool>) -> Result<()> {
+    /// Serves for ever; dials until somebody answers, each time for so long. What it was told runs as soon as `runs` says so.
+    async fn serve(self, patience: Duration, runs: Arc<AtomicBool>) -> Result<()> {
         let inventory =
             HostInventory { logical_cpus: 64, memory: Mebibytes(512 << 10), ..HostInventory::default() };
         let hello = Hello {
@@ -305,9 +306,8 @@ impl IdleAgent {
             inventory,
         };
         let mut agent = loop {
-            // A coordinator that is not there yet does not refuse; a short attempt finds it soon after it is.
             let dialling = AgentEnd::connect(&self.endpoint, self.address, &self.credentials, hello.clone());
-            if let Ok(Ok((agent, _))) = tokio::time::timeout(Duration::from_millis(50), dialling).await {
+            if let Ok(Ok((agent, _))) = tokio::time::timeout(patience, dialling).await {
                 break agent;
             }
         };

@@ -109,7 +109,11 @@ async fn several_that_are_started_together_are_told_one_by_one() {
     ]);
     assert_eq!(started.json().as_array().unwrap().len(), 2, "the two that there is a configuration for");
     assert_eq!(started.code, 3, "{}", started.err);
-    coordinator.reeve("audit tail").await.ended(0).says(&["start-vms", "3 VMs together", "configuration nobody"]);
+    coordinator.reeve("audit tail").await.ended(0).says(&[
+        "start-vms",
+        "3 VMs together",
+        "configuration nobody",
+    ]);
 }
 
 #[tokio::test]

@@ -10,6 +10,8 @@ mod file;
 mod logs;
 #[path = "store/model.rs"]
 mod model;
+#[path = "store/soundness.rs"]
+mod soundness;
 
 use std::sync::Arc;
 
@@ -19,7 +21,8 @@ use reeve_coordinator::store::{
 };
 
 use logs::{
-    a_log_whose_head_is_gone_is_not_written_over, a_page_holds_what_comes_next_under_its_prefix,
+    a_log_whose_head_is_gone_is_not_written_over,
+    a_page_holds_what_comes_next_under_its_prefix_and_the_last_ones_are_found,
     a_watcher_of_a_log_sees_each_entry, an_entry_is_written_with_its_batch_or_not_at_all,
     what_is_appended_at_once_stands_one_after_the_other,
 };
@@ -77,7 +80,7 @@ on_every_store!(
     an_entry_is_written_with_its_batch_or_not_at_all,
     a_watcher_of_a_log_sees_each_entry,
     a_log_whose_head_is_gone_is_not_written_over,
-    a_page_holds_what_comes_next_under_its_prefix,
+    a_page_holds_what_comes_next_under_its_prefix_and_the_last_ones_are_found,
 );
 
 fn key(text: &str) -> Key {

@@ -3,6 +3,8 @@
 // A test fails by panicking.
 #![allow(clippy::unwrap_used)]
 
+mod failing_disk;
+
 use std::time::Duration;
 
 use reeve_tests::harness::simulated_fleet::{FleetSettings, SimulatedFleet};
@@ -28,6 +30,7 @@ fn a_fleet_connects_at_once_and_comes_back_to_a_coordinator_that_was_killed() {
         hosts: HOSTS,
         sample_interval: Duration::from_secs(1),
         lost_after: Duration::from_secs(10),
+        agents_log_level: "info",
     };
     let mut fleet = SimulatedFleet::prepare(settings, |_, port| Ok(format!("127.0.0.1:{port}"))).unwrap();
     fleet.start_coordinator().unwrap();
@@ -37,9 +40,18 @@ fn a_fleet_connects_at_once_and_comes_back_to_a_coordinator_that_was_killed() {
     let each = (resident_kibibytes(fleet.coordinator_process().unwrap()) - before) / f64::from(HOSTS);
     assert!(each < KIBIBYTES_EACH_MAX, "{each:.0} KiB for each agent");
 
+    let told_before = fleet.agents_log().len();
     fleet.kill_coordinator().unwrap();
     fleet.start_coordinator().unwrap();
     fleet.wait_for_all(PATIENCE).unwrap();
     let counts = fleet.counts().unwrap();
     assert_eq!((counts.connected, counts.lost), (u64::from(HOSTS), 0), "{counts:?}");
+
+    // Each was told that its connection was over, and nobody found out by silence; each dialled once, and was welcomed.
+    let log = fleet.agents_log();
+    let count = |words: &str| log[told_before..].matches(words).count();
+    let told = count("does not know the connection any more");
+    assert_eq!((told, count("nothing was heard")), (HOSTS as usize, 0), "{}", &log[told_before..]);
+    let (welcomed, in_vain) = (count("connected to the coordinator at"), count("no welcome from"));
+    assert_eq!((welcomed, in_vain), (HOSTS as usize, 0), "{}", &log[told_before..]);
 }

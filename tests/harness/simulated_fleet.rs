@@ -48,6 +48,8 @@ pub struct FleetSettings {
     pub sample_interval: Duration,
     /// After how much silence a host is lost.
     pub lost_after: Duration,
+    /// What the agents write into their log: `error`, `warn`, `info` or `debug`.
+    pub agents_log_level: &'static str,
 }
 
 /// Hosts by connection, as the coordinator counts them.
@@ -213,7 +215,14 @@ hardware-profiles {{
     pub fn start_agents(&mut self) -> Result<()> {
         let log = self.log("agents")?;
         let child = Command::new(self.workspace.program("reeve-agent")?)
-            .args(["run", "--hypervisor", "simulated", "--log-level", "error", "--hosts"])
+            .args([
+                "run",
+                "--hypervisor",
+                "simulated",
+                "--log-level",
+                self.settings.agents_log_level,
+                "--hosts",
+            ])
             .arg(self.settings.hosts.to_string())
             .arg("--state-directory")
             .arg(self.state_directory())
@@ -304,9 +313,19 @@ hardware-profiles {{
         Ok(File::options().create(true).append(true).open(path)?)
     }
 
-    fn end_of(&self, name: &str) -> String {
+    /// What the agents have written into their log so far.
+    #[must_use]
+    pub fn agents_log(&self) -> String {
+        self.log_text("agents")
+    }
+
+    fn log_text(&self, name: &str) -> String {
         let text = fs::read(self.directory.path().join(format!("{name}.log"))).unwrap_or_default();
-        let text = String::from_utf8_lossy(&text).into_owned();
+        String::from_utf8_lossy(&text).into_owned()
+    }
+
+    fn end_of(&self, name: &str) -> String {
+        let text = self.log_text(name);
         let lines: Vec<&str> = text.lines().collect();
         lines[lines.len().saturating_sub(20)..].join("\n")
     }

@@ -87,6 +87,31 @@ async fn a_restarted_coordinator_tells_its_agents_at_their_next_keep_alive() {
     assert!(noticed < IDLE_TIMEOUT / 2, "{noticed:?}");
 }
 
+/// A fleet's first words to the successor come within one interval of keeping alive, many of them in the same moment.
+const WORDS_AT_ONCE: u8 = 100;
+/// About as long as a keep-alive.
+const WORD_LENGTH: usize = 43;
+
+#[tokio::test]
+async fn a_whole_fleet_is_told_at_its_first_word_and_nobody_is_left_to_a_long_silence() {
+    let fleet = Fleet::new();
+    let endpoint = open(&fleet, &fleet.authority.lasting_secret());
+    let agents = UdpSocket::bind(loopback()).await.unwrap();
+    agents.connect(endpoint.local_addr().unwrap()).await.unwrap();
+    for number in 1..=WORDS_AT_ONCE {
+        // The first bit says that a connection stands, and its id, which nobody knows, follows.
+        let mut word = [number; WORD_LENGTH];
+        word[0] = 0b0100_0000;
+        agents.send(&word).await.unwrap();
+    }
+    let mut answer = [0; 2048];
+    for told in 0..WORDS_AT_ONCE {
+        let length = timeout(PATIENCE, agents.recv(&mut answer)).await;
+        let length = length.unwrap_or_else(|_| panic!("only {told} of {WORDS_AT_ONCE} were told")).unwrap();
+        assert!(length < WORD_LENGTH, "an answer of {length} bytes would make a flood worse");
+    }
+}
+
 #[tokio::test]
 async fn somebody_else_at_its_address_cannot_end_the_connection() {
     let fleet = Fleet::new();

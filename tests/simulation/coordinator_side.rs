@@ -78,7 +78,7 @@ struct SimulatedLink {
     wire: Arc<Wire>,
     commands: Stream,
     waiting: Waiting,
-    _no_samples: watch::Sender<Option<HostSample>>,
+    _no_samples: watch::Sender<Option<Arc<HostSample>>>,
 }
 
 impl fmt::Debug for SimulatedLink {

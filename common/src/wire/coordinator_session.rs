@@ -32,7 +32,7 @@ pub struct CoordinatorEnd {
     requests: Arc<Requests>,
     places: Arc<Semaphore>,
     events: Arc<Mutex<Option<mpsc::Receiver<Event>>>>,
-    samples: watch::Receiver<Option<HostSample>>,
+    samples: watch::Receiver<Option<Arc<HostSample>>>,
     hold: Arc<Hold>,
 }
 
@@ -130,9 +130,9 @@ impl CoordinatorEnd {
         self.events.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// The latest sample.
+    /// The latest sample, its VMs in the order of their ids.
     #[must_use]
-    pub fn samples(&self) -> watch::Receiver<Option<HostSample>> {
+    pub fn samples(&self) -> watch::Receiver<Option<Arc<HostSample>>> {
         self.samples.clone()
     }
 
@@ -170,7 +170,7 @@ async fn read_replies(session: Arc<Session>, mut reader: FrameReader<RecvStream>
 async fn read_one_way_streams(
     session: Arc<Session>,
     events: mpsc::Sender<Event>,
-    samples: watch::Sender<Option<HostSample>>,
+    samples: watch::Sender<Option<Arc<HostSample>>>,
 ) {
     let mut events = Some(events);
     let mut samples = Some(samples);
@@ -217,10 +217,12 @@ async fn read_events(session: Arc<Session>, mut reader: FrameReader<RecvStream>,
 async fn read_samples(
     session: Arc<Session>,
     mut reader: FrameReader<RecvStream>,
-    slot: watch::Sender<Option<HostSample>>,
+    slot: watch::Sender<Option<Arc<HostSample>>>,
 ) {
     reader.set_length_max(HostSample::FRAME_MAX);
-    while let Some(sample) = session.receive(&mut reader).await {
-        slot.send_replace(Some(sample));
+    while let Some(mut sample) = session.receive::<HostSample>(&mut reader).await {
+        // In this order two samples are compared without looking anything up.
+        sample.vms.sort_unstable_by_key(|vm| vm.vm);
+        slot.send_replace(Some(Arc::new(sample)));
     }
 }

@@ -22,7 +22,8 @@ pub(super) async fn keep_comparing(service: Service, host: HostId, agent: AgentH
         let frequency = service.comparison_frequency(host).unwrap_or(UNCONFIGURED_RETRY);
         tokio::time::sleep(frequency / SPREAD * part).await;
         part = SPREAD;
-        if let Err(error) = service.ask_for_comparison(host, &agent).await {
+        // In a box: it is needed once in a long while, and this task lives as long as the connection.
+        if let Err(error) = Box::pin(service.ask_for_comparison(host, &agent)).await {
             // What cannot be asked is unknown; whether it is connected is told elsewhere.
             log::debug!("host {} was not compared: {error}", service.host_label_of(host));
         }

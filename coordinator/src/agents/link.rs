@@ -43,8 +43,8 @@ pub struct Welcomed {
     pub link: Arc<dyn AgentLink>,
     /// What the agent tells, in order and none missing; it ends with the connection.
     pub events: mpsc::Receiver<Event>,
-    /// The latest sample.
-    pub samples: watch::Receiver<Option<HostSample>>,
+    /// The latest sample, its VMs in the order of their ids.
+    pub samples: watch::Receiver<Option<Arc<HostSample>>>,
 }
 
 /// An agent that has proved which host it is, has said hello, and waits.

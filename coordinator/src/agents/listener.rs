@@ -58,12 +58,13 @@ pub async fn serve(service: Service, endpoint: quinn::Endpoint) {
         let remote = incoming.remote_address();
         let connection = CONNECTIONS.fetch_add(1, Ordering::Relaxed);
         tokio::spawn(async move {
-            let accepted = accept(incoming).await;
+            // In boxes, since this task lives as long as the connection.
+            let accepted = Box::pin(accept(incoming)).await;
             drop(permit);
             match accepted {
                 Ok(pending) => session::serve(service, pending, connection).await,
                 // Whoever was not let in has been told, and it has been logged.
-                Err(error) => record_refusal(&service, remote, &error).await,
+                Err(error) => Box::pin(record_refusal(&service, remote, &error)).await,
             }
         });
     }

@@ -26,12 +26,42 @@ use crate::service::Service;
 /// milliseconds; an agent that was killed never answers, and its successor should not wait for the idle timeout.
 const TWIN_PATIENCE: Duration = Duration::from_secs(1);
 
+/// A connection that stands.
+struct Begun {
+    host: HostId,
+    agent: AgentHandle,
+    events: mpsc::Receiver<Event>,
+    samples: watch::Receiver<Option<Arc<HostSample>>>,
+}
+
 /// Serves one agent that has said hello, until its connection ends. `connection` tells this connection from all others
 /// of the coordinator's life.
+///
+/// What is needed only for a moment is in boxes: a task takes as much memory as it ever needs for as long as it lives, and
+/// there is one for each of ten thousand hosts.
 pub async fn serve(service: Service, pending: impl GreetingAgent, connection: u64) {
+    let Some(Begun { host, agent, events, samples }) = Box::pin(begin(&service, pending, connection)).await
+    else {
+        return;
+    };
+    // Whatever ends this session ends the telling with it.
+    let mut telling = JoinSet::new();
+    let witness = (service.clone(), agent.clone());
+    telling.spawn(Box::pin(async move { witness.0.meet_witness(host, &witness.1).await }));
+    telling.spawn(teller::tell(service.clone(), host, agent.clone()));
+    telling.spawn(comparing::keep_comparing(service.clone(), host, agent.clone()));
+    listen(&service, host, &agent, events, samples).await;
+    telling.abort_all();
+    let reason = agent.end.closed().await;
+    let silent_for = if reason == CloseReason::Silent { IDLE_TIMEOUT } else { Duration::ZERO };
+    service.agent_disconnected(host, connection, silent_for, &reason.to_string());
+}
+
+/// Lets an agent in, or turns it away.
+async fn begin(service: &Service, pending: impl GreetingAgent, connection: u64) -> Option<Begun> {
     let Identity::Host { host, .. } = pending.identity().clone() else {
         pending.refuse(RefusalCode::WrongHost, "this port is for agents");
-        return;
+        return None;
     };
     let hello = pending.hello().clone();
     let welcome = match service.greet(host, &hello) {
@@ -39,20 +69,20 @@ pub async fn serve(service: Service, pending: impl GreetingAgent, connection: u6
         Err((code, why)) => {
             log::warn!(REEVE_HOST:% = service.host_label_of(host); "the agent at {} was turned away: {why}", pending.remote());
             service.agent_refused(host, &why);
-            record_refusal(&service, host, pending.remote(), &why).await;
+            record_refusal(service, host, pending.remote(), &why).await;
             pending.refuse(code, &why);
-            return;
+            return None;
         }
     };
     if let Some(twin) = service.agent_of(host)
-        && twin.answers(&service, TWIN_PATIENCE).await
+        && twin.answers(service, TWIN_PATIENCE).await
     {
         let why = "another agent with this host's identity is connected and answers: was a disk cloned?";
         log::error!(REEVE_HOST:% = service.host_label_of(host); "the agent at {} was turned away: {why}", pending.remote());
         service.agent_refused(host, why);
-        record_refusal(&service, host, pending.remote(), why).await;
+        record_refusal(service, host, pending.remote(), why).await;
         pending.refuse(RefusalCode::DuplicateAgent, why);
-        return;
+        return None;
     }
     let Welcomed { link: end, events, samples } = match pending.welcome(welcome, service.now()).await {
         Ok(welcomed) => welcomed,
@@ -62,7 +92,7 @@ pub async fn serve(service: Service, pending: impl GreetingAgent, connection: u6
                 service.host_label_of(host),
                 crate::chain(&error)
             );
-            return;
+            return None;
         }
     };
     let agent = AgentHandle::over(connection, Arc::clone(&end));
@@ -76,21 +106,9 @@ pub async fn serve(service: Service, pending: impl GreetingAgent, connection: u6
             "host {} is sent away: that it has returned cannot be recorded: {error}", service.host_label_of(host));
         end.close(RefusalCode::TooBusy, "its return cannot be recorded now");
         service.agent_disconnected(host, connection, Duration::ZERO, "its return cannot be recorded");
-        return;
+        return None;
     }
-    // Whatever ends this session ends the telling with it.
-    let mut telling = JoinSet::new();
-    telling.spawn({
-        let (service, agent) = (service.clone(), agent.clone());
-        async move { service.meet_witness(host, &agent).await }
-    });
-    telling.spawn(teller::tell(service.clone(), host, agent.clone()));
-    telling.spawn(comparing::keep_comparing(service.clone(), host, agent.clone()));
-    listen(&service, host, &agent, events, samples).await;
-    telling.abort_all();
-    let reason = end.closed().await;
-    let silent_for = if reason == CloseReason::Silent { IDLE_TIMEOUT } else { Duration::ZERO };
-    service.agent_disconnected(host, connection, silent_for, &reason.to_string());
+    Some(Begun { host, agent, events, samples })
 }
 
 async fn record_refusal(service: &Service, host: HostId, remote: String, why: &str) {
@@ -104,14 +122,14 @@ async fn listen(
     host: HostId,
     agent: &AgentHandle,
     mut events: mpsc::Receiver<Event>,
-    mut samples: watch::Receiver<Option<HostSample>>,
+    mut samples: watch::Receiver<Option<Arc<HostSample>>>,
 ) {
     loop {
         tokio::select! {
             // What happened goes before what was measured.
             biased;
             event = events.recv() => match event {
-                Some(event) => follow(service, host, agent, event).await,
+                Some(event) => Box::pin(follow(service, host, agent, event)).await,
                 None => return,
             },
             changed = samples.changed() => {
@@ -120,7 +138,7 @@ async fn listen(
                 }
                 let sample = samples.borrow_and_update().clone();
                 if let Some(sample) = sample {
-                    service.follow_sample(host, Arc::new(sample));
+                    service.follow_sample(host, sample);
                 }
             }
         }
@@ -159,3 +177,7 @@ fn renew(service: &Service, host: HostId, agent: &AgentHandle, signing_request: 
         }
     }
 }
+
+#[cfg(test)]
+#[path = "session_tests.rs"]
+mod tests;

@@ -28,10 +28,11 @@ pub(super) async fn tell(service: Service, host: HostId, agent: AgentHandle) {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         while running.try_join_next().is_some() {}
         let (service, agent) = (service.clone(), agent.clone());
-        running.spawn(async move {
+        // In a box, which goes when it is told; the task is cleared away only when there is something more to tell.
+        running.spawn(Box::pin(async move {
             tell_one(&service, host, &agent, task).await;
             drop(place);
-        });
+        }));
     }
 }
 

@@ -28,6 +28,7 @@ use crate::model::vm::Vm;
 use crate::store::Version;
 use crate::workflow::WorkflowId;
 
+use super::vm_index::VmIndex;
 use super::workflows::WorkflowEntry;
 
 /// How many VMs that are over are shown, as the seed of the console says: the hundred most recent.
@@ -122,7 +123,9 @@ pub(crate) struct Core {
     pub(crate) setups: BTreeMap<SetupName, Kept<Setup>>,
     pub(crate) configurations: BTreeMap<ConfigurationName, Kept<Configuration>>,
     pub(crate) drives: BTreeMap<DriveName, Kept<Drive>>,
-    pub(crate) vms: BTreeMap<VmId, VmEntry>,
+    /// Changed by the methods below alone, which keep the index.
+    vms: BTreeMap<VmId, VmEntry>,
+    index: VmIndex,
     /// The most recent VMs that are over, oldest first.
     pub(crate) past: VecDeque<VmVersion>,
     /// Those under way, and the most recent ones that are over.
@@ -141,6 +144,7 @@ impl Core {
             configurations: BTreeMap::new(),
             drives: BTreeMap::new(),
             vms: BTreeMap::new(),
+            index: VmIndex::default(),
             past: VecDeque::new(),
             workflows: BTreeMap::new(),
             displacing: BTreeSet::new(),
@@ -151,6 +155,53 @@ impl Core {
     /// The host called so.
     pub(crate) fn host_named(&self, name: &HostName) -> Option<&HostEntry> {
         self.hosts.values().find(|entry| entry.kept.value.name == *name)
+    }
+
+    /// The VMs that are not over, also those whose record is still being written.
+    pub(crate) const fn vms(&self) -> &BTreeMap<VmId, VmEntry> {
+        &self.vms
+    }
+
+    /// Takes in a VM; `durable` says whether its record is in the store.
+    pub(crate) fn take_in(&mut self, current: VmVersion, durable: bool) {
+        let vm = Arc::clone(&current.vm);
+        let before = self.vms.insert(vm.id, VmEntry::new(current, durable));
+        self.index.replace(before.map(|before| before.record()).as_deref(), Some(&vm));
+    }
+
+    /// The record of a VM is in the store now.
+    pub(crate) fn mark_durable(&mut self, id: VmId) {
+        if let Some(entry) = self.vms.get_mut(&id) {
+            entry.durable = true;
+        }
+    }
+
+    /// Shows a VM's record as it was made durable, to whoever waits for it as well.
+    pub(crate) fn show(&mut self, current: VmVersion) {
+        if let Some(entry) = self.vms.get(&current.vm.id) {
+            self.index.replace(Some(&entry.record()), Some(&current.vm));
+            entry.current.send_replace(current.clone());
+        }
+        if current.vm.state.is_final() {
+            self.retire(current);
+        }
+    }
+
+    /// Drops a VM that came to nothing.
+    pub(crate) fn drop_vm(&mut self, id: VmId) {
+        if let Some(entry) = self.vms.remove(&id) {
+            self.index.replace(Some(&entry.record()), None);
+        }
+    }
+
+    /// The VMs that are to run and have no host, by id; also those whose record is still being written.
+    pub(crate) const fn waiting(&self) -> &BTreeSet<VmId> {
+        self.index.waiting()
+    }
+
+    /// The VMs that were taken from a host which has not said yet that nothing of them is left there, by id.
+    pub(crate) fn left_on(&self, host: HostId) -> Vec<VmId> {
+        self.index.left_on(host).filter(|id| self.vm(*id).is_some()).collect()
     }
 
     /// The record of a VM that is not over.
@@ -178,13 +229,13 @@ impl Core {
 
     /// Every VM that holds something now, also those whose record is still being written.
     pub(crate) fn holding(&self) -> impl Iterator<Item = Arc<Vm>> + '_ {
-        self.vms.values().map(|entry| Arc::clone(&entry.current.borrow().vm))
+        self.vms.values().map(VmEntry::record)
     }
 
     /// Notes that a VM is over: it holds nothing any more and joins the past.
-    pub(crate) fn retire(&mut self, ended: VmVersion) {
+    fn retire(&mut self, ended: VmVersion) {
         self.fleet.release(ended.vm.id);
-        self.vms.remove(&ended.vm.id);
+        self.drop_vm(ended.vm.id);
         self.past.push_back(ended);
         while self.past.len() > PAST_SHOWN {
             self.past.pop_front();
@@ -193,7 +244,12 @@ impl Core {
 }
 
 impl VmEntry {
-    pub(crate) fn new(current: VmVersion, durable: bool) -> Self {
+    fn new(current: VmVersion, durable: bool) -> Self {
         Self { current: watch::Sender::new(current), writer: Arc::new(tokio::sync::Mutex::new(())), durable }
+    }
+
+    /// Its record.
+    pub(crate) fn record(&self) -> Arc<Vm> {
+        Arc::clone(&self.current.borrow().vm)
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use reeve_common::clock::Timestamp;
 use reeve_common::discovered::Shortfall;
 use reeve_common::hardware_profile::{Capacity, HardwareProfile};
-use reeve_common::ids::{HostId, PoolName, VmId};
+use reeve_common::ids::{HostId, PoolName};
 use reeve_common::inventory::HostInventory;
 use reeve_common::storage::PoolState;
 use reeve_common::utilization::HostSample;
@@ -97,7 +97,7 @@ fn foreign_use(core: &Core, entry: &HostEntry) -> ForeignUse {
     let Some(report) = &entry.report else { return ForeignUse::default() };
     let host = entry.kept.value.id;
     unaccounted_use(&report.foreign, &report.sizes, |vm| {
-        let vm = Arc::clone(&core.vms.get(&vm)?.current.borrow().vm);
+        let vm = core.vms().get(&vm)?.record();
         let here = vm.host == Some(host) && vm.holds_capacity();
         here.then_some(ForeignUse { cores: vm.request.cores, memory: vm.request.memory })
     })
@@ -140,17 +140,18 @@ pub(super) fn measured(
 }
 
 /// The share of all processor time since the sample before that VMs of ours used. A VM that was not there before is not
-/// counted yet: what it used until then is not of this time.
+/// counted yet: what it used until then is not of this time. Both samples have their VMs in the order of their ids.
 fn vms_load(sample: &HostSample, before: &HostSample, inventory: Option<&HostInventory>) -> f64 {
     let processors = inventory.map_or(0, |inventory| inventory.logical_cpus);
     let passed = sample.at.since(before.at).as_secs_f64() * f64::from(processors);
     if passed <= 0.0 {
         return f64::NAN;
     }
-    let earlier: BTreeMap<VmId, u64> = before.vms.iter().map(|vm| (vm.vm, vm.cpu_milliseconds)).collect();
+    let mut earlier = before.vms.iter().peekable();
     let used = sample.vms.iter().filter_map(|vm| {
-        let earlier = earlier.get(&vm.vm)?;
-        Some(vm.cpu_milliseconds.saturating_sub(*earlier))
+        while earlier.next_if(|earlier| earlier.vm < vm.vm).is_some() {}
+        let earlier = earlier.next_if(|earlier| earlier.vm == vm.vm)?;
+        Some(vm.cpu_milliseconds.saturating_sub(earlier.cpu_milliseconds))
     });
     Duration::from_millis(used.fold(0, u64::saturating_add)).as_secs_f64() / passed
 }
@@ -194,6 +195,7 @@ impl Service {
 #[cfg(test)]
 mod tests {
     use reeve_common::clock::Timestamp;
+    use reeve_common::ids::VmId;
     use reeve_common::storage::PoolReport;
     use reeve_common::units::{Bytes, Mebibytes};
     use reeve_common::utilization::VmSample;
@@ -227,11 +229,15 @@ mod tests {
     #[test]
     fn the_load_of_vms_is_what_they_used_of_the_time_between_two_samples() {
         let inventory = HostInventory { logical_cpus: 4, ..HostInventory::default() };
-        let before = HostSample { at: Timestamp(1_000), vms: vec![vm(1, 500)], ..HostSample::default() };
-        // One VM used a second of the eight that there were; the other one is new.
+        let before = HostSample {
+            at: Timestamp(1_000),
+            vms: vec![vm(0, 70), vm(2, 500), vm(3, 100)],
+            ..HostSample::default()
+        };
+        // Two VMs used a second of the eight that there were; two others are new, and one is gone.
         let sample = HostSample {
             at: Timestamp(3_000),
-            vms: vec![vm(1, 1_500), vm(2, 9_000)],
+            vms: vec![vm(1, 9_000), vm(2, 1_400), vm(3, 200), vm(4, 9_000)],
             ..HostSample::default()
         };
         let load = measured(&sample, &before, Some(&inventory), Timestamp(0)).vms_load;

@@ -186,7 +186,7 @@ impl Service {
         let core = self.core();
         let Some(current) = core.vm(id) else {
             // Not durable yet is not gone: its start is under way.
-            if core.vms.contains_key(&id) {
+            if core.vms().contains_key(&id) {
                 return Ok(Outcome::NotYet { note: Some("it is being started".to_owned()) });
             }
             let then = then.map(|start| Step::StartVm { start: start.clone() });

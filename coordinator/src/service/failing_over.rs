@@ -23,6 +23,7 @@ use reeve_scheduler::Contact;
 use super::core::{Core, HostEntry, VmVersion};
 use super::views::VmView;
 use super::{Actor, Service, ServiceError};
+use crate::audit::Who;
 use crate::config::CoordinatorConfig;
 use crate::model::displacement::{self, displace};
 use crate::model::failover::{
@@ -361,7 +362,10 @@ impl Service {
         let _writer = writer.lock().await;
         let Some(current) = self.core().vm(id) else { return Ok(()) };
         let Some(confirmed) = displacement::confirm_gone(&current.vm, host) else { return Ok(()) };
-        let version = self.write_vm(Batch::new(), &confirmed, Precondition::At(current.version)).await?;
+        let who = Who::Host { id: host, name: self.host_label(host) };
+        let act = self.begin_act(who, "confirm-gone", format!("vm {}", confirmed.name));
+        let writing = self.write_vm(Batch::new(), &confirmed, Precondition::At(current.version));
+        let version = act.scope(writing).await?;
         log::info!(REEVE_VM:% = id, REEVE_HOST:% = self.host_label(host);
             "nothing of VM {} is left on host {}, from which it was moved", confirmed.name, self.host_label(host));
         self.show_vm(version, confirmed);

@@ -185,6 +185,9 @@ async fn a_host_that_returns_keeps_what_it_has_and_stops_what_has_moved() {
     let after = vms(&service)[1].clone();
     assert!(after.displaced_from.is_empty() && after.host == Some(node_2) && after.state == VmState::Running);
     assert_eq!(service.wish_for(node_1, moved.id), None, "nothing is left to be told");
+    let (_, records) = service.last_audit_records(1).await.unwrap();
+    let event = &records[0].event;
+    assert_eq!((&*event.what, &*event.object), ("confirm-gone", &*format!("vm {}", moved.name)));
 }
 
 #[tokio::test]

@@ -40,9 +40,10 @@ mod status;
 mod stopping;
 mod tokens;
 mod views;
+mod vm_index;
 mod workflows;
 #[cfg(test)]
-mod workflows_tests;
+pub(crate) mod workflows_tests;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Instant;
@@ -53,7 +54,7 @@ use reeve_common::mutation::Mutation;
 use tokio::sync::{Notify, watch};
 
 use self::auditing::AuditState;
-use self::core::{Core, HostEntry, Kept, VmEntry, VmVersion};
+use self::core::{Core, HostEntry, Kept, VmVersion};
 use crate::config::CoordinatorConfig;
 use crate::model::configuration::Configuration;
 use crate::model::drive::Drive;
@@ -145,6 +146,7 @@ struct Inner {
     workflow_writer: tokio::sync::Mutex<()>,
     /// Something happened that a workflow may wait for.
     workflow_due: Notify,
+    token_round: tokens::Round,
 }
 
 impl std::fmt::Debug for Service {
@@ -188,6 +190,7 @@ impl Service {
                 fleet_changed: Notify::new(),
                 workflow_writer: tokio::sync::Mutex::new(()),
                 workflow_due: Notify::new(),
+                token_round: tokens::Round::default(),
             }),
         };
         service.rebuild_fleet();
@@ -203,6 +206,12 @@ impl Service {
     /// Returns when it has shown that another coordinator has taken over: this one must stop.
     pub async fn deposed(&self) {
         self.inner.term.deposed().await;
+    }
+
+    /// Returns when the store cannot be gone on with: this coordinator must stop, since what it holds in memory may be
+    /// something else than what is kept.
+    pub async fn store_failed(&self) -> StoreError {
+        self.inner.term.failed().await
     }
 
     /// The configuration in force.
@@ -260,6 +269,12 @@ impl Service {
 /// A service with a store in memory, a realm `r` and a profile `p`, and the directory that it lives in.
 #[cfg(test)]
 pub(crate) async fn test_service() -> (Service, tempfile::TempDir) {
+    test_service_on(Arc::new(crate::store::MemoryStore::new())).await
+}
+
+/// The same with a store of the test's.
+#[cfg(test)]
+pub(crate) async fn test_service_on(store: Arc<dyn Store>) -> (Service, tempfile::TempDir) {
     use reeve_common::clock::SystemClock;
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("coordinator.conf");
@@ -270,7 +285,6 @@ pub(crate) async fn test_service() -> (Service, tempfile::TempDir) {
     std::fs::write(&file, text).unwrap();
     let (config, _) = crate::config::check(&file).unwrap_or_else(|errors| panic!("{errors}"));
     let authority = Authority::create(&config.pki_directory(), SystemClock.now()).unwrap();
-    let store = Arc::new(crate::store::MemoryStore::new());
     let service = Service::open(config, store, Arc::new(SystemClock), Arc::new(authority)).await.unwrap();
     (service, directory)
 }
@@ -304,18 +318,14 @@ async fn load(store: &dyn Store, core: &mut Core, opened: Timestamp) -> Result<(
     }
     for Kept { version, mut value } in records_of::<Vm>(store, records::VMS).await? {
         Arc::make_mut(&mut value).complete();
-        core.vms.insert(value.id, VmEntry::new(VmVersion { version, vm: value }, true));
+        core.take_in(VmVersion { version, vm: value }, true);
     }
     for kept in records_of::<Workflow>(store, records::WORKFLOWS).await? {
         let current = WorkflowVersion { version: kept.version, workflow: kept.value };
         core.workflows.insert(current.workflow.id, watch::Sender::new(current));
     }
-    let past = records_of::<Vm>(store, records::PAST_VMS).await?;
-    let hidden = past.len().saturating_sub(core::PAST_SHOWN);
-    core.past = past
-        .into_iter()
-        .skip(hidden)
-        .map(|Kept { version, value }| VmVersion { version, vm: value })
-        .collect();
+    for stored in store.last(records::PAST_VMS.prefix(), core::PAST_SHOWN).await? {
+        core.past.push_back(VmVersion { version: stored.version, vm: Arc::new(Vm::decode(&stored)?) });
+    }
     Ok(())
 }

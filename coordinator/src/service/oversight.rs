@@ -30,7 +30,7 @@ impl Service {
     #[must_use]
     pub fn bookings(&self) -> Vec<Booking> {
         let core = self.core();
-        let booked = core.vms.iter().map(|(id, entry)| {
+        let booked = core.vms().iter().map(|(id, entry)| {
             let vm = &entry.current.borrow().vm;
             Booking {
                 vm: *id,
@@ -42,7 +42,7 @@ impl Service {
             }
         });
         let unknown = core.fleet.hosts().flat_map(|host| {
-            let strangers = core.fleet.vms_on(host.id).filter(|vm| !core.vms.contains_key(vm));
+            let strangers = core.fleet.vms_on(host.id).filter(|vm| !core.vms().contains_key(vm));
             strangers.map(|vm| Booking {
                 vm,
                 state: None,

@@ -1,7 +1,6 @@
 //! Owns the choosing of hosts: the decision, its explanation, and the waiting VMs that are tried again when the fleet
 //! changes. A chosen host's capacity is held from the moment of the choice, and freed if it cannot be made durable.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use reeve_common::clock::Timestamp;
@@ -140,8 +139,7 @@ pub(super) struct Planned {
 
 /// The VMs that wait for a place, those of the highest priority first, and of them those that have waited longest.
 fn waiting(core: &Core, priority: impl Fn(&Vm) -> u32) -> Vec<VmId> {
-    let waits = |vm: &Arc<Vm>| vm.host.is_none() && vm.wish == Wish::Run && !vm.state.is_final();
-    let vms = core.living().map(|current| current.vm).filter(waits);
+    let vms = core.waiting().iter().filter_map(|id| core.vm(*id)).map(|current| current.vm);
     let mut by_urgency: Vec<_> = vms.map(|vm| urgency(priority(&vm), vm.requested_at, vm.id)).collect();
     by_urgency.sort_unstable();
     by_urgency.into_iter().map(|(_, _, id)| id).collect()
@@ -202,13 +200,15 @@ pub(super) const BATCH_MAX: usize = 32;
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use reeve_common::hardware_profile::Capacity;
     use reeve_common::ids::{CostFunctionName, HostName, RealmName};
     use reeve_common::units::{Mebibytes, Millicores};
     use reeve_scheduler::{ChoiceRule, CostFunction, HostDescription};
     use uuid::Uuid;
 
-    use super::super::core::{VmEntry, VmVersion};
+    use super::super::core::VmVersion;
     use super::*;
     use crate::model::fixture;
     use crate::store::Version;
@@ -247,7 +247,7 @@ mod tests {
         vm.enter(VmState::Unplaceable, None, NOW);
         let current = VmVersion { version: Version::default(), vm: Arc::new(vm) };
         let id = current.vm.id;
-        core.vms.insert(id, VmEntry::new(current, true));
+        core.take_in(current, true);
         id
     }
 

@@ -193,7 +193,7 @@ impl Service {
     /// # Errors
     /// [`ServiceError`] when there is no such VM.
     pub async fn vm_changed(&self, id: &VmId, after: u64, at_most: Duration) -> Result<VmView, ServiceError> {
-        let receiver = self.core().vms.get(id).map(|entry| entry.current.subscribe());
+        let receiver = self.core().vms().get(id).map(|entry| entry.current.subscribe());
         if let Some(mut receiver) = receiver {
             let newer = receiver.wait_for(|current| current.version.0 > after);
             // Time running out, and the VM leaving for the past, both mean: answer what is known now.

@@ -21,7 +21,6 @@ use super::core::{Core, LastReport};
 use super::lives::connection;
 use super::{Actor, Service, ServiceError};
 use crate::agents::AgentHandle;
-use crate::model::displacement::leftover_wish;
 use crate::model::host::{Connection, may_be_told};
 use crate::model::reconciliation::{Difference, HostComparison, Recorded, Repair, Treatment};
 use crate::model::vm::Vm;
@@ -177,7 +176,7 @@ impl Service {
     fn keep_report(&self, host: HostId, report: &HostReport) -> bool {
         let now = self.steady_now();
         let mut core = self.core();
-        let is_known = |core: &Core, vm: VmId| core.vms.contains_key(&vm);
+        let is_known = |core: &Core, vm: VmId| core.vms().contains_key(&vm);
         let unmanaged = report.vms.iter().filter(|seen| !matches!(seen.observed, ObservedVm::Gone(_)));
         let unmanaged = unmanaged.map(|seen| seen.vm).filter(|vm| !is_known(&core, *vm)).collect();
         // What cannot be asked may be running.
@@ -207,8 +206,7 @@ impl Service {
         let now = self.now();
         let core = self.core();
         let here: Vec<VmId> = core.fleet.vms_on(host).collect();
-        let moved = core.living().filter(|current| leftover_wish(&current.vm, host).is_some());
-        let leftovers: Vec<VmId> = moved.map(|current| current.vm.id).collect();
+        let leftovers = core.left_on(host);
         let name = host_name(&core, host);
         let record = |vm: VmId| core.any_vm(vm).map(|current| current.vm);
         Recorded { host, host_name: &name, here: &here, leftovers: &leftovers, record }.compare(report, now)

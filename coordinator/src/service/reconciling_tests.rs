@@ -14,7 +14,7 @@ use reeve_common::vm::{DomainSize, ForeignDomain, StopReason};
 use reeve_common::wire::{CloseReason, LinkError, RefusalCode};
 use reeve_scheduler::HostState;
 
-use super::super::core::{VmEntry, VmVersion};
+use super::super::core::VmVersion;
 use super::*;
 use crate::agents::{AgentLink, LinkFuture};
 use crate::model::fixture;
@@ -68,7 +68,7 @@ impl Stage {
         {
             let mut core = service.core();
             let current = VmVersion { version, vm: Arc::new(vm.clone()) };
-            core.vms.insert(vm.id, VmEntry::new(current, true));
+            core.take_in(current, true);
             core.fleet.restore(vm.id, host, &vm.request);
         }
         Self { service, host, vm, _directory: directory }

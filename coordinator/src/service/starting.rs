@@ -8,7 +8,7 @@ use reeve_common::mutation::Mutation;
 
 use super::acting::acting_on;
 use super::catalogue::{find_configuration, find_setup};
-use super::core::{Core, VmEntry, VmVersion};
+use super::core::{Core, VmVersion};
 use super::placing::{Planned, choose};
 use super::views::VmDetail;
 use super::{Actor, Service, ServiceError};
@@ -44,9 +44,7 @@ impl Service {
         self.log_decision(&vm, &decision);
         acting_on(|| format!("vm {}", vm.name));
         if Mutation::AcknowledgeEarly.is_active() {
-            if let Some(entry) = self.core().vms.get_mut(&id) {
-                entry.durable = true;
-            }
+            self.core().mark_durable(id);
             let (service, actor) = (self.clone(), actor.clone());
             tokio::spawn(async move { service.record_start(id, vm, decision, &actor).await });
             return self.vm_detail(id);
@@ -64,11 +62,7 @@ impl Service {
     ) -> Result<VmDetail, ServiceError> {
         match self.store_new(&vm, &decision).await {
             Ok(version) => {
-                let mut core = self.core();
-                if let Some(entry) = core.vms.get_mut(&id) {
-                    entry.durable = true;
-                }
-                drop(core);
+                self.core().mark_durable(id);
                 log::info!(REEVE_VM:% = id, REEVE_REALM:% = vm.realm, REEVE_OPERATOR:% = actor.name;
                     "VM {} requested by {}: {}", vm.name, actor.name, vm.reason.as_deref().unwrap_or("placed"));
                 self.show_vm(version, vm);
@@ -79,7 +73,7 @@ impl Service {
                 let mut core = self.core();
                 if !Mutation::ForgetUndo.is_active() {
                     core.fleet.release(id);
-                    core.vms.remove(&id);
+                    core.drop_vm(id);
                 }
                 Err(error)
             }
@@ -120,15 +114,7 @@ impl Service {
 
     /// Shows a VM's record after it was made durable.
     pub(super) fn show_vm(&self, version: Version, vm: Vm) {
-        let current = VmVersion { version, vm: Arc::new(vm) };
-        let mut core = self.core();
-        let over = current.vm.state.is_final();
-        if let Some(entry) = core.vms.get(&current.vm.id) {
-            entry.current.send_replace(current.clone());
-        }
-        if over {
-            core.retire(current);
-        }
+        self.core().show(VmVersion { version, vm: Arc::new(vm) });
     }
 }
 
@@ -187,7 +173,7 @@ pub(super) fn hold(
         }
     };
     let current = VmVersion { version: Version::default(), vm: Arc::new(vm.clone()) };
-    core.vms.insert(vm.id, VmEntry::new(current, false));
+    core.take_in(current, false);
     Ok((vm, decision))
 }
 
@@ -217,7 +203,7 @@ fn check_drives(core: &Core, vm: &Vm) -> Result<(), ServiceError> {
 }
 
 fn check_waiting(core: &Core) -> Result<(), ServiceError> {
-    let waiting = core.holding().filter(|vm| vm.host.is_none()).count();
+    let waiting = core.waiting().len();
     if waiting >= WAITING_MAX {
         return Err(ServiceError::unavailable(format!("{waiting} VMs are waiting for a place already"))
             .advise("`reeve vm list` shows them"));

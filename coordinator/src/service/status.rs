@@ -78,7 +78,7 @@ impl Service {
         }
         words.truncate(WARNINGS_MAX);
         let mut vms: Vec<(VmState, usize)> = VmState::ALL.into_iter().map(|state| (state, 0)).collect();
-        for entry in core.vms.values().filter(|entry| entry.durable) {
+        for entry in core.vms().values().filter(|entry| entry.durable) {
             let state = shown_state(&core, &config, now, &entry.current.borrow().vm);
             if let Some((_, count)) = vms.iter_mut().find(|(known, _)| *known == state) {
                 *count += 1;

@@ -122,7 +122,7 @@ impl Service {
 
     /// The lock under which a VM's record is changed.
     pub(super) fn writer(&self, id: VmId) -> Option<Arc<tokio::sync::Mutex<()>>> {
-        self.core().vms.get(&id).map(|entry| Arc::clone(&entry.writer))
+        self.core().vms().get(&id).map(|entry| Arc::clone(&entry.writer))
     }
 
     /// Has the VM's host told the VM's wish, if the host is connected; otherwise it hears it when it connects.

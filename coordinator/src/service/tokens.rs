@@ -2,6 +2,7 @@
 //! redemptions at the same moment exactly one wins, since each requires the version of the record it has read.
 
 use std::net::SocketAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use reeve_common::clock::Timestamp;
@@ -23,8 +24,20 @@ use crate::store::{Batch, InvalidKey, Key, Precondition, Stored};
 const LIFETIME_MIN: Duration = Duration::from_secs(60);
 /// The longest: a line that lies around for longer than a day is a key under the mat.
 const LIFETIME_MAX: Duration = Duration::from_secs(24 * 3600);
-/// How many expired tokens are cleared away each time one is made; the rest next time.
-const CLEARED_AT_ONCE: usize = 100;
+/// How many tokens are looked at for expired ones each time one is made; the next ones next time.
+const LOOKED_AT_ONCE: usize = 100;
+
+/// Where the next look for expired tokens begins: after the last one that was looked at, and at the first again behind the
+/// last. So making a token takes no longer when there are many, and each is looked at in its turn.
+#[derive(Debug, Default)]
+pub(super) struct Round(Mutex<Option<Key>>);
+
+impl Round {
+    fn next(&self) -> MutexGuard<'_, Option<Key>> {
+        // It holds one value that is replaced at once.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// A token as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,15 +103,29 @@ impl Service {
 
     /// Adds the removal of tokens that have been of no use for a day.
     async fn clear_expired(&self, mut batch: Batch, now: Timestamp) -> Result<Batch, ServiceError> {
-        let stored = self.store().list(TOKENS.prefix()).await.map_err(|error| store_failed(&error))?;
+        let round = &self.inner.token_round;
+        let from = match round.next().take() {
+            Some(key) => key,
+            None => first_key().map_err(|error| ServiceError::internal(error.to_string()))?,
+        };
+        // One more than is looked at: the next look begins there.
+        let page = self.store().page(TOKENS.prefix(), &from, LOOKED_AT_ONCE + 1).await;
+        let mut page = page.map_err(|error| store_failed(&error))?;
+        let rest = page.split_off(page.len().min(LOOKED_AT_ONCE));
+        *round.next() = rest.into_iter().next().map(|stored| stored.key);
         let useless = |stored: &&Stored| {
             TokenRecord::decode(stored).is_ok_and(|token| now > token.expires_at.after(LIFETIME_MAX))
         };
-        for stored in stored.iter().filter(useless).take(CLEARED_AT_ONCE) {
+        for stored in page.iter().filter(useless) {
             batch = batch.delete(stored.key.clone(), Precondition::At(stored.version));
         }
         Ok(batch)
     }
+}
+
+/// Not above the key of any token: those are hashes in hexadecimal digits.
+fn first_key() -> Result<Key, InvalidKey> {
+    Key::new(format!("{}/0", TOKENS.prefix()))
 }
 
 /// Where a joining machine finds this coordinator.
@@ -166,5 +193,80 @@ impl TokenBook for StoredTokens {
     async fn note_refusal(&self, remote: SocketAddr, reason: &str) {
         let who = Who::Stranger { address: remote.to_string() };
         self.0.record_stranger(who, "join", "the port for joining", "denied", reason).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use reeve_common::ids::{ProfileName, RealmName};
+    use reeve_scheduler::HostState;
+
+    use super::*;
+    use crate::model::host::NewHost;
+    use crate::service::test_service_on;
+    use crate::store::{MemoryStore, Store, StoreFuture, Version, Watch};
+
+    /// A store that never lists its tokens: there may be any number of them.
+    #[derive(Debug, Default)]
+    struct ManyTokens(MemoryStore);
+
+    impl Store for ManyTokens {
+        fn get<'a>(&'a self, key: &'a Key) -> StoreFuture<'a, Option<Stored>> {
+            self.0.get(key)
+        }
+
+        fn list<'a>(&'a self, prefix: &'a str) -> StoreFuture<'a, Vec<Stored>> {
+            assert_ne!(prefix, TOKENS.prefix(), "all tokens are listed");
+            self.0.list(prefix)
+        }
+
+        fn page<'a>(&'a self, prefix: &'a str, from: &'a Key, count: usize) -> StoreFuture<'a, Vec<Stored>> {
+            assert!(count <= LOOKED_AT_ONCE + 1, "{count} are looked at");
+            self.0.page(prefix, from, count)
+        }
+
+        fn apply(&self, batch: Batch) -> StoreFuture<'_, Version> {
+            self.0.apply(batch)
+        }
+
+        fn watch<'a>(&'a self, prefix: &'a str) -> StoreFuture<'a, Watch> {
+            self.0.watch(prefix)
+        }
+    }
+
+    #[tokio::test]
+    async fn expired_tokens_go_in_their_turn_and_making_one_never_looks_at_all() {
+        let store = Arc::new(ManyTokens::default());
+        let (service, _directory) = test_service_on(Arc::<ManyTokens>::clone(&store)).await;
+        let actor = Actor { uid: 0, name: "root".to_owned() };
+        let name = HostName::new("node-1").unwrap();
+        let new = NewHost {
+            name: name.clone(),
+            realm: RealmName::new("r").unwrap(),
+            uri: "qemu:///system".to_owned(),
+            profile: ProfileName::new("p").unwrap(),
+            state: HostState::Enabled,
+            labels: std::collections::BTreeMap::new(),
+        };
+        let host = service.add_host(new, &actor).await.unwrap().host.id;
+        let count = 2 * LOOKED_AT_ONCE + 10;
+        for number in 0..count {
+            let secret = JoinSecret::generate().unwrap();
+            // Every second one expired long ago.
+            let expires_at =
+                if number % 2 == 0 { Timestamp(1) } else { service.now().after(Duration::from_secs(600)) };
+            let token = TokenRecord { host, expires_at, used_at: None };
+            let key = token_key(secret.hash()).unwrap();
+            let batch = Batch::new().put(key, Precondition::Absent, token.encode().unwrap());
+            store.apply(batch).await.unwrap();
+        }
+        for _ in 0..3 {
+            service.create_join_token(&name, Duration::from_secs(600), &actor).await.unwrap();
+        }
+        let left = store.0.list(TOKENS.prefix()).await.unwrap();
+        assert_eq!(left.len(), count / 2 + 3);
+        assert!(left.iter().all(|stored| TokenRecord::decode(stored).unwrap().expires_at > Timestamp(1)));
     }
 }

@@ -89,7 +89,7 @@ impl Clock for TestClock {
 }
 
 /// A realm with two hosts, and VMs on the first.
-pub(super) struct Stage {
+pub(crate) struct Stage {
     pub(super) config: CoordinatorConfig,
     authority: Arc<Authority>,
     _directory: tempfile::TempDir,
@@ -105,7 +105,7 @@ pub(super) fn name<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T 
 
 impl Stage {
     /// With `vms` VMs running on node-1; every second is to be started again elsewhere.
-    pub(super) async fn with_vms(vms: u32) -> Self {
+    pub(crate) async fn with_vms(vms: u32) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("coordinator.conf");
         let text = format!(
@@ -162,7 +162,7 @@ impl Stage {
     }
 
     /// A coordinator that has heard of no host yet.
-    pub(super) async fn open_unheard(&self, store: Arc<dyn Store>) -> Service {
+    pub(crate) async fn open_unheard(&self, store: Arc<dyn Store>) -> Service {
         let clock = Arc::clone(&self.clock) as Arc<dyn Clock>;
         Service::open(self.config.clone(), store, clock, Arc::clone(&self.authority)).await.unwrap()
     }
@@ -188,7 +188,7 @@ impl Stage {
     }
 
     /// The store as it was before the story.
-    pub(super) async fn store(&self) -> Arc<MemoryStore> {
+    pub(crate) async fn store(&self) -> Arc<MemoryStore> {
         let store = MemoryStore::new();
         for stored in &self.prepared {
             let batch = Batch::new().put(
@@ -444,7 +444,7 @@ async fn a_start_that_fails_or_crashes_at_any_write_leaves_nothing_or_a_vm() {
             let core = service.core();
             let reserved: usize =
                 core.hosts.keys().filter_map(|host| core.fleet.usage(*host)).map(|usage| usage.vms).sum();
-            assert_eq!((reserved, core.vms.len()), (0, 0), "what was held is released");
+            assert_eq!((reserved, core.vms().len()), (0, 0), "what was held is released");
         }
         let written = (
             inner.list(VMS.prefix()).await.unwrap().len(),

@@ -23,11 +23,11 @@ use serde::{Deserialize, Serialize};
 
 use super::Stored;
 use super::error::StoreError;
-use super::key::{Collection, Key};
+use super::key::{Collection, InvalidKey, Key};
 use super::records::{RecordError, decode, encode};
 
 /// Where the heads of all logs lie.
-const HEADS: Collection = Collection::new("log-heads");
+pub(super) const HEADS: Collection = Collection::new("log-heads");
 const LINK_KIND: &str = "log-link";
 const HEAD_KIND: &str = "log-head";
 const FORMAT: u32 = 1;
@@ -89,6 +89,11 @@ struct LinkHeader {
 #[must_use]
 pub fn link_key(log: Collection, sequence: u64) -> Key {
     log.key(&sequence)
+}
+
+/// The same for a log that is known by its prefix.
+pub(super) fn link_key_in(log: &str, sequence: u64) -> Result<Key, InvalidKey> {
+    Key::new(format!("{log}/{sequence:020}"))
 }
 
 /// Where a log's head lies.
@@ -241,6 +246,11 @@ mod tests {
         assert!(error.to_string().contains("log/00000000000000000001"), "{error}");
         kept.insert(head_key(LOG), "{}".into());
         assert!(matches!(appended(&["b"], &kept), Err(StoreError::Damaged { .. })));
+    }
+
+    #[test]
+    fn a_log_known_by_its_prefix_has_its_records_where_they_are_written() {
+        assert_eq!(link_key_in(LOG.prefix(), 7).unwrap(), link_key(LOG, 7));
     }
 
     #[test]

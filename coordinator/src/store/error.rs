@@ -111,6 +111,14 @@ pub enum StoreError {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// The store is not what was written, as was found when it was read to its end.
+    #[error("the store {} is damaged: {problem}; restore it from a backup", path.display())]
+    Unsound {
+        /// The store's file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
     /// Another coordinator has begun its term on this store. Nothing of the batch has happened.
     #[error(
         "another coordinator has taken over the store from this one, whose epoch was {epoch}; nothing was written"

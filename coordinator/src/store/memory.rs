@@ -107,6 +107,15 @@ impl Store for MemoryStore {
         Box::pin(ready(Ok(records.take(count_max).map(|(key, record)| stored(key, record)).collect())))
     }
 
+    fn last<'a>(&'a self, prefix: &'a str, count_max: usize) -> StoreFuture<'a, Vec<Stored>> {
+        let state = self.state();
+        let records = state.records.iter().rev().filter(|(key, _)| key.is_under(prefix));
+        let mut last: Vec<Stored> =
+            records.take(count_max).map(|(key, record)| stored(key, record)).collect();
+        last.reverse();
+        Box::pin(ready(Ok(last)))
+    }
+
     fn apply(&self, batch: Batch) -> StoreFuture<'_, Version> {
         Box::pin(async move { self.apply_now(&batch) })
     }

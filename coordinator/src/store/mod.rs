@@ -51,6 +51,9 @@ pub use watch::{Change, Watch, WatchEnd};
 /// The answer of a store, later. Boxed, so that the coordinator can hold an `Arc<dyn Store>`.
 pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
+/// Why a store cannot be gone on with, later or never.
+pub type StoreFailure<'a> = Pin<Box<dyn Future<Output = StoreError> + Send + 'a>>;
+
 /// A record as the store has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stored {
@@ -82,10 +85,25 @@ pub trait Store: Send + Sync + 'static {
         })
     }
 
+    /// The last records under a prefix, at most so many, in the order of their keys. A store on a disk reads no more than
+    /// that.
+    fn last<'a>(&'a self, prefix: &'a str, count_max: usize) -> StoreFuture<'a, Vec<Stored>> {
+        Box::pin(async move {
+            let mut listed = self.list(prefix).await?;
+            Ok(listed.split_off(listed.len().saturating_sub(count_max)))
+        })
+    }
+
     /// Does all of a batch or nothing of it; the version is the store's after it. An error other than
     /// [`StoreError::Broken`] and [`StoreError::Closed`] means that nothing has happened.
     fn apply(&self, batch: Batch) -> StoreFuture<'_, Version>;
 
     /// All changes under a prefix from now on. Watch first and list second to miss nothing.
     fn watch<'a>(&'a self, prefix: &'a str) -> StoreFuture<'a, Watch>;
+
+    /// Returns when the store cannot be gone on with: it is damaged, or it is not known what of a batch reached the disk.
+    /// Whoever works on it must stop then, since what it has in memory may be something else than what is kept.
+    fn failed(&self) -> StoreFailure<'_> {
+        Box::pin(std::future::pending())
+    }
 }

@@ -20,7 +20,7 @@ use super::counters::{CounterError, EPOCH, advance, counter_key};
 use super::error::StoreError;
 use super::key::Key;
 use super::watch::Watch;
-use super::{Store, StoreFuture, Stored};
+use super::{Store, StoreFailure, StoreFuture, Stored};
 
 /// The store, as one coordinator may use it as long as no other has followed it.
 pub struct Term {
@@ -76,6 +76,10 @@ impl Store for Term {
         self.store.page(prefix, from, count_max)
     }
 
+    fn last<'a>(&'a self, prefix: &'a str, count_max: usize) -> StoreFuture<'a, Vec<Stored>> {
+        self.store.last(prefix, count_max)
+    }
+
     /// As the store's, with one operation more: a batch may have one less than [`super::BATCH_OPERATIONS_MAX`].
     fn apply(&self, batch: Batch) -> StoreFuture<'_, Version> {
         let guarded = batch.check(self.key.clone(), Precondition::At(self.version));
@@ -92,6 +96,10 @@ impl Store for Term {
 
     fn watch<'a>(&'a self, prefix: &'a str) -> StoreFuture<'a, Watch> {
         self.store.watch(prefix)
+    }
+
+    fn failed(&self) -> StoreFailure<'_> {
+        self.store.failed()
     }
 }
 

@@ -113,7 +113,7 @@ fn a_store_is_made_once_and_never_over_another_file() {
 const USER_VERSION_OFFSET: u64 = 60;
 const APPLICATION_ID_OFFSET: u64 = 68;
 
-fn overwrite(path: &Path, offset: u64, bytes: &[u8]) {
+pub(super) fn overwrite(path: &Path, offset: u64, bytes: &[u8]) {
     let mut file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
     file.seek(SeekFrom::Start(offset)).unwrap();
     file.write_all(bytes).unwrap();

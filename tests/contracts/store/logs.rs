@@ -107,7 +107,9 @@ pub(super) async fn a_log_whose_head_is_gone_is_not_written_over(store: Arc<dyn 
     store.apply(Batch::new().put(key("vms/2"), Precondition::Any, "{}")).await.unwrap();
 }
 
-pub(super) async fn a_page_holds_what_comes_next_under_its_prefix(store: Arc<dyn Store>) {
+pub(super) async fn a_page_holds_what_comes_next_under_its_prefix_and_the_last_ones_are_found(
+    store: Arc<dyn Store>,
+) {
     for name in ["vms/1", "vms/2", "vms/3", "vms", "vms0", "hosts/1", "vms-past/1"] {
         store.apply(Batch::new().put(key(name), Precondition::Absent, "{}")).await.unwrap();
     }
@@ -123,6 +125,15 @@ pub(super) async fn a_page_holds_what_comes_next_under_its_prefix(store: Arc<dyn
     assert_eq!(page("vms", "vms/1", 0).await, Vec::<String>::new());
     assert_eq!(page("", "a", 9).await, keys_under(&*store, "").await);
     assert_eq!(page("", "vms/2", 2).await, ["vms/2", "vms/3"]);
+    let last = async |prefix: &str, count_max: usize| -> Vec<String> {
+        let found = store.last(prefix, count_max).await.unwrap();
+        found.into_iter().map(|stored| stored.key.to_string()).collect()
+    };
+    assert_eq!(last("vms", 2).await, ["vms/2", "vms/3"]);
+    assert_eq!(last("vms", 9).await, ["vms/1", "vms/2", "vms/3"]);
+    assert_eq!(last("vms", 0).await, Vec::<String>::new());
+    assert_eq!(last("nothing", 9).await, Vec::<String>::new());
+    assert_eq!(last("", 2).await, ["vms/3", "vms0"]);
 }
 
 #[tokio::test]

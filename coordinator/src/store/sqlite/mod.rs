@@ -14,6 +14,7 @@ mod migrations;
 mod reader;
 mod rows;
 mod schema;
+mod soundness;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -27,12 +28,13 @@ pub use lock::StoreLock;
 pub use schema::OpenError;
 
 use self::reader::Readers;
+use self::soundness::{Prover, Soundness};
 use self::writer::{Job, Writer};
 use super::batch::{Batch, Version};
 use super::error::StoreError;
 use super::key::Key;
 use super::watch::{Watch, Watchers};
-use super::{Store, StoreFuture, Stored};
+use super::{Store, StoreFailure, StoreFuture, Stored};
 
 /// Batches waiting for the writer. As many as one group takes twice: one group being written, one being collected; who
 /// comes later waits for a place.
@@ -45,6 +47,8 @@ pub struct SqliteStore {
     writer: Option<JoinHandle<()>>,
     readers: Arc<Readers>,
     watchers: Arc<Watchers>,
+    soundness: Soundness,
+    prover: Option<Prover>,
 }
 
 impl SqliteStore {
@@ -55,7 +59,7 @@ impl SqliteStore {
     pub fn create(path: &Path) -> Result<Self, OpenError> {
         let lock = StoreLock::take(path)?;
         schema::create(path)?;
-        Self::start(path, lock)
+        Self::start(path, lock, true)
     }
 
     /// Opens a store that is there, after reading all of it once: its structure and every record's digest.
@@ -65,17 +69,34 @@ impl SqliteStore {
     /// [`OpenError`] when it is missing, damaged, newer than this release, not ours, or in use.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
         let lock = StoreLock::take(path)?;
-        Self::start(path, lock)
+        Self::start(path, lock, true)
     }
 
-    fn start(path: &Path, mut lock: StoreLock) -> Result<Self, OpenError> {
+    /// Opens a store that is there to work with it at once, however much there is in it. All of it is read while it is in
+    /// use; if it turns out to be damaged, nothing more is written and [`Store::failed`] says so.
+    ///
+    /// # Errors
+    /// [`OpenError`] when it is missing, newer than this release, not ours, in use, or clearly damaged.
+    pub fn open_at_once(path: &Path) -> Result<Self, OpenError> {
+        let lock = StoreLock::take(path)?;
+        Self::start(path, lock, false)
+    }
+
+    fn start(path: &Path, mut lock: StoreLock, prove_first: bool) -> Result<Self, OpenError> {
         let connection = schema::open(path)?;
-        let version = schema::verify(path, &connection)?;
+        let version = if prove_first {
+            schema::verify(path, &connection)?
+        } else {
+            soundness::check_ends(path, &connection)?;
+            rows::read_version(&connection).map_err(|source| schema::engine(path, source))?
+        };
+        let soundness = Soundness::new(prove_first);
         lock.mark_open().map_err(|source| OpenError::Lock { path: beside(path, ".lock"), source })?;
         let readers = Arc::new(Readers::new(path.to_owned()));
         let watchers = Arc::new(Watchers::default());
         let (sender, receiver) = mpsc::channel(WRITE_QUEUE_LENGTH);
-        let writer = Writer::new(path.to_owned(), connection, version, Arc::clone(&watchers));
+        let writer =
+            Writer::new(path.to_owned(), connection, version, Arc::clone(&watchers), soundness.clone());
         let run = move || {
             writer.run(receiver);
             // Held until the writer's connection is closed.
@@ -83,7 +104,20 @@ impl SqliteStore {
         };
         let thread = std::thread::Builder::new().name("store-writer".to_owned()).spawn(run);
         let thread = thread.map_err(|source| OpenError::Thread { path: path.to_owned(), source })?;
-        Ok(Self { jobs: Some(sender), writer: Some(thread), readers, watchers })
+        let mut store =
+            Self { jobs: Some(sender), writer: Some(thread), readers, watchers, soundness, prover: None };
+        if !prove_first {
+            store.prover = Some(Prover::start(path.to_owned(), store.soundness.clone())?);
+        }
+        Ok(store)
+    }
+
+    /// Returns when all of the store has been read and was found to be whole.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it is damaged, or cannot be written any more.
+    pub async fn proved(&self) -> Result<(), StoreError> {
+        self.soundness.proved().await
     }
 
     /// The file.
@@ -98,6 +132,7 @@ impl Drop for SqliteStore {
     /// every call borrows the store.
     fn drop(&mut self) {
         // The writer's connection is the last to go: it carries the log over into the file.
+        self.prover = None;
         self.readers.close();
         self.jobs = None;
         if let Some(writer) = self.writer.take()
@@ -126,6 +161,11 @@ impl Store for SqliteStore {
         )
     }
 
+    fn last<'a>(&'a self, prefix: &'a str, count_max: usize) -> StoreFuture<'a, Vec<Stored>> {
+        let prefix = prefix.to_owned();
+        Box::pin(self.readers.read(move |connection| rows::select_last(connection, &prefix, count_max)))
+    }
+
     fn apply(&self, batch: Batch) -> StoreFuture<'_, Version> {
         Box::pin(async move {
             batch.validate()?;
@@ -138,6 +178,10 @@ impl Store for SqliteStore {
 
     fn watch<'a>(&'a self, prefix: &'a str) -> StoreFuture<'a, Watch> {
         Box::pin(std::future::ready(Ok(self.watchers.watch(prefix))))
+    }
+
+    fn failed(&self) -> StoreFailure<'_> {
+        Box::pin(self.soundness.failed())
     }
 }
 

@@ -16,6 +16,9 @@ use crate::store::key::Key;
 /// Bytes of a record's digest: an accident is found with certainty for practical purposes; no secret is kept by it.
 const DIGEST_LENGTH: usize = 16;
 
+/// Records of one page: some milliseconds' work.
+const PAGE_RECORDS: u32 = 1000;
+
 /// What reading a record can run into.
 #[derive(Debug)]
 pub(super) enum RowError {
@@ -51,14 +54,8 @@ pub(super) fn select_one(connection: &Connection, key: &Key) -> Result<Option<St
 
 /// All records under a prefix, ordered by key.
 pub(super) fn select_under(connection: &Connection, prefix: &str) -> Result<Vec<Stored>, RowError> {
-    let prefix = prefix.trim_end_matches('/');
     let mut found = Vec::new();
-    if prefix.is_empty() {
-        for_each(connection, |stored| found.push(stored))?;
-        return Ok(found);
-    }
-    // '0' is the character after '/': between the two lies exactly what begins with the prefix and a slash.
-    let (from, to) = (format!("{prefix}/"), format!("{prefix}0"));
+    let (from, to) = bounds(prefix);
     let mut statement = connection.prepare_cached(
         "SELECT key, version, value, digest FROM records WHERE key >= ?1 AND key < ?2 ORDER BY key",
     )?;
@@ -76,12 +73,7 @@ pub(super) fn select_page(
     from: &Key,
     count_max: usize,
 ) -> Result<Vec<Stored>, RowError> {
-    let prefix = prefix.trim_end_matches('/');
-    // As above; every key is above the empty text and below a character that no key has.
-    let (lowest, end) = match prefix {
-        "" => (String::new(), "~".to_owned()),
-        prefix => (format!("{prefix}/"), format!("{prefix}0")),
-    };
+    let (lowest, end) = bounds(prefix);
     let first = lowest.as_str().max(from.as_str());
     let mut statement = connection.prepare_cached(
         "SELECT key, version, value, digest FROM records WHERE key >= ?1 AND key < ?2 ORDER BY key LIMIT ?3",
@@ -94,6 +86,34 @@ pub(super) fn select_page(
     Ok(found)
 }
 
+/// The last records under a prefix, ordered by key.
+pub(super) fn select_last(
+    connection: &Connection,
+    prefix: &str,
+    count_max: usize,
+) -> Result<Vec<Stored>, RowError> {
+    let (from, to) = bounds(prefix);
+    let mut statement = connection.prepare_cached(
+        "SELECT key, version, value, digest FROM records WHERE key >= ?1 AND key < ?2 ORDER BY key DESC LIMIT ?3",
+    )?;
+    let mut rows = statement.query((from, to, i64::try_from(count_max).unwrap_or(i64::MAX)))?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        found.push(read_row(row)?);
+    }
+    found.reverse();
+    Ok(found)
+}
+
+/// Between these keys, the second left out, lies exactly what is under a prefix: '0' is the character after '/', and every
+/// key is above the empty text and below a character that no key has.
+fn bounds(prefix: &str) -> (String, String) {
+    match prefix.trim_end_matches('/') {
+        "" => (String::new(), "~".to_owned()),
+        prefix => (format!("{prefix}/"), format!("{prefix}0")),
+    }
+}
+
 /// Every record, ordered by key.
 pub(super) fn for_each(connection: &Connection, mut visit: impl FnMut(Stored)) -> Result<(), RowError> {
     let mut statement =
@@ -103,6 +123,29 @@ pub(super) fn for_each(connection: &Connection, mut visit: impl FnMut(Stored)) -
         visit(read_row(row)?);
     }
     Ok(())
+}
+
+/// Every record, ordered by key, some at a time: whoever writes meanwhile is not kept from carrying the log over.
+pub(super) fn for_each_in_pages(
+    connection: &Connection,
+    mut visit: impl FnMut(Stored),
+) -> Result<(), RowError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT key, version, value, digest FROM records WHERE key > ?1 ORDER BY key LIMIT ?2",
+    )?;
+    let mut last = String::new();
+    loop {
+        let before = last.clone();
+        let mut rows = statement.query((&before, PAGE_RECORDS))?;
+        while let Some(row) = rows.next()? {
+            let stored = read_row(row)?;
+            stored.key.as_str().clone_into(&mut last);
+            visit(stored);
+        }
+        if last == before {
+            return Ok(());
+        }
+    }
 }
 
 fn read_row(row: &Row<'_>) -> Result<Stored, RowError> {

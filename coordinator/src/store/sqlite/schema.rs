@@ -263,17 +263,18 @@ fn prepare_for_writing(connection: &Connection) -> rusqlite::Result<()> {
     )
 }
 
-/// Reads the whole file once; returns the store's version.
+/// Reads the whole file once, perhaps while it is written to; returns the store's version.
 pub(super) fn verify(path: &Path, connection: &Connection) -> Result<Version, OpenError> {
     let damaged = |problem: String| OpenError::Damaged { path: path.to_owned(), problem };
     let problems = integrity_problems(connection).map_err(|source| engine(path, source))?;
     if !problems.is_empty() {
         return Err(damaged(problems.join("; ")));
     }
-    let version = rows::read_version(connection).map_err(|source| engine(path, source))?;
     let mut highest = Version::default();
-    rows::for_each(connection, |stored| highest = highest.max(stored.version))
+    rows::for_each_in_pages(connection, |stored| highest = highest.max(stored.version))
         .map_err(|error| error.into_open_error(path))?;
+    // Read after the records, which may have become more meanwhile.
+    let version = rows::read_version(connection).map_err(|source| engine(path, source))?;
     if highest > version {
         return Err(damaged(format!(
             "it has a record of version {highest}, and is itself at version {version}"

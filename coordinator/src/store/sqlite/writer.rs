@@ -5,7 +5,7 @@
 //!   working ──no space──▶ working (the group is told, nothing of it happened)
 //!      │ any other error: what is on the disk is not known
 //!      ▼
-//!   broken (every batch is refused until the service is restarted and reads what is there)
+//!   failed (every batch is refused until the service is restarted and reads what is there; `soundness.rs`)
 //! ```
 //!
 //! Must not: answer a batch before the transaction it is in is durable, and never repeat a failed commit: after a
@@ -18,6 +18,7 @@ use rusqlite::{Connection, ErrorCode};
 use tokio::sync::{mpsc, oneshot};
 
 use super::rows::{self, RowError};
+use super::soundness::Soundness;
 use crate::store::batch::{Action, Batch, Operation, Version};
 use crate::store::chain;
 use crate::store::error::{Conflict, EngineError, StoreError};
@@ -70,7 +71,7 @@ pub(super) struct Writer {
     connection: Connection,
     version: Version,
     watchers: Arc<Watchers>,
-    broken: Option<EngineError>,
+    soundness: Soundness,
     bytes_since_checkpoint: usize,
 }
 
@@ -87,8 +88,9 @@ impl Writer {
         connection: Connection,
         version: Version,
         watchers: Arc<Watchers>,
+        soundness: Soundness,
     ) -> Self {
-        Self { path, connection, version, watchers, broken: None, bytes_since_checkpoint: 0 }
+        Self { path, connection, version, watchers, soundness, bytes_since_checkpoint: 0 }
     }
 
     /// Works until nobody can send any more.
@@ -106,8 +108,8 @@ impl Writer {
 
     /// One transaction for all batches; an answer for each.
     fn write(&mut self, batches: &[Batch]) -> Vec<Answer> {
-        if let Some(source) = &self.broken {
-            return same_for_all(batches, &self.broken_error(Arc::clone(source)));
+        if let Some(failure) = self.soundness.failure() {
+            return same_for_all(batches, &failure);
         }
         match self.write_group(batches) {
             Ok(group) => {
@@ -202,7 +204,7 @@ impl Writer {
 
     /// Carries the log over into the file. Without space it is tried again later: the log still has everything.
     fn checkpoint_when_due(&mut self) {
-        if self.bytes_since_checkpoint < CHECKPOINT_BYTES || self.broken.is_some() {
+        if self.bytes_since_checkpoint < CHECKPOINT_BYTES || self.soundness.failure().is_some() {
             return;
         }
         self.bytes_since_checkpoint = 0;
@@ -224,7 +226,7 @@ impl Writer {
     }
 
     /// What an engine's error means for the callers, and whether the writer may go on.
-    fn classify(&mut self, error: rusqlite::Error) -> StoreError {
+    fn classify(&self, error: rusqlite::Error) -> StoreError {
         let path = self.path.clone();
         match error.sqlite_error_code() {
             Some(ErrorCode::DiskFull) => StoreError::NoSpace { path, source: Arc::new(error) },
@@ -237,14 +239,11 @@ impl Writer {
                     "writing to the store {} failed, it takes no more writes: {source}",
                     path.display()
                 );
-                self.broken = Some(Arc::clone(&source));
-                self.broken_error(source)
+                let broken = StoreError::Broken { path, source };
+                self.soundness.fail(broken.clone());
+                broken
             }
         }
-    }
-
-    fn broken_error(&self, source: EngineError) -> StoreError {
-        StoreError::Broken { path: self.path.clone(), source }
     }
 }
 
