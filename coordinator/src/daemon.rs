@@ -19,6 +19,7 @@ use crate::agents::{self, ListenError};
 use crate::api::{self, ServeError};
 use crate::config::{self, CoordinatorConfig};
 use crate::enrolment::Enrolment;
+use crate::metrics;
 use crate::pki::{Authority, AuthorityError, IssueError, ServedPort, ServerCertificate};
 use crate::service::{OpenError, Service, StoredTokens, agent_address};
 use crate::store::SqliteStore;
@@ -95,8 +96,18 @@ pub async fn run(path: &Path) -> Result<(), DaemonError> {
     tasks.spawn(service.clone().keep_working());
     tasks.spawn(service.clone().keep_failing_over());
     tasks.spawn(service.clone().keep_watching_hosts());
+    tasks.spawn(service.clone().keep_warnings());
     tasks.spawn(enrolment.serve(join_endpoint.clone()));
     tasks.spawn(ServerCertificate::new(authority, ports, credentials, clock).keep_fresh());
+    if let Some(address) = service.config().metrics_listen {
+        match metrics::bind(address).await {
+            Ok(listener) => {
+                tasks.spawn(metrics::serve(service.clone(), listener));
+            }
+            // The fleet is looked after all the same.
+            Err(error) => log::error!("{}", crate::chain(&error)),
+        }
+    }
     let mut api_task = tokio::spawn(api::serve(service.clone(), api_socket.clone(), stopping));
     log::info!(
         "reeve-coordinator {} is ready: epoch {}, agents on UDP {agent_listen}, joining on UDP {join_listen}, API at {}",
@@ -171,8 +182,9 @@ fn reload(path: &Path, service: &Service) {
 }
 
 /// What a running coordinator cannot change.
-fn fixed(config: &CoordinatorConfig) -> (SocketAddr, SocketAddr, PathBuf, PathBuf) {
-    (config.agent_listen, config.join_listen, config.state_directory.clone(), config.api_socket.clone())
+fn fixed(config: &CoordinatorConfig) -> ([Option<SocketAddr>; 3], [PathBuf; 2]) {
+    let addresses = [Some(config.agent_listen), Some(config.join_listen), config.metrics_listen];
+    (addresses, [config.state_directory.clone(), config.api_socket.clone()])
 }
 
 fn read(path: &Path) -> Result<CoordinatorConfig, DaemonError> {

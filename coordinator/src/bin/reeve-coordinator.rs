@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
+use reeve_common::check::{Verdict, told, worst};
 use reeve_common::clock::{Clock, SystemClock};
 use reeve_common::ids::{HostName, ProfileName};
 use reeve_common::units::parse_duration;
@@ -13,12 +14,13 @@ use reeve_coordinator::audit::offline;
 use reeve_coordinator::backup::{Restored, restore, save, verify};
 use reeve_coordinator::config::CoordinatorConfig;
 use reeve_coordinator::recovery::{RecoverRequest, recover};
-use reeve_coordinator::{chain, config, daemon, initialise};
+use reeve_coordinator::{chain, config, daemon, doctor, initialise};
 
 const EXAMPLES: &str = "\
 Examples:
   reeve-coordinator check                 Is the configuration right?
   reeve-coordinator init                  Make the certificate authority and the store, once
+  reeve-coordinator doctor                Does this machine have what a coordinator needs?
   reeve-coordinator run                   Serve until SIGTERM; SIGHUP reads the configuration anew
   reeve-coordinator backup /mnt/b/monday  Save store and certificate authority, while it runs
   reeve-coordinator verify /mnt/b/monday  Is the backup whole?
@@ -26,6 +28,16 @@ Examples:
   reeve-coordinator audit-verify          Is the audit log whole? (when no coordinator runs)
 
 Exit codes: 0 done, 1 it failed, 2 wrong usage or a wrong configuration.";
+
+const DOCTOR_EXAMPLES: &str = "\
+Nothing is changed. Run it as the coordinator's user, or as root.
+
+Examples:
+  sudo -u reeve-coordinator reeve-coordinator doctor
+  reeve-coordinator doctor -q          Failures only
+  reeve-coordinator doctor -o json     For programs
+
+Exit codes: 0 nothing fails (there may be warnings), 1 something fails, 2 wrong usage.";
 
 const RECOVER_EXAMPLES: &str = "\
 After `restore`, or with nothing but the certificate authority (the pki directory of the state directory) left.
@@ -85,9 +97,29 @@ enum Command {
         #[arg(long)]
         any_key: bool,
     },
+    /// Look whether this machine has what a coordinator needs, and say what to do where it does not; it may run.
+    #[command(after_help = DOCTOR_EXAMPLES)]
+    Doctor {
+        /// Print failures only.
+        #[arg(short, long)]
+        quiet: bool,
+        /// Text for people, or JSON for programs.
+        #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t)]
+        output: OutputFormat,
+    },
     /// Ask the hosts what is really on them and write it into the store; the coordinator must not run.
     #[command(after_help = RECOVER_EXAMPLES)]
     Recover(RecoverArguments),
+}
+
+/// How an answer is written.
+#[derive(Debug, Clone, Copy, Default, clap::ValueEnum)]
+enum OutputFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs.
+    Json,
 }
 
 #[derive(Debug, clap::Args)]
@@ -129,6 +161,7 @@ fn main() -> ExitCode {
         Command::Check => config::command_check(path),
         Command::Init => with_config(path, init),
         Command::Run => run(path),
+        Command::Doctor { quiet, output } => examine(path, quiet, output),
         Command::AuditVerify { store, any_key } => {
             with_config(path, |config| audit_verify(&config, store, any_key))
         }
@@ -178,6 +211,24 @@ fn run(path: &Path) -> ExitCode {
         Ok(Err(error @ daemon::DaemonError::Config(_))) => fail(2, &chain(&error)),
         Ok(Err(error)) => fail(1, &chain(&error)),
     }
+}
+
+/// Looks at this machine and says what was found.
+#[allow(clippy::print_stdout)] // a command's answer
+fn examine(path: &Path, quiet: bool, output: OutputFormat) -> ExitCode {
+    let checks = doctor::judge(&doctor::gather(path, &SystemClock));
+    match output {
+        OutputFormat::Text => print!("{}", told(&checks, quiet)),
+        OutputFormat::Json => {
+            let shown: Vec<_> =
+                checks.iter().filter(|check| !quiet || check.verdict == Verdict::Failure).collect();
+            match serde_json::to_string_pretty(&shown) {
+                Ok(text) => println!("{text}"),
+                Err(error) => return fail(1, &error.to_string()),
+            }
+        }
+    }
+    if worst(&checks) == Verdict::Failure { ExitCode::from(1) } else { ExitCode::SUCCESS }
 }
 
 fn restored(config: &CoordinatorConfig, file: &Path, replace: bool) -> ExitCode {

@@ -16,6 +16,7 @@ use reeve_scheduler::{Contact, Fleet};
 use tokio::sync::{oneshot, watch};
 
 use crate::agents::AgentHandle;
+use crate::metrics::VmTally;
 use crate::model::configuration::Configuration;
 use crate::model::drive::Drive;
 use crate::model::fence::Fence;
@@ -25,9 +26,11 @@ use crate::model::image::Image;
 use crate::model::reconciliation::HostComparison;
 use crate::model::setup::Setup;
 use crate::model::vm::Vm;
+use crate::model::warning::WarningId;
 use crate::store::Version;
 use crate::workflow::WorkflowId;
 
+use super::warnings::StandingWarning;
 use super::workflows::WorkflowEntry;
 
 /// How many VMs that are over are shown, as the seed of the console says: the hundred most recent.
@@ -68,6 +71,8 @@ pub(crate) struct HostEntry {
     pub(crate) inventory: Option<HostInventory>,
     pub(crate) report: Option<LastReport>,
     pub(crate) sample: Option<Arc<HostSample>>,
+    /// How far its clock was ahead of ours when its latest sample came, in milliseconds; behind when negative.
+    pub(crate) clock_ahead_ms: Option<i64>,
     /// VMs it runs under our name that no record knows.
     pub(crate) unmanaged: Vec<VmId>,
     /// What went wrong with the last attempt of an agent to connect.
@@ -89,6 +94,7 @@ impl HostEntry {
             inventory: None,
             report: None,
             sample: None,
+            clock_ahead_ms: None,
             unmanaged: Vec::new(),
             refused: None,
             awaited: BTreeMap::new(),
@@ -130,6 +136,10 @@ pub(crate) struct Core {
     /// VMs that are being taken off a lost host: until that is durable, nobody is told their wish.
     pub(crate) displacing: BTreeSet<VmId>,
     pub(crate) fleet: Fleet,
+    /// Standing warnings, and those that are gone lately.
+    pub(crate) warnings: BTreeMap<WarningId, StandingWarning>,
+    /// `vms` by realm and state.
+    vm_tally: VmTally,
 }
 
 impl Core {
@@ -145,6 +155,8 @@ impl Core {
             workflows: BTreeMap::new(),
             displacing: BTreeSet::new(),
             fleet: Fleet::new(),
+            warnings: BTreeMap::new(),
+            vm_tally: VmTally::default(),
         }
     }
 
@@ -181,10 +193,42 @@ impl Core {
         self.vms.values().map(|entry| Arc::clone(&entry.current.borrow().vm))
     }
 
+    /// Takes a VM in.
+    pub(crate) fn insert_vm(&mut self, id: VmId, entry: VmEntry) {
+        self.remove_vm(id);
+        {
+            let current = entry.current.borrow();
+            self.vm_tally.enter(&current.vm.realm, current.vm.state);
+        }
+        self.vms.insert(id, entry);
+    }
+
+    /// Forgets a VM.
+    pub(crate) fn remove_vm(&mut self, id: VmId) {
+        if let Some(entry) = self.vms.remove(&id) {
+            let current = entry.current.borrow();
+            self.vm_tally.leave(&current.vm.realm, current.vm.state);
+        }
+    }
+
+    /// Shows a VM's next record to whoever watches it.
+    pub(crate) fn show_vm(&mut self, next: VmVersion) {
+        if let Some(entry) = self.vms.get(&next.vm.id) {
+            self.vm_tally.enter(&next.vm.realm, next.vm.state);
+            let before = entry.current.send_replace(next);
+            self.vm_tally.leave(&before.vm.realm, before.vm.state);
+        }
+    }
+
+    /// How many VMs there are, by realm and state.
+    pub(crate) const fn vm_tally(&self) -> &VmTally {
+        &self.vm_tally
+    }
+
     /// Notes that a VM is over: it holds nothing any more and joins the past.
     pub(crate) fn retire(&mut self, ended: VmVersion) {
         self.fleet.release(ended.vm.id);
-        self.vms.remove(&ended.vm.id);
+        self.remove_vm(ended.vm.id);
         self.past.push_back(ended);
         while self.past.len() > PAST_SHOWN {
             self.past.pop_front();

@@ -27,6 +27,7 @@ mod hosts;
 mod leases;
 mod lives;
 mod measuring;
+mod observing;
 mod oversight;
 mod placing;
 mod reading;
@@ -38,6 +39,7 @@ mod status;
 mod stopping;
 mod tokens;
 mod views;
+mod warnings;
 mod workflows;
 #[cfg(test)]
 mod workflows_tests;
@@ -52,7 +54,9 @@ use tokio::sync::{Notify, watch};
 
 use self::auditing::AuditState;
 use self::core::{Core, HostEntry, Kept, VmEntry, VmVersion};
+use self::warnings::StandingWarning;
 use crate::config::CoordinatorConfig;
+use crate::metrics::Recorder;
 use crate::model::configuration::Configuration;
 use crate::model::drive::Drive;
 use crate::model::fence::Fence;
@@ -60,6 +64,7 @@ use crate::model::host::Host;
 use crate::model::image::Image;
 use crate::model::setup::Setup;
 use crate::model::vm::Vm;
+use crate::model::warning::Warning;
 use crate::pki::{Authority, IssueError};
 use crate::records::{self, Record};
 use crate::recovery;
@@ -78,6 +83,7 @@ pub use self::status::{HostCounts, Status};
 pub use self::tokens::StoredTokens;
 pub(crate) use self::tokens::agent_address;
 pub use self::views::{HostView, JoinToken, ProfileView, RealmView, VmDetail, VmLog, VmView};
+pub use self::warnings::OpenWarnings;
 pub use self::workflows::WorkflowVersion;
 
 /// Who asks.
@@ -129,6 +135,8 @@ struct Inner {
     term: Term,
     clock: Arc<dyn Clock>,
     authority: Arc<Authority>,
+    /// What is counted for whoever watches.
+    metrics: Recorder,
     epoch: Epoch,
     audit: AuditState,
     started_at: Timestamp,
@@ -139,6 +147,8 @@ struct Inner {
     catalogue_writer: tokio::sync::Mutex<()>,
     /// Something happened that may let a waiting VM be placed.
     fleet_changed: Notify,
+    /// Held while warnings are changed.
+    warning_writer: tokio::sync::Mutex<()>,
     /// Held while a workflow is begun, taken further or cancelled: one after the other.
     workflow_writer: tokio::sync::Mutex<()>,
     /// Something happened that a workflow may wait for.
@@ -177,6 +187,7 @@ impl Service {
                 term,
                 clock,
                 authority,
+                metrics: Recorder::default(),
                 epoch,
                 audit,
                 started_at,
@@ -184,6 +195,7 @@ impl Service {
                 core: Mutex::new(core),
                 catalogue_writer: tokio::sync::Mutex::new(()),
                 fleet_changed: Notify::new(),
+                warning_writer: tokio::sync::Mutex::new(()),
                 workflow_writer: tokio::sync::Mutex::new(()),
                 workflow_due: Notify::new(),
             }),
@@ -302,7 +314,11 @@ async fn load(store: &dyn Store, core: &mut Core, opened: Timestamp) -> Result<(
     }
     for Kept { version, mut value } in records_of::<Vm>(store, records::VMS).await? {
         Arc::make_mut(&mut value).complete();
-        core.vms.insert(value.id, VmEntry::new(VmVersion { version, vm: value }, true));
+        core.insert_vm(value.id, VmEntry::new(VmVersion { version, vm: value }, true));
+    }
+    for kept in records_of::<Warning>(store, records::WARNINGS).await? {
+        let standing = StandingWarning::new((*kept.value).clone(), kept.version);
+        core.warnings.insert(kept.value.id(), standing);
     }
     for kept in records_of::<Workflow>(store, records::WORKFLOWS).await? {
         let current = WorkflowVersion { version: kept.version, workflow: kept.value };

@@ -11,6 +11,7 @@ use super::core::{Core, VmEntry, VmVersion};
 use super::placing::choose;
 use super::views::VmDetail;
 use super::{Actor, Service, ServiceError};
+use crate::metrics::DecisionOutcome;
 use crate::model::admission::{Parts, admit};
 use crate::model::drive::Drive;
 use crate::model::explanation::{HOSTS_KEPT, PlacementDecision};
@@ -77,7 +78,7 @@ impl Service {
                 let mut core = self.core();
                 if !Mutation::ForgetUndo.is_active() {
                     core.fleet.release(id);
-                    core.vms.remove(&id);
+                    core.remove_vm(id);
                 }
                 Err(error)
             }
@@ -119,11 +120,18 @@ impl Service {
             Parts { configuration: &configuration, setup: &setup, image: &image, drives: &borrowed, realm };
         let vm = admit(id, parts, now).map_err(|error| ServiceError::conflict(error.to_string()))?;
         check_drives(&core, &vm)?;
+        let begun = self.monotonic();
+        let took = || self.monotonic().saturating_duration_since(begun);
         let (vm, decision) = match choose(&mut core, &vm, None, now) {
-            Some(placed) => placed,
+            Some(placed) => {
+                self.metrics().decided(DecisionOutcome::Placed, took(), []);
+                placed
+            }
             None => {
                 check_waiting(&core)?;
                 let digest = core.fleet.digest(&vm.request, HOSTS_KEPT);
+                let reasons = digest.refusals.iter().map(|refusal| &*refusal.reason);
+                self.metrics().decided(DecisionOutcome::Unplaceable, took(), reasons);
                 let decision = PlacementDecision { at: now, at_once: None, digest };
                 let mut waiting = vm;
                 waiting.enter(VmState::Unplaceable, Some(decision.words().refusal()), now);
@@ -131,7 +139,7 @@ impl Service {
             }
         };
         let current = VmVersion { version: Version::default(), vm: Arc::new(vm.clone()) };
-        core.vms.insert(id, VmEntry::new(current, false));
+        core.insert_vm(id, VmEntry::new(current, false));
         Ok((vm, decision))
     }
 
@@ -159,9 +167,7 @@ impl Service {
         let current = VmVersion { version, vm: Arc::new(vm) };
         let mut core = self.core();
         let over = current.vm.state.is_final();
-        if let Some(entry) = core.vms.get(&current.vm.id) {
-            entry.current.send_replace(current.clone());
-        }
+        core.show_vm(current.clone());
         if over {
             core.retire(current);
         }
