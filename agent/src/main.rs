@@ -175,7 +175,8 @@ fn examine(arguments: &DoctorArguments) -> anyhow::Result<Verdict> {
     match arguments.output {
         OutputFormat::Text => print!("{}", told(&checks, arguments.quiet)),
         OutputFormat::Json => {
-            let failures = checks.iter().filter(|check| !arguments.quiet || check.verdict == Verdict::Failure);
+            let failures =
+                checks.iter().filter(|check| !arguments.quiet || check.verdict == Verdict::Failure);
             println!("{}", serde_json::to_string_pretty(&failures.collect::<Vec<_>>())?);
         }
     }

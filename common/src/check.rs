@@ -104,7 +104,10 @@ mod tests {
              warning  time     it is not synchronised\n                  -> start chrony\n\
              FAILURE  libvirt  nobody answers\n                  -> start libvirtd\n"
         );
-        assert_eq!(told(&checks(), true), "FAILURE  libvirt  nobody answers\n                  -> start libvirtd\n");
+        assert_eq!(
+            told(&checks(), true),
+            "FAILURE  libvirt  nobody answers\n                  -> start libvirtd\n"
+        );
     }
 
     #[test]

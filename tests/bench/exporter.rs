@@ -37,9 +37,18 @@ pub(super) fn measure(lab: &TestLab, host: &Place, time: Duration) -> Result<()>
         return Ok(());
     }
     let mut command = lab.command(host, &[PROGRAM, &format!("--web.listen-address={ADDRESS}")])?;
-    let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().context("the exporter cannot be started")?;
+    let child = command
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .context("the exporter cannot be started")?;
     let exporter = Exporter(child);
-    let ask = || lab.run(host, &["curl", "--silent", "--fail", "--output", "/dev/null", &format!("http://{ADDRESS}/metrics")]);
+    let ask = || {
+        lab.run(
+            host,
+            &["curl", "--silent", "--fail", "--output", "/dev/null", &format!("http://{ADDRESS}/metrics")],
+        )
+    };
     poll_until("the exporter to answer", PATIENCE, || Ok(ask().ok().map(drop)))?;
     let pid = pid_of(&exporter)?;
     let used = share_of_a_core(
@@ -63,6 +72,7 @@ pub(super) fn measure(lab: &TestLab, host: &Place, time: Duration) -> Result<()>
 /// The process that serves: the one that was started, or what it has become by entering the host's namespaces.
 fn pid_of(exporter: &Exporter) -> Result<i32> {
     let started = i32::try_from(exporter.0.id())?;
-    let children = std::fs::read_to_string(format!("/proc/{started}/task/{started}/children")).unwrap_or_default();
+    let children =
+        std::fs::read_to_string(format!("/proc/{started}/task/{started}/children")).unwrap_or_default();
     Ok(children.split_whitespace().next().and_then(|pid| pid.parse().ok()).unwrap_or(started))
 }

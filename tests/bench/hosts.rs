@@ -79,8 +79,11 @@ pub(crate) fn measure() -> Result<()> {
 fn promise_enough(lab: &TestLab) -> Result<()> {
     let file = lab.coordinator_configuration();
     let text = std::fs::read_to_string(&file)?;
-    let enlarged =
-        text.replacen("cores = 2, memory = 1 GiB", "cores = 2, memory = 16 GiB, overcommit { cores = 64.0 }", 1);
+    let enlarged = text.replacen(
+        "cores = 2, memory = 1 GiB",
+        "cores = 2, memory = 16 GiB, overcommit { cores = 64.0 }",
+        1,
+    );
     anyhow::ensure!(enlarged != text, "the lab's small profile has changed: bring this up to date");
     std::fs::write(&file, enlarged)?;
     lab.kill(Daemon::Coordinator, &Place::Coordinator, Signal::SIGHUP)?;
@@ -220,10 +223,7 @@ fn register_all(lab: &TestLab, host: &Place) -> Result<()> {
 }
 
 /// How much of one core is used while `meanwhile` goes on.
-pub(super) fn share_of_a_core(
-    seconds: impl Fn() -> Result<f64>,
-    meanwhile: impl FnOnce(),
-) -> Result<f64> {
+pub(super) fn share_of_a_core(seconds: impl Fn() -> Result<f64>, meanwhile: impl FnOnce()) -> Result<f64> {
     let (begun, before) = (SystemClock.monotonic(), seconds()?);
     meanwhile();
     Ok((seconds()? - before) / begun.elapsed().as_secs_f64())

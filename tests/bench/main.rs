@@ -155,7 +155,15 @@ fn main() -> Result<()> {
     if wanted("detect") {
         detect::measure()?;
     }
-    let of_hosts = ["start-overhead", "agent-start", "agent-rss/idle", "agent-rss/100", "agent-cpu/100", "exporter-cpu/100", "exporter-rss/100"];
+    let of_hosts = [
+        "start-overhead",
+        "agent-start",
+        "agent-rss/idle",
+        "agent-rss/100",
+        "agent-cpu/100",
+        "exporter-cpu/100",
+        "exporter-rss/100",
+    ];
     if of_hosts.into_iter().any(wanted) {
         hosts::measure()?;
     }

@@ -70,7 +70,9 @@ async fn a_bundle_has_what_is_asked_for_and_no_secret() {
     for secret in ["hunter2-the-fence-password", &secret, &key_line, "reeve-join:v1"] {
         assert!(!text.contains(secret), "the bundle holds {secret}");
     }
-    for part in ["versions.txt", "status.json", "configuration.json", "hosts.json", "metrics.txt", "audit.json"] {
+    for part in
+        ["versions.txt", "status.json", "configuration.json", "hosts.json", "metrics.txt", "audit.json"]
+    {
         assert!(text.contains(&format!("bundle/{part}")), "{part} is missing");
     }
     for known in ["reeve_epoch 1\n", "\"node-1\"", "/usr/bin/false", "create-join-token"] {

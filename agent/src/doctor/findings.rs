@@ -47,7 +47,9 @@ fn user(user: &UserFacts) -> Check {
     const ABOUT: &str = "user";
     let name = &user.name;
     match (user.is_root, user.in_libvirt_group) {
-        (true, _) => Check::ok(ABOUT, "root: what the agent's own user may do is not seen; run this as that user, too"),
+        (true, _) => {
+            Check::ok(ABOUT, "root: what the agent's own user may do is not seen; run this as that user, too")
+        }
         (false, Some(true)) => Check::ok(ABOUT, format!("{name} is in the group libvirt")),
         (false, Some(false)) => Check::failure(
             ABOUT,
@@ -166,17 +168,18 @@ fn kvm(kvm: &KvmFacts) -> Check {
 fn lock_manager(lock_manager: &LockManager) -> Check {
     const ABOUT: &str = "lock manager";
     match lock_manager {
-        LockManager::Named(name) => Check::ok(ABOUT, format!("{name} keeps two guests from writing one disk")),
+        LockManager::Named(name) => {
+            Check::ok(ABOUT, format!("{name} keeps two guests from writing one disk"))
+        }
         LockManager::None => Check::warning(
             ABOUT,
             "none: the coordinator gives a disk to one VM, but nothing keeps one that is started by hand off it",
             "where hosts share storage: lock_manager = \"lockd\" in /etc/libvirt/qemu.conf, and a shared lockspace directory \
              in /etc/libvirt/qemu-lockd.conf",
         ),
-        LockManager::NotReadable => Check::ok(
-            ABOUT,
-            "unknown: only root may read /etc/libvirt/qemu.conf; run this as root to see it",
-        ),
+        LockManager::NotReadable => {
+            Check::ok(ABOUT, "unknown: only root may read /etc/libvirt/qemu.conf; run this as root to see it")
+        }
     }
 }
 
@@ -247,9 +250,10 @@ fn identity(identity: &IdentityFacts, clock: ClockFacts) -> Check {
 fn coordinator(address: &str, answer: &Answer) -> Check {
     const ABOUT: &str = "coordinator";
     match answer {
-        Answer::Welcome { milliseconds } => {
-            Check::ok(ABOUT, format!("{address} answers over UDP and accepts this host's certificate, in {milliseconds} ms"))
-        }
+        Answer::Welcome { milliseconds } => Check::ok(
+            ABOUT,
+            format!("{address} answers over UDP and accepts this host's certificate, in {milliseconds} ms"),
+        ),
         Answer::Unnamed(why) => Check::failure(
             ABOUT,
             format!("{address} cannot be looked up: {why}"),
@@ -262,7 +266,9 @@ fn coordinator(address: &str, answer: &Answer) -> Check {
         ),
         Answer::Silence { seconds } => Check::failure(
             ABOUT,
-            format!("nothing came back from {address} within {seconds} s: a firewall drops UDP, or the machine is off"),
+            format!(
+                "nothing came back from {address} within {seconds} s: a firewall drops UDP, or the machine is off"
+            ),
             "let UDP through on that port on both machines and between them, such as `firewall-cmd --add-port=7443/udp` or \
              `nft add rule inet filter input udp dport 7443 accept` there; ping tells whether the machine is up",
         ),
@@ -276,7 +282,9 @@ fn coordinator(address: &str, answer: &Answer) -> Check {
             format!("something answers at {address} that is not this host's coordinator: {why}"),
             "is the address right? If the coordinator was made anew, every host joins anew",
         ),
-        Answer::NotDialled(why) => Check::warning(ABOUT, format!("{address} was not dialled: {why}"), "see certificate"),
+        Answer::NotDialled(why) => {
+            Check::warning(ABOUT, format!("{address} was not dialled: {why}"), "see certificate")
+        }
     }
 }
 
@@ -346,7 +354,9 @@ fn huge_pages(pages: &[HugePages]) -> Check {
 fn journal(journal: JournalFacts) -> Check {
     const ABOUT: &str = "journal";
     match journal {
-        JournalFacts::Readable => Check::ok(ABOUT, "it can be read, for `reeve vm logs` and `reeve host logs`"),
+        JournalFacts::Readable => {
+            Check::ok(ABOUT, "it can be read, for `reeve vm logs` and `reeve host logs`")
+        }
         JournalFacts::NotReadable => Check::warning(
             ABOUT,
             "it cannot be read by this user: `reeve host logs` and `reeve vm logs` show nothing of this host",

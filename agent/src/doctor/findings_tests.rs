@@ -45,7 +45,10 @@ fn a_good_host_is_well_in_every_respect() {
     assert_eq!(worst(&checks), Verdict::Ok, "{checks:?}");
     assert_eq!(checks.len(), 13);
     assert!(checks.iter().all(|check| check.advice.is_none()));
-    assert_eq!(check(&good(), "certificate").found, "host node-1 (1) of realm primary, good for 22 h more and renewed by itself");
+    assert_eq!(
+        check(&good(), "certificate").found,
+        "host node-1 (1) of realm primary, good for 22 h more and renewed by itself"
+    );
     assert_eq!(check(&good(), "huge pages").found, "4 of 1 GiB (3 free)");
 }
 
@@ -67,15 +70,23 @@ fn each_trouble_has_its_verdict_and_says_what_to_do() {
             facts.libvirt.as_mut().unwrap().networks.push(("lan".to_owned(), false));
         }),
         ("KVM", Verdict::Failure, "no /dev/kvm", |facts| facts.kvm = KvmFacts::NoDevice),
-        ("KVM", Verdict::Failure, "made no progress", |facts| facts.kvm = KvmFacts::Probed(ProbeEnd::TooSlow)),
+        ("KVM", Verdict::Failure, "made no progress", |facts| {
+            facts.kvm = KvmFacts::Probed(ProbeEnd::TooSlow)
+        }),
         ("KVM", Verdict::Failure, "does not offer it", |facts| {
             facts.kvm = KvmFacts::Probed(ProbeEnd::NotOffered("no accelerator".to_owned()));
         }),
-        ("KVM", Verdict::Warning, "could not be tried", |facts| facts.kvm = KvmFacts::NotProbed("x".to_owned())),
+        ("KVM", Verdict::Warning, "could not be tried", |facts| {
+            facts.kvm = KvmFacts::NotProbed("x".to_owned())
+        }),
         ("lock manager", Verdict::Warning, "none", |facts| facts.lock_manager = LockManager::None),
         ("state directory", Verdict::Failure, "is not there", |facts| facts.state_directory.1 = None),
-        ("state directory", Verdict::Failure, "has 1 MiB left", |facts| facts.state_directory.1 = Some(1 << 20)),
-        ("certificate", Verdict::Warning, "has not joined", |facts| facts.identity = IdentityFacts::NotJoined),
+        ("state directory", Verdict::Failure, "has 1 MiB left", |facts| {
+            facts.state_directory.1 = Some(1 << 20)
+        }),
+        ("certificate", Verdict::Warning, "has not joined", |facts| {
+            facts.identity = IdentityFacts::NotJoined
+        }),
         ("certificate", Verdict::Failure, "expired at", |facts| facts.clock.now = Timestamp(124 * HOUR)),
         ("certificate", Verdict::Failure, "clock says", |facts| facts.clock.now = Timestamp(99 * HOUR)),
         ("certificate", Verdict::Warning, "should have been renewed", |facts| {

@@ -13,7 +13,8 @@ use reeve_common::text::{chain, printable};
 
 use super::dialling::dial;
 use super::facts::{
-    CgroupFacts, ClockFacts, HostFacts, HugePages, IdentityFacts, JournalFacts, KvmFacts, LockManager, UserFacts,
+    CgroupFacts, ClockFacts, HostFacts, HugePages, IdentityFacts, JournalFacts, KvmFacts, LockManager,
+    UserFacts,
 };
 use crate::configuration::{Configuration, HypervisorKind};
 use crate::hypervisor::libvirt::{Examined, KvmTrust, LibvirtHypervisor, LibvirtSettings};
@@ -29,7 +30,8 @@ const WORDS_LENGTH_MAX: usize = 300;
 /// Looks at everything. Takes some seconds: a guest is run, and an absent coordinator is waited for.
 pub async fn gather(configuration: &Configuration, clock: Arc<dyn Clock>) -> HostFacts {
     let (identity, known) = identity(configuration);
-    let address = configuration.coordinator.clone().or_else(|| known.as_ref().map(|known| known.coordinator.clone()));
+    let address =
+        configuration.coordinator.clone().or_else(|| known.as_ref().map(|known| known.coordinator.clone()));
     let credentials = known.as_ref().map(|known| &known.credentials);
     let coordinator = match address {
         Some(address) => {
@@ -121,7 +123,11 @@ fn user() -> UserFacts {
     let name = User::from_uid(uid).ok().flatten().map_or_else(|| uid.to_string(), |user| user.name);
     let mine: Vec<_> = getgroups().unwrap_or_default().into_iter().chain([getgid()]).collect();
     let libvirt = Group::from_name("libvirt").ok().flatten();
-    UserFacts { name, is_root: uid.is_root(), in_libvirt_group: libvirt.map(|group| mine.contains(&group.gid)) }
+    UserFacts {
+        name,
+        is_root: uid.is_root(),
+        in_libvirt_group: libvirt.map(|group| mine.contains(&group.gid)),
+    }
 }
 
 /// The last line of libvirt's configuration that sets the lock manager.

@@ -20,7 +20,8 @@ use crate::model::setup::Setup;
 use crate::model::vm::Vm;
 use crate::model::warning::Warning;
 use crate::records::{
-    CONFIGURATIONS, DECISIONS, DRIVES, FENCES, HOSTS, IMAGES, PAST_VMS, Record, SETUPS, VMS, WARNINGS, WORKFLOWS,
+    CONFIGURATIONS, DECISIONS, DRIVES, FENCES, HOSTS, IMAGES, PAST_VMS, Record, SETUPS, VMS, WARNINGS,
+    WORKFLOWS,
 };
 use crate::recovery::PendingRecovery;
 use crate::store::{

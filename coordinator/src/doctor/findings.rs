@@ -112,9 +112,11 @@ fn authority(facts: &DoctorFacts) -> Check {
             "it cannot be looked at by this user",
             "run this as root or as the coordinator's user: `sudo -u reeve-coordinator reeve-coordinator doctor`",
         ),
-        AuthorityFacts::Unusable(why) => {
-            Check::failure(ABOUT, why.clone(), "restore the directory pki from a backup, if the message says nothing else")
-        }
+        AuthorityFacts::Unusable(why) => Check::failure(
+            ABOUT,
+            why.clone(),
+            "restore the directory pki from a backup, if the message says nothing else",
+        ),
         AuthorityFacts::Good { ends } if ends.since(facts.now) < AUTHORITY_NOTICE => Check::warning(
             ABOUT,
             format!("it expires at {ends}; no host can connect from then on"),
@@ -163,7 +165,9 @@ fn files(facts: &DoctorFacts) -> Vec<Check> {
 fn store(store: &StoreFacts) -> Check {
     const ABOUT: &str = "store";
     match store {
-        StoreFacts::Missing => Check::failure(ABOUT, "there is none yet", "`reeve-coordinator init` makes it, once"),
+        StoreFacts::Missing => {
+            Check::failure(ABOUT, "there is none yet", "`reeve-coordinator init` makes it, once")
+        }
         StoreFacts::NotReadable => Check::warning(
             ABOUT,
             "it cannot be looked at by this user",
@@ -231,7 +235,10 @@ fn clock(facts: &DoctorFacts) -> Check {
         Some(true) => Check::ok(ABOUT, format!("{}, synchronised", facts.now)),
         Some(false) => Check::warning(
             ABOUT,
-            format!("{}, not synchronised: certificates are refused once clocks are minutes apart", facts.now),
+            format!(
+                "{}, not synchronised: certificates are refused once clocks are minutes apart",
+                facts.now
+            ),
             "`timedatectl set-ntp true`, or start chrony",
         ),
         None => Check::warning(

@@ -52,15 +52,21 @@ fn each_trouble_has_its_verdict_and_says_what_to_do() {
         ("configuration", Verdict::Warning, "2 warnings", |facts| facts.configuration = Ok(2)),
         ("address", Verdict::Warning, "no join line", |facts| facts.advertised = None),
         ("state directory", Verdict::Failure, "is not there", |facts| facts.state_directory.2 = None),
-        ("state directory", Verdict::Failure, "1 MiB left", |facts| facts.state_directory.2 = Some((1 << 20, 2 << 20))),
+        ("state directory", Verdict::Failure, "1 MiB left", |facts| {
+            facts.state_directory.2 = Some((1 << 20, 2 << 20))
+        }),
         ("state directory", Verdict::Warning, "less than 10 %", |facts| {
             facts.state_directory.2 = Some((1 << 30, 20 << 30));
         }),
-        ("authority", Verdict::Failure, "no certificate authority", |facts| facts.authority = AuthorityFacts::Missing),
+        ("authority", Verdict::Failure, "no certificate authority", |facts| {
+            facts.authority = AuthorityFacts::Missing
+        }),
         ("authority", Verdict::Failure, "a bad key", |facts| {
             facts.authority = AuthorityFacts::Unusable("a bad key".to_owned());
         }),
-        ("authority", Verdict::Warning, "expires at", |facts| facts.authority = AuthorityFacts::Good { ends: NOW }),
+        ("authority", Verdict::Warning, "expires at", |facts| {
+            facts.authority = AuthorityFacts::Good { ends: NOW }
+        }),
         ("files", Verdict::Failure, "can be read by others", |facts| {
             facts.authority_files[1].1 = Some(FileFacts { owner: 7, mode: 0o640 });
         }),
@@ -74,7 +80,9 @@ fn each_trouble_has_its_verdict_and_says_what_to_do() {
             facts.state_directory.1 = Some(FileFacts { owner: 7, mode: 0o770 });
         }),
         ("store", Verdict::Failure, "none yet", |facts| facts.store = StoreFacts::Missing),
-        ("store", Verdict::Failure, "malformed", |facts| facts.store = StoreFacts::Damaged("malformed".to_owned())),
+        ("store", Verdict::Failure, "malformed", |facts| {
+            facts.store = StoreFacts::Damaged("malformed".to_owned())
+        }),
         ("store", Verdict::Failure, "1 problems: x", |facts| {
             facts.store = StoreFacts::Read { records: String::new(), problems: vec!["x".to_owned()] };
         }),

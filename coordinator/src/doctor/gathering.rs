@@ -33,7 +33,8 @@ pub fn gather(path: &Path, clock: &dyn Clock) -> DoctorFacts {
     let is_running = UnixStream::connect(&config.api_socket).is_ok();
     let state = &config.state_directory;
     let pki = config.pki_directory();
-    let files = ["", "ca.key.pem", "ca.pem"].map(|name| if name.is_empty() { pki.clone() } else { pki.join(name) });
+    let files =
+        ["", "ca.key.pem", "ca.pem"].map(|name| if name.is_empty() { pki.clone() } else { pki.join(name) });
     DoctorFacts {
         configuration: Ok(warnings),
         is_running,
@@ -87,7 +88,9 @@ fn authority(pki: &Path, clock: &dyn Clock) -> AuthorityFacts {
     match Authority::open(pki, clock.now()) {
         Ok(authority) => AuthorityFacts::Good { ends: authority.not_after() },
         // It is its owner's alone, which root respects.
-        Err(_) if owner.is_some_and(|owner| owner != Uid::effective().as_raw()) => AuthorityFacts::NotReadable,
+        Err(_) if owner.is_some_and(|owner| owner != Uid::effective().as_raw()) => {
+            AuthorityFacts::NotReadable
+        }
         Err(error) => AuthorityFacts::Unusable(crate::chain(&error)),
     }
 }
@@ -101,9 +104,7 @@ fn store(config: &CoordinatorConfig) -> StoreFacts {
         return StoreFacts::Missing;
     }
     match verify(&path, config) {
-        Ok(verdict) => {
-            StoreFacts::Read { records: verdict.facts.join(", "), problems: verdict.problems }
-        }
+        Ok(verdict) => StoreFacts::Read { records: verdict.facts.join(", "), problems: verdict.problems },
         Err(error) => StoreFacts::Damaged(crate::chain(&error)),
     }
 }
@@ -159,7 +160,10 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = written(directory.path(), 0);
         let before = gather(&path, &SystemClock);
-        assert_eq!((verdict(&before, "authority"), verdict(&before, "store")), (Verdict::Failure, Verdict::Failure));
+        assert_eq!(
+            (verdict(&before, "authority"), verdict(&before, "store")),
+            (Verdict::Failure, Verdict::Failure)
+        );
         let (config, _) = config::check(&path).unwrap_or_else(|errors| panic!("{errors}"));
         initialise(&config, SystemClock.now()).unwrap();
         let after = gather(&path, &SystemClock);

@@ -131,7 +131,8 @@ pub const fn length(number: usize) -> f64 {
 mod tests {
     use super::*;
 
-    const FAMILY: Family = Family { name: "reeve_things", kind: Kind::Gauge, help: "Things, with a \\ in it." };
+    const FAMILY: Family =
+        Family { name: "reeve_things", kind: Kind::Gauge, help: "Things, with a \\ in it." };
 
     #[test]
     fn a_family_is_written_as_prometheus_reads_it() {

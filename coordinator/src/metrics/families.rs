@@ -70,7 +70,10 @@ mod tests {
             assert!(name.starts_with("reeve_") || name.starts_with("process_"), "{name}");
             assert!(name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'), "{name}");
             assert_eq!(kind == Kind::Counter, name.ends_with("_total"), "{name}: _total is for counters");
-            assert!(kind != Kind::Histogram || name.ends_with("_seconds"), "{name}: a histogram is of seconds");
+            assert!(
+                kind != Kind::Histogram || name.ends_with("_seconds"),
+                "{name}: a histogram is of seconds"
+            );
             assert!(help.ends_with('.') && help.len() > 10, "{name}: {help:?} says nothing");
             for wrong in ["_ms", "_milli", "_mib", "_kib", "_minutes", "_hours"] {
                 assert!(!name.contains(wrong), "{name} is not in a base unit");

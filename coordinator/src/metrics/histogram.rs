@@ -23,7 +23,11 @@ impl Histogram {
     #[must_use]
     pub const fn new(bounds: &'static [u64]) -> Self {
         assert!(bounds.len() <= BOUNDS_MAX, "a histogram has at most 16 bounds");
-        Self { bounds, counts: [const { AtomicU64::new(0) }; BOUNDS_MAX + 1], microseconds: AtomicU64::new(0) }
+        Self {
+            bounds,
+            counts: [const { AtomicU64::new(0) }; BOUNDS_MAX + 1],
+            microseconds: AtomicU64::new(0),
+        }
     }
 
     /// Something took so long.
@@ -72,11 +76,14 @@ mod tests {
         histogram.write(&mut exposition.family(&family));
         let text = exposition.into_text();
         let lines: Vec<&str> = text.lines().skip(2).collect();
-        assert_eq!(lines[..3], [
-            "h_seconds_bucket{le=\"0.0001\"} 2",
-            "h_seconds_bucket{le=\"0.001\"} 3",
-            "h_seconds_bucket{le=\"+Inf\"} 5"
-        ]);
+        assert_eq!(
+            lines[..3],
+            [
+                "h_seconds_bucket{le=\"0.0001\"} 2",
+                "h_seconds_bucket{le=\"0.001\"} 3",
+                "h_seconds_bucket{le=\"+Inf\"} 5"
+            ]
+        );
         assert!(lines[3].starts_with("h_seconds_sum ") && lines[4] == "h_seconds_count 5", "{text}");
     }
 }

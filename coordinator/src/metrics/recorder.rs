@@ -2,9 +2,9 @@
 //!
 //! Must not: keep anything per VM, per host or per person.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::histogram::Histogram;
@@ -18,7 +18,8 @@ const WRITE_BOUNDS: &[u64] =
     &[250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 5_000_000];
 /// An answer takes a round trip, or as long as libvirt does; 30 s is the patience with most commands.
 const COMMAND_BOUNDS: &[u64] = &[
-    500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 1_000_000, 5_000_000, 10_000_000, 30_000_000,
+    500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 1_000_000, 5_000_000, 10_000_000,
+    30_000_000,
 ];
 
 /// How a decision ended.

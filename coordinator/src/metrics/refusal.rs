@@ -63,16 +63,18 @@ mod tests {
             (Reason::Storage { problem: "x".to_owned() }, "storage"),
             (Reason::Pools { asked: 2, problems: vec!["p: q".to_owned()] }, "storage"),
             (
-                Reason::Cpu { model: None, models: 1, missing: BTreeSet::from(["avx".to_owned()]), features: 1 },
+                Reason::Cpu {
+                    model: None,
+                    models: 1,
+                    missing: BTreeSet::from(["avx".to_owned()]),
+                    features: 1,
+                },
                 "cpu",
             ),
             (Reason::Together { who: "label rack: 1".to_owned(), elsewhere: 2 }, "affinity"),
             (Reason::Apart { who: "x".to_owned(), here: 2 }, "anti-affinity"),
             (Reason::Left, "left"),
-            (
-                Reason::Cores { asked: Millicores(1), free: Millicores(0), total: Millicores(1) },
-                "cores",
-            ),
+            (Reason::Cores { asked: Millicores(1), free: Millicores(0), total: Millicores(1) }, "cores"),
             (Reason::Memory { asked: Mebibytes(1), free: Mebibytes(0), total: Mebibytes(1) }, "memory"),
         ];
         for (reason, expected) in &reasons {

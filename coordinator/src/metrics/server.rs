@@ -165,7 +165,11 @@ mod tests {
         assert!(answer.contains("\nreeve_epoch 1\n") && answer.contains("\nreeve_realms 1\n"), "{answer}");
         let answer = ask(address, "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
         assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
-        let answer = ask(address, "POST /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 0\r\n\r\n").await;
+        let answer = ask(
+            address,
+            "POST /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
+        )
+        .await;
         assert!(answer.starts_with("HTTP/1.1 405"), "{answer}");
         let answer = ask(address, "nonsense\r\n\r\n").await;
         assert!(answer.starts_with("HTTP/1.1 400") || answer.is_empty(), "{answer}");

@@ -271,7 +271,8 @@ pub fn follow(
 ) -> Vec<Change> {
     let mut changes = Vec::new();
     let mut found = BTreeSet::new();
-    let mut room = WARNINGS_MAX.saturating_sub(kept.values().filter(|kept| kept.warning.is_standing()).count());
+    let mut room =
+        WARNINGS_MAX.saturating_sub(kept.values().filter(|kept| kept.warning.is_standing()).count());
     for finding in gathered(findings) {
         if !found.insert(finding.id.clone()) {
             continue;
@@ -290,7 +291,9 @@ pub fn follow(
     }
     for (id, before) in kept.iter().filter(|(id, _)| !found.contains(*id)) {
         match before.warning.state {
-            WarningState::Gone { at } if now.since(at) >= GONE_KEPT => changes.push(Change::Forget(id.clone())),
+            WarningState::Gone { at } if now.since(at) >= GONE_KEPT => {
+                changes.push(Change::Forget(id.clone()))
+            }
             WarningState::Gone { .. } => {}
             _ if can_judge(id) => {
                 let state = WarningState::Gone { at: now };

@@ -177,7 +177,8 @@ fn connection(host: &HostFacts, coordinator: &CoordinatorFacts) -> Vec<Finding> 
     }
     if let Some(why) = &host.contradiction {
         let message = format!("it contradicts the audit log: {}", short(why));
-        let advice = "`reeve audit verify` says more; a store that was restored from an older backup looks like this";
+        let advice =
+            "`reeve audit verify` says more; a store that was restored from an older backup looks like this";
         found.push(of(WarningKind::AuditContradicted, name, Severity::Failure, message, advice.to_owned()));
     }
     found
@@ -196,7 +197,9 @@ fn silence(host: &HostFacts, since: Option<Timestamp>, coordinator: &Coordinator
     } else if outlived {
         (
             "; its certificate has expired meanwhile, so that it cannot come back by itself",
-            format!("when it is up again: `reeve host join-token {name}`, and `reeve-agent join --replace` there"),
+            format!(
+                "when it is up again: `reeve host join-token {name}`, and `reeve-agent join --replace` there"
+            ),
         )
     } else {
         (
@@ -223,13 +226,17 @@ fn what_it_says(host: &HostFacts, coordinator: &CoordinatorFacts) -> Vec<Finding
     let name = &host.name;
     let mut found = Vec::new();
     if host.has_reported && !host.libvirt_answers {
-        let message = "its agent does not reach libvirt: nothing can be started there, and its VMs run on unseen".to_owned();
+        let message =
+            "its agent does not reach libvirt: nothing can be started there, and its VMs run on unseen"
+                .to_owned();
         let advice = format!("on {name}: `systemctl status libvirtd virtqemud`, and `reeve-agent doctor`");
         found.push(of(WarningKind::LibvirtUnreachable, name, Failure, message, advice));
     }
     if !host.bad_pools.is_empty() {
         let message = format!("pools cannot be used: {}", short(&host.bad_pools.join(", ")));
-        let advice = format!("on {name}: `virsh pool-list --all`, `virsh pool-start POOL`, `virsh pool-autostart POOL`");
+        let advice = format!(
+            "on {name}: `virsh pool-list --all`, `virsh pool-start POOL`, `virsh pool-autostart POOL`"
+        );
         found.push(of(WarningKind::PoolUnusable, name, Failure, message, advice));
     }
     if !host.shortfalls.is_empty() {
@@ -244,17 +251,23 @@ fn what_it_says(host: &HostFacts, coordinator: &CoordinatorFacts) -> Vec<Finding
                 if apart >= CLOCK_FAILURE { (Failure, "minutes") } else { (Warning, "seconds") };
             let direction = if ahead > 0 { "ahead of" } else { "behind" };
             let message = format!("its clock is {amount} {direction} the coordinator's");
-            let advice = format!("on both machines: `timedatectl`; on {name}: `systemctl restart systemd-timesyncd` or chrony");
+            let advice = format!(
+                "on both machines: `timedatectl`; on {name}: `systemctl restart systemd-timesyncd` or chrony"
+            );
             found.push(of(WarningKind::ClockSkew, name, severity, message, advice));
         }
     }
     if let Some(version) = host.agent_version.as_ref().filter(|version| **version != coordinator.version) {
         let message = format!("its agent is {}, and the coordinator {}", short(version), coordinator.version);
-        let advice = format!("upgrade the package reeve-agent on {name}, or finish the upgrade of the coordinator; VMs run on");
+        let advice = format!(
+            "upgrade the package reeve-agent on {name}, or finish the upgrade of the coordinator; VMs run on"
+        );
         found.push(of(WarningKind::VersionSkew, name, Warning, message, advice));
     }
     if host.lacks_watchdog {
-        let message = "no watchdog stands behind its lease, so that its VMs are not started elsewhere by self-fencing".to_owned();
+        let message =
+            "no watchdog stands behind its lease, so that its VMs are not started elsewhere by self-fencing"
+                .to_owned();
         let advice = format!("on {name}: set watchdog-device in /etc/reeve/agent.conf (`wdctl` lists them)");
         found.push(of(WarningKind::NoWatchdog, name, Warning, message, advice));
     }
@@ -266,12 +279,15 @@ fn vms(host: &HostFacts) -> Vec<Finding> {
     let mut found = Vec::new();
     if host.unmanaged > 0 {
         let message = "it runs VMs of reeve that no record knows".to_owned();
-        let advice = format!("`reeve host show {name}`, and `reeve realm fix-vms REALM --dry-run` says what they are");
+        let advice =
+            format!("`reeve host show {name}`, and `reeve realm fix-vms REALM --dry-run` says what they are");
         found.push(of(WarningKind::UnmanagedVms, name, Severity::Warning, message, advice));
     }
     if host.leftovers > 0 {
         let message = "what is left of VMs that were started elsewhere does not go".to_owned();
-        let advice = format!("on {name}: `virsh list --all` and `journalctl -u reeve-agent`; a QEMU that is stuck in the kernel needs a reboot");
+        let advice = format!(
+            "on {name}: `virsh list --all` and `journalctl -u reeve-agent`; a QEMU that is stuck in the kernel needs a reboot"
+        );
         found.push(of(WarningKind::LeftoverVms, name, Severity::Warning, message, advice));
     }
     if host.decisions > 0 {
@@ -365,7 +381,10 @@ mod tests {
             let found = of_host(&bad, &coordinator());
             assert_eq!(found.len(), 1, "{found:?}");
             assert_eq!(found[0].id, WarningId { kind, subject: "node-1".to_owned() });
-            assert!(found[0].advice.contains('`') || found[0].advice.contains("hardware profile"), "{found:?}");
+            assert!(
+                found[0].advice.contains('`') || found[0].advice.contains("hardware profile"),
+                "{found:?}"
+            );
             assert!(!found[0].message.is_empty());
         }
     }
@@ -409,11 +428,15 @@ mod tests {
     #[test]
     fn what_a_host_has_not_said_since_the_start_is_not_repaired() {
         let silent = HostFacts { hearing: Hearing::Lost(None), has_reported: false, ..host() };
-        assert!(!can_judge(&silent, WarningKind::PoolUnusable) && can_judge(&silent, WarningKind::SilentHost));
+        assert!(
+            !can_judge(&silent, WarningKind::PoolUnusable) && can_judge(&silent, WarningKind::SilentHost)
+        );
         let awaited = HostFacts { hearing: Hearing::Awaited, ..silent.clone() };
         assert!(!can_judge(&awaited, WarningKind::SilentHost));
         let early = HostFacts { is_settled: false, ..silent };
-        assert!(!can_judge(&early, WarningKind::AgentRefused) && can_judge(&host(), WarningKind::AgentRefused));
+        assert!(
+            !can_judge(&early, WarningKind::AgentRefused) && can_judge(&host(), WarningKind::AgentRefused)
+        );
         assert!(WarningKind::ALL.iter().all(|kind| can_judge(&host(), *kind)));
     }
 
@@ -430,7 +453,8 @@ mod tests {
         assert_eq!(found(store((10, 99, 1_000))), Some((WarningKind::StoreNearlyFull, Severity::Warning)));
         assert_eq!(found(store((400, 399, 1_000))), Some((WarningKind::StoreNearlyFull, Severity::Warning)));
         assert_eq!(found(store((10, 20, 1_000))), Some((WarningKind::StoreNearlyFull, Severity::Failure)));
-        let braked = CoordinatorFacts { braked: vec![("r".to_owned(), "3 of 4".to_owned())], ..coordinator() };
+        let braked =
+            CoordinatorFacts { braked: vec![("r".to_owned(), "3 of 4".to_owned())], ..coordinator() };
         assert_eq!(found(braked), Some((WarningKind::FailoverBraked, Severity::Failure)));
     }
 }

@@ -30,7 +30,10 @@ impl Memory {
     fn follow(&mut self, findings: Vec<Finding>, can_judge: bool, now: Timestamp) {
         for change in follow(&self.kept, findings, |_| can_judge, now) {
             match change {
-                Change::Show(warning) => self.kept.get_mut(&warning.id()).unwrap().warning = warning,
+                Change::Show(warning) => {
+                    let id = warning.id();
+                    self.kept.get_mut(&id).unwrap().warning = warning;
+                }
                 Change::Write(warning) => {
                     self.writes += 1;
                     let stored_last_seen = warning.last_seen;
@@ -97,7 +100,10 @@ fn an_acknowledgement_lasts_until_it_is_gone_or_worse() {
     memory.follow(vec![], true, after(15));
     memory.follow(vec![finding(WarningKind::SilentHost, "a", Severity::Failure)], true, after(20));
     assert!(memory.only().is_open() && memory.only().count == 2);
-    assert_eq!(Warning { state: WarningState::Gone { at: NOW }, ..memory.only().clone() }.acknowledged("x", NOW), None);
+    assert_eq!(
+        Warning { state: WarningState::Gone { at: NOW }, ..memory.only().clone() }.acknowledged("x", NOW),
+        None
+    );
 }
 
 #[test]
@@ -113,7 +119,8 @@ fn what_is_gone_is_forgotten_after_a_week() {
 
 #[test]
 fn many_of_one_kind_are_one_trouble() {
-    let findings = |count: usize| (0..count).map(|number| silent(&format!("node-{number:05}"))).collect::<Vec<_>>();
+    let findings =
+        |count: usize| (0..count).map(|number| silent(&format!("node-{number:05}"))).collect::<Vec<_>>();
     let mut memory = Memory::default();
     memory.follow(findings(10_000), true, NOW);
     assert_eq!(memory.kept.len(), SUBJECTS_MAX + 1);

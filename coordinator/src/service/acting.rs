@@ -200,10 +200,9 @@ impl Service {
     pub(super) async fn record(&self, event: AuditEvent) {
         let (what, object) = (event.what.clone(), event.object.clone());
         let written = match event.entry() {
-            Ok(entry) => self
-                .apply(Batch::new().append(AUDIT, entry))
-                .await
-                .map_err(|error| crate::chain(&error)),
+            Ok(entry) => {
+                self.apply(Batch::new().append(AUDIT, entry)).await.map_err(|error| crate::chain(&error))
+            }
             Err(error) => Err(crate::chain(&error)),
         };
         match written {

@@ -15,10 +15,10 @@ use super::core::{Core, HostEntry};
 use super::lives::{Now, connection};
 use super::warnings::open_warnings;
 use crate::config::CoordinatorConfig;
+use crate::metrics::state_word;
 use crate::metrics::{
     CapacitySum, HOST_SERIES_MAX, HostSeries, Picture, Recorder, process_facts, render, store_sizes,
 };
-use crate::metrics::state_word;
 use crate::model::host::Connection;
 use crate::model::warning::Severity;
 

@@ -74,9 +74,8 @@ async fn a_fleet_of_ten_thousand_is_gathered_in_bounded_time_and_told_in_bounded
 #[test]
 fn vms_are_counted_as_they_change() {
     let mut core = Core::new();
-    let told = |core: &Core| {
-        core.vm_tally().counts().map(|(_, state, count)| (state, count)).collect::<Vec<_>>()
-    };
+    let told =
+        |core: &Core| core.vm_tally().counts().map(|(_, state, count)| (state, count)).collect::<Vec<_>>();
     let mut vm = fixture::vm();
     let version = |vm: &crate::model::vm::Vm| VmVersion {
         version: Version::default(),

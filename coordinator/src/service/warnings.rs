@@ -104,8 +104,9 @@ impl Service {
             return Err(ServiceError::not_found("warning", id, "reeve warning list"));
         };
         let Some(next) = standing.kept.warning.acknowledged(&actor.name, self.now()) else {
-            return Err(ServiceError::conflict(format!("warning {id} is not open"))
-                .advise("`reeve warning list --all` says who has acknowledged it, or since when it is gone"));
+            return Err(ServiceError::conflict(format!("warning {id} is not open")).advise(
+                "`reeve warning list --all` says who has acknowledged it, or since when it is gone",
+            ));
         };
         self.store_warnings(vec![Change::Write(next.clone())]).await?;
         log::info!(REEVE_OPERATOR:% = actor.name; "warning {id} acknowledged by {}", actor.name);
@@ -247,7 +248,9 @@ impl Service {
         };
         let waits = |vm: &VmId| core.vm(*vm).is_some_and(|current| wants_decision(core, config, &current.vm));
         let decisions = match hearing {
-            Hearing::Lost(_) | Hearing::Fenced => core.living_on(host.id).iter().filter(|vm| waits(vm)).count(),
+            Hearing::Lost(_) | Hearing::Fenced => {
+                core.living_on(host.id).iter().filter(|vm| waits(vm)).count()
+            }
             Hearing::Heard | Hearing::NeverJoined | Hearing::Awaited => 0,
         };
         let profile = config.hardware_profiles.get(&host.profile);

@@ -11,8 +11,8 @@ use reeve_scheduler::HostState;
 use crate::audit::Who;
 use crate::model::host::NewHost;
 use crate::model::warning::{Severity, WarningKind, WarningState};
-use crate::store::{MemoryStore, Store};
 use crate::service::{Actor, ErrorKind, OpenWarnings, Service, test_service};
+use crate::store::{MemoryStore, Store};
 
 fn root() -> Actor {
     Actor { uid: 0, name: "root".to_owned() }
@@ -40,12 +40,19 @@ async fn add_host(service: &Service) -> HostId {
 async fn a_refused_agent_stands_until_it_is_let_in_and_an_acknowledgement_is_audited() {
     let (service, host, _directory) = with_host().await;
     service.look_for_warnings().await.unwrap();
-    assert!(service.warnings().is_empty(), "a host that never joined is no trouble: {:?}", service.warnings());
+    assert!(
+        service.warnings().is_empty(),
+        "a host that never joined is no trouble: {:?}",
+        service.warnings()
+    );
     service.agent_refused(host, "another agent with this host's identity is connected");
     service.look_for_warnings().await.unwrap();
     service.look_for_warnings().await.unwrap();
     let [warning] = service.warnings().try_into().unwrap();
-    assert_eq!((warning.kind, warning.severity, warning.count), (WarningKind::AgentRefused, Severity::Failure, 1));
+    assert_eq!(
+        (warning.kind, warning.severity, warning.count),
+        (WarningKind::AgentRefused, Severity::Failure, 1)
+    );
     assert_eq!(service.status().open_warnings, OpenWarnings { failures: 1, warnings: 0 });
     assert_eq!(service.host(&"node-1".parse().unwrap()).unwrap().standing_warnings, 1);
     assert!(service.metrics_text().contains("reeve_warnings{severity=\"failure\"} 1\n"));
@@ -57,7 +64,10 @@ async fn a_refused_agent_stands_until_it_is_let_in_and_an_acknowledgement_is_aud
     assert!(matches!(known.state, WarningState::Acknowledged { ref by, .. } if by == "root"));
     assert_eq!(service.status().open_warnings, OpenWarnings::default());
     let (_, records) = service.last_audit_records(1).await.unwrap();
-    assert_eq!((&*records[0].event.what, &*records[0].event.object), ("acknowledge-warning", "warning agent-refused/node-1"));
+    assert_eq!(
+        (&*records[0].event.what, &*records[0].event.object),
+        ("acknowledge-warning", "warning agent-refused/node-1")
+    );
     let twice = service.acknowledge_warning(&id, &root()).await.unwrap_err();
     assert_eq!(twice.kind, ErrorKind::Conflict);
     let none = service.acknowledge_warning(&"clock-skew/node-1".parse().unwrap(), &root()).await.unwrap_err();

@@ -99,7 +99,9 @@ fn briefs(connect: &Connect) -> Result<BTreeMap<Uuid, Brief>, Failure> {
     let wanted =
         |name: &str| matches!(name, "state.state" | "state.reason" | "vcpu.current" | "balloon.maximum");
     match ffi::statistics(connect, GROUPS, sys::VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT, wanted) {
-        Ok(records) => Ok(records.iter().filter_map(|record| Some((record.domain, brief(record)?))).collect()),
+        Ok(records) => {
+            Ok(records.iter().filter_map(|record| Some((record.domain, brief(record)?))).collect())
+        }
         Err(error) => match Failure::from(error) {
             // Drivers without statistics have few domains.
             error if error.is(ErrorNumber::NoSupport) => Ok(BTreeMap::new()),
@@ -109,8 +111,7 @@ fn briefs(connect: &Connect) -> Result<BTreeMap<Uuid, Brief>, Failure> {
 }
 
 fn brief(record: &StatisticsRecord) -> Option<Brief> {
-    let value =
-        |name: &str| record.values.iter().find(|(known, _)| known == name).map(|(_, value)| *value);
+    let value = |name: &str| record.values.iter().find(|(known, _)| known == name).map(|(_, value)| *value);
     let small = |name: &str| u32::try_from(value(name)?).ok();
     Some(Brief {
         state: (small("state.state")?, small("state.reason")?),

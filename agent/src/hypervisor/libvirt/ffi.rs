@@ -400,7 +400,11 @@ pub(super) fn let_go_of_code(smaps: &str) -> usize {
         // file. Code of this process is never written, as it has no text relocations. A mapping that has gone meanwhile
         // makes the call fail.
         let result = unsafe {
-            nix::libc::madvise(std::ptr::without_provenance_mut(range.start), length, nix::libc::MADV_DONTNEED)
+            nix::libc::madvise(
+                std::ptr::without_provenance_mut(range.start),
+                length,
+                nix::libc::MADV_DONTNEED,
+            )
         };
         bytes += if result == 0 { length } else { 0 };
     }

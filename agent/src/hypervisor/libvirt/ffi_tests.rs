@@ -129,7 +129,9 @@ fn parameters_of_every_type_are_read_or_skipped() {
 #[test]
 fn only_code_of_files_that_nobody_changed_is_let_go_of() {
     let mapping = |address: &str, mode: &str, file: &str, changed: &str| {
-        format!("{address} {mode} 00001000 fe:00 123 {file}\nRss:  8 kB\nAnonymous:  {changed} kB\nVmFlags: rd ex mr\n")
+        format!(
+            "{address} {mode} 00001000 fe:00 123 {file}\nRss:  8 kB\nAnonymous:  {changed} kB\nVmFlags: rd ex mr\n"
+        )
     };
     let smaps = [
         mapping("1000-3000", "r-xp", "                /usr/lib/libvirt.so.0", "0"),

@@ -3,8 +3,8 @@
 use reeve_common::units::Mebibytes;
 
 use super::explanation::explanation_of;
-use crate::api::types::{OpenWarnings, 
-    Decision, Explanation, HostCounts, Status, Transition, Vm, VmDetail, VmLog, VmState, Wish,
+use crate::api::types::{
+    Decision, Explanation, HostCounts, OpenWarnings, Status, Transition, Vm, VmDetail, VmLog, VmState, Wish,
 };
 use crate::model;
 use crate::service::{self, VmView};

@@ -93,7 +93,14 @@ fn versions() -> String {
 /// The coordinator's last journal lines, as far as they fit a part.
 async fn journal() -> Result<String, String> {
     let mut reader = tokio::process::Command::new("journalctl")
-        .args(["--unit=reeve-coordinator", "--lines", JOURNAL_LINES, "--no-pager", "--quiet", "--output=short-iso"])
+        .args([
+            "--unit=reeve-coordinator",
+            "--lines",
+            JOURNAL_LINES,
+            "--no-pager",
+            "--quiet",
+            "--output=short-iso",
+        ])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())

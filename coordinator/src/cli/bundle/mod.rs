@@ -94,7 +94,8 @@ mod tests {
         assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
         assert_eq!(write(&path, b"x").unwrap_err().kind(), io::ErrorKind::AlreadyExists);
         // What tar makes of it.
-        let listed = std::process::Command::new("tar").arg("-xOf").arg(&path).arg("reeve-1/status.json").output();
+        let listed =
+            std::process::Command::new("tar").arg("-xOf").arg(&path).arg("reeve-1/status.json").output();
         assert_eq!(listed.unwrap().stdout, b"{}");
     }
 
@@ -107,6 +108,8 @@ mod tests {
         let parts = ["a", "b", "c", "d", "e"].map(large).to_vec();
         let bytes = bundle("b", parts, Timestamp(0));
         assert!(bytes.len() < BUNDLE_SIZE_MAX + (1 << 20), "{}", bytes.len());
-        assert!(String::from_utf8_lossy(&bytes[bytes.len() - 4096..]).contains("e: 16777216 bytes did not fit"));
+        assert!(
+            String::from_utf8_lossy(&bytes[bytes.len() - 4096..]).contains("e: 16777216 bytes did not fit")
+        );
     }
 }

@@ -110,9 +110,18 @@ mod tests {
             ("token: hunter2; join-token for node-1", "token: [redacted]; join-token for node-1"),
             ("\"secret\": null, \"tokens\": 3", "\"secret\": null, \"tokens\": 3"),
             ("password {\n  file = /etc/x\n}", "password {\n  file = /etc/x\n}"),
-            ("run reeve-agent join 'reeve-join:v1:c:7444:ab:hunter2' now", "run reeve-agent join 'reeve-join:[redacted]' now"),
-            ("a\n-----BEGIN PRIVATE KEY-----\nhunter2\n-----END PRIVATE KEY-----\nb", "a\n[redacted]\n[redacted]\nb"),
-            ("{\"k\": \"-----BEGIN EC PRIVATE KEY-----\\nhunter2\\n-----END EC PRIVATE KEY-----\"}\nb", "[redacted]\nb"),
+            (
+                "run reeve-agent join 'reeve-join:v1:c:7444:ab:hunter2' now",
+                "run reeve-agent join 'reeve-join:[redacted]' now",
+            ),
+            (
+                "a\n-----BEGIN PRIVATE KEY-----\nhunter2\n-----END PRIVATE KEY-----\nb",
+                "a\n[redacted]\n[redacted]\nb",
+            ),
+            (
+                "{\"k\": \"-----BEGIN EC PRIVATE KEY-----\\nhunter2\\n-----END EC PRIVATE KEY-----\"}\nb",
+                "[redacted]\nb",
+            ),
             ("nothing to hide: 5", "nothing to hide: 5"),
         ] {
             let told = redacted(text);
