@@ -27,6 +27,7 @@ const EXAMPLES: &str = "Examples:
   reeve-agent join @/root/join-line                             the line from a file, which no process list shows
   reeve-agent join - < join-line                                the line from standard input
   reeve-agent run                                               keep this host's VMs, as a service does
+  reeve-agent doctor                                            does this machine have what a host needs?
   reeve-agent run --hypervisor simulated --log-level debug      without libvirt, for trying things out
   reeve-agent join --fleet --state-directory DIR - < lines      a hundred simulated hosts, one for each line …
   reeve-agent run --hypervisor simulated --hosts 100 --state-directory DIR          … in one process
@@ -48,6 +49,19 @@ Trying a fleet of simulated hosts, without libvirt and without root, beside a co
   done | reeve-agent join --fleet --state-directory /tmp/fleet -
   reeve-agent run --hypervisor simulated --hosts 100 --state-directory /tmp/fleet";
 
+const DOCTOR: &str = "Nothing is changed, but for a guest that is run for a second to see whether KVM works. The agent may run meanwhile.
+Run it as the agent's user to see what that user may do, and as root to see all of libvirt's configuration.
+
+Examples:
+  sudo -u reeve-agent reeve-agent doctor      all checks
+  reeve-agent doctor -q                       failures only
+  reeve-agent doctor -o json                  for programs
+
+Exit status:
+  0  nothing fails; there may be warnings
+  1  something fails
+  2  the command line or the configuration file is wrong";
+
 /// The agent of one KVM host.
 #[derive(Debug, Parser)]
 #[command(name = "reeve-agent", version, about = "Keeps the VMs of one KVM host for a reeve coordinator", after_help = EXAMPLES)]
@@ -68,6 +82,9 @@ pub enum Command {
         after_help = "SIGTERM and SIGINT end the agent and leave its VMs running; SIGHUP reads the configuration file anew.\nThe configuration file holds lines `key = value` with the keys state-directory, hypervisor, libvirt-uri,\nkvm, coordinator, log-level, watchdog-device and watchdog-timeout; the command line goes before it."
     )]
     Run(RunArguments),
+    /// Look whether this machine has what a host needs, and say what to do where it does not
+    #[command(after_help = DOCTOR)]
+    Doctor(DoctorArguments),
 }
 
 /// How a machine joins.
@@ -116,6 +133,54 @@ pub struct RunArguments {
     /// Where to look, and what to say.
     #[command(flatten)]
     pub common: CommonArguments,
+}
+
+/// What a doctor looks at.
+#[derive(Debug, Args)]
+pub struct DoctorArguments {
+    /// Print failures only
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// Text for people, or JSON for programs
+    #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t)]
+    pub output: OutputFormat,
+    /// Which libvirt [default: qemu:///system]
+    #[arg(long, value_name = "URI")]
+    pub libvirt_uri: Option<String>,
+    /// Whether KVM is looked at: `never` leaves it out [default: probe]
+    #[arg(long, value_name = "TRUST")]
+    pub kvm: Option<KvmTrust>,
+    /// Where the coordinator takes agents, instead of where it was when this host joined
+    #[arg(long, value_name = "HOST:PORT", value_parser = checked_address)]
+    pub coordinator: Option<String>,
+    /// Where to look, and what to say.
+    #[command(flatten)]
+    pub common: CommonArguments,
+}
+
+/// How an answer is written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum OutputFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs.
+    Json,
+}
+
+impl DoctorArguments {
+    /// What was said, as settings.
+    #[must_use]
+    pub fn settings(&self) -> Settings {
+        Settings {
+            state_directory: self.common.state_directory.clone(),
+            libvirt_uri: self.libvirt_uri.clone(),
+            kvm: self.kvm,
+            coordinator: self.coordinator.clone(),
+            log_level: self.common.log_level,
+            ..Settings::default()
+        }
+    }
 }
 
 /// What both commands take.

@@ -6,6 +6,7 @@ mod certificate_renewal;
 pub mod command_line;
 pub mod configuration;
 pub mod coordinator_link;
+pub mod doctor;
 pub mod enrolment;
 pub mod fleet;
 pub mod host;

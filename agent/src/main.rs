@@ -12,10 +12,11 @@ use anyhow::Context as _;
 use clap::Parser as _;
 use reeve_agent::agent::Agent;
 use reeve_agent::command_line::{
-    Command, CommandLine, EXIT_FAILURE, EXIT_NOT_JOINED, EXIT_OK, EXIT_REFUSED, EXIT_USAGE, JoinArguments,
-    RunArguments,
+    Command, CommandLine, DoctorArguments, EXIT_FAILURE, EXIT_NOT_JOINED, EXIT_OK, EXIT_REFUSED, EXIT_USAGE,
+    JoinArguments, OutputFormat, RunArguments,
 };
 use reeve_agent::configuration::{Configuration, ConfigurationError, HypervisorKind};
+use reeve_agent::doctor;
 use reeve_agent::enrolment::{self, JoinError};
 use reeve_agent::fleet::{self, Fleet, FleetError, FleetJoinError};
 use reeve_agent::hypervisor::Hypervisor;
@@ -25,6 +26,7 @@ use reeve_agent::identity::{IdentityDirectory, IdentityError};
 use reeve_agent::machine::ThisMachine;
 use reeve_agent::state_directory::StateDirectory;
 use reeve_agent::vm::driver::BLOCKING_THREADS_MAX;
+use reeve_common::check::{Verdict, told, worst};
 use reeve_common::clock::{Clock, SystemClock, monotonic_count};
 use reeve_common::service_manager::ServiceManager;
 use reeve_common::service_user::become_owner;
@@ -48,6 +50,11 @@ fn main() -> ExitCode {
     let result = match arguments.command {
         Command::Join(arguments) => join(&arguments),
         Command::Run(arguments) => run(&arguments),
+        Command::Doctor(arguments) => match examine(&arguments) {
+            Ok(Verdict::Failure) => return ExitCode::from(EXIT_FAILURE),
+            Ok(_) => Ok(()),
+            Err(error) => Err(error),
+        },
     };
     match result {
         Ok(()) => ExitCode::from(EXIT_OK),
@@ -195,6 +202,28 @@ fn reload(arguments: &RunArguments, running: &Configuration) -> Result<(), Strin
             Err("the configuration stays as it was, for its file is wrong: see the log".to_owned())
         }
     }
+}
+
+/// Looks at this machine and says what was found.
+#[allow(clippy::print_stdout)] // a command's answer
+fn examine(arguments: &DoctorArguments) -> anyhow::Result<Verdict> {
+    let configuration = Configuration::load(arguments.settings(), arguments.common.config.as_deref())?;
+    // What is logged meanwhile is said by the findings.
+    let level = configuration.log_level.map_or(log::LevelFilter::Off, |level| level.0);
+    reeve_common::logging::init("reeve-agent", Some(level));
+    let runtime = start_runtime()?;
+    let facts = runtime.block_on(doctor::gather(&configuration, Arc::new(SystemClock)));
+    runtime.shutdown_timeout(LAST_CALLS);
+    let checks = doctor::judge(&facts);
+    match arguments.output {
+        OutputFormat::Text => print!("{}", told(&checks, arguments.quiet)),
+        OutputFormat::Json => {
+            let failures =
+                checks.iter().filter(|check| !arguments.quiet || check.verdict == Verdict::Failure);
+            println!("{}", serde_json::to_string_pretty(&failures.collect::<Vec<_>>())?);
+        }
+    }
+    Ok(worst(&checks))
 }
 
 fn run_fleet(configuration: &Configuration, hosts: u32) -> anyhow::Result<()> {

@@ -11,7 +11,7 @@ use reeve_common::clock::Clock;
 use reeve_common::units::Bytes;
 use reeve_common::utilization::{HostSample, VmSample};
 use reeve_common::wire::limits::VMS_MAX;
-use sysinfo::{CpuRefreshKind, MemoryRefreshKind, Networks, RefreshKind, System};
+use sysinfo::{CpuRefreshKind, MemoryRefreshKind, RefreshKind, System};
 
 use crate::vm::driver::{CallKind, Driver};
 
@@ -30,7 +30,6 @@ pub struct MachineSampler {
 /// The kernel's counters as last read; use over time is a difference between two readings.
 struct Counters {
     system: Option<System>,
-    networks: Option<Networks>,
 }
 
 impl MachineSampler {
@@ -43,10 +42,7 @@ impl MachineSampler {
         let system = System::new_with_specifics(wanted)
             .inspect_err(|error| log::warn!("the machine's load cannot be read: {error}"))
             .ok();
-        let networks = Networks::new_with_refreshed_list()
-            .inspect_err(|error| log::warn!("the host's links cannot be read: {error}"))
-            .ok();
-        Arc::new(Self { clock, counters: Arc::new(Mutex::new(Counters { system, networks })) })
+        Arc::new(Self { clock, counters: Arc::new(Mutex::new(Counters { system })) })
     }
 
     async fn sample(&self, driver: &Driver) -> HostSample {
@@ -89,19 +85,24 @@ impl Counters {
         sample.cpu_pressure_permille = pressure("cpu");
         sample.memory_pressure_permille = pressure("memory");
         sample.io_pressure_permille = pressure("io");
-        if let Some(networks) = &mut self.networks {
-            // Links come and go with VMs; those that are gone are dropped.
-            networks.refresh(true);
-            let links = networks.iter().filter(|(name, _)| name.as_os_str() != "lo");
-            let (received, sent) = links.fold((0_u64, 0_u64), |(received, sent), (_, link)| {
-                let received = received.saturating_add(link.total_received());
-                (received, sent.saturating_add(link.total_transmitted()))
-            });
-            sample.network_received = Bytes(received);
-            sample.network_sent = Bytes(sent);
-        }
+        // One file for all links: a hundred VMs have a hundred, each with a directory of files of its own.
+        let links = std::fs::read_to_string("/proc/net/dev").unwrap_or_default();
+        (sample.network_received, sample.network_sent) = parse_links(&links);
         sample
     }
+}
+
+/// Bytes received and sent on all links but the loopback's, as `/proc/net/dev` has them: a name, a colon, eight numbers
+/// of what was received, and eight of what was sent.
+fn parse_links(text: &str) -> (Bytes, Bytes) {
+    let links = text.lines().filter_map(|line| line.split_once(':')).filter(|(name, _)| name.trim() != "lo");
+    let (received, sent) = links.fold((0_u64, 0_u64), |(received, sent), (_, numbers)| {
+        let number = |place: usize| {
+            numbers.split_whitespace().nth(place).and_then(|number| number.parse::<u64>().ok()).unwrap_or(0)
+        };
+        (received.saturating_add(number(0)), sent.saturating_add(number(8)))
+    });
+    (Bytes(received), Bytes(sent))
 }
 
 /// The kernel's pressure stall information for one resource; none where it is not kept.
@@ -141,6 +142,13 @@ mod tests {
     }
 
     #[test]
+    fn links_are_added_up_without_the_loopback() {
+        let text = "Inter-|   Receive                            |  Transmit\n face |bytes    packets errs drop fifo frame compressed multicast|bytes ...\n    lo: 900 1 0 0 0 0 0 0 900 1 0 0 0 0 0 0\n  eth0: 100 2 0 0 0 0 0 0 7 1 0 0 0 0 0 0\n vnet0:23 1 0 0 0 0 0 0 5 1 0 0 0 0 0 0\n";
+        assert_eq!(parse_links(text), (Bytes(123), Bytes(12)));
+        assert_eq!(parse_links("eth0: x y\nnonsense\n:::"), (Bytes(0), Bytes(0)));
+    }
+
+    #[test]
     fn shares_are_held_within_their_range() {
         assert_eq!(thousandths(0.5), 500);
         assert_eq!(thousandths(-1.0), 0);
@@ -150,7 +158,7 @@ mod tests {
 
     #[test]
     fn this_machine_uses_some_memory() {
-        let mut counters = Counters { system: System::new().ok(), networks: Networks::new().ok() };
+        let mut counters = Counters { system: System::new().ok() };
         let sample = counters.read();
         assert!(sample.memory_used.0 > 0 && sample.cpu_permille <= 1000, "{sample:?}");
     }

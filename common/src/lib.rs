@@ -5,6 +5,7 @@
 
 pub mod admission;
 pub mod chance;
+pub mod check;
 pub mod checkpoint;
 pub mod clock;
 pub mod device;
@@ -14,6 +15,7 @@ pub mod hardware_profile;
 pub mod ids;
 pub mod inventory;
 pub mod logging;
+pub mod machine_facts;
 pub mod mutation;
 pub mod protocol;
 pub mod quic;

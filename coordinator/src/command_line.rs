@@ -20,6 +20,7 @@ const EXAMPLES: &str = "\
 Examples:
   reeve-coordinator check                 Is the configuration right?
   reeve-coordinator init                  Make the certificate authority and the store, once
+  reeve-coordinator doctor                Does this machine have what a coordinator needs?
   reeve-coordinator run                   Serve until SIGTERM; SIGHUP reads the configuration anew
   reeve-coordinator backup /mnt/b/monday  Save store and certificate authority, while it runs
   reeve-coordinator verify /mnt/b/monday  Is the backup whole?
@@ -29,6 +30,16 @@ Examples:
 Exit codes: 0 done, 1 it failed, 2 wrong usage or a wrong configuration, 3 another coordinator has taken over the store.
 
 Run as root, every command but `run` and `check` works as the user to whom the state directory belongs.";
+
+const DOCTOR_EXAMPLES: &str = "\
+Nothing is changed. Run it as the coordinator's user, or as root.
+
+Examples:
+  sudo -u reeve-coordinator reeve-coordinator doctor
+  reeve-coordinator doctor -q          Failures only
+  reeve-coordinator doctor -o json     For programs
+
+Exit codes: 0 nothing fails (there may be warnings), 1 something fails, 2 wrong usage.";
 
 const RECOVER_EXAMPLES: &str = "\
 After `restore`, or with nothing but the certificate authority (the pki directory of the state directory) left.
@@ -90,9 +101,29 @@ pub enum Command {
         #[arg(long)]
         any_key: bool,
     },
+    /// Look whether this machine has what a coordinator needs, and say what to do where it does not; it may run.
+    #[command(after_help = DOCTOR_EXAMPLES)]
+    Doctor {
+        /// Print failures only.
+        #[arg(short, long)]
+        quiet: bool,
+        /// Text for people, or JSON for programs.
+        #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t)]
+        output: OutputFormat,
+    },
     /// Ask the hosts what is really on them and write it into the store; the coordinator must not run.
     #[command(after_help = RECOVER_EXAMPLES)]
     Recover(RecoverArguments),
+}
+
+/// How an answer is written.
+#[derive(Debug, Clone, Copy, Default, clap::ValueEnum)]
+pub enum OutputFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs.
+    Json,
 }
 
 /// How the hosts are asked.

@@ -20,6 +20,7 @@ use crate::agents::{self, ListenError};
 use crate::api::{ApiSocket, ServeError};
 use crate::config::{self, CoordinatorConfig};
 use crate::enrolment::Enrolment;
+use crate::metrics;
 use crate::pki::{Authority, AuthorityError, IssueError, ServedPort, ServerCertificate};
 use crate::service::{OpenError, Service, Status, StoredTokens, agent_address};
 use crate::store::{SqliteStore, StoreError};
@@ -105,10 +106,20 @@ pub async fn run(path: &Path) -> Result<(), DaemonError> {
     tasks.spawn(service.clone().keep_working());
     tasks.spawn(service.clone().keep_failing_over());
     tasks.spawn(service.clone().keep_watching_hosts());
+    tasks.spawn(service.clone().keep_warnings());
     tasks.spawn(enrolment.serve(join_endpoint.clone()));
     tasks.spawn(ServerCertificate::new(authority, ports, credentials, clock).keep_fresh());
     if let Some(interval) = manager.sign_interval() {
         tasks.spawn(service.clone().keep_alive(manager.clone(), interval));
+    }
+    if let Some(address) = service.config().metrics_listen {
+        match metrics::bind(address).await {
+            Ok(listener) => {
+                tasks.spawn(metrics::serve(service.clone(), listener));
+            }
+            // The fleet is looked after all the same.
+            Err(error) => log::error!("{}", crate::chain(&error)),
+        }
     }
     let mut api_task = tokio::spawn(api.serve(service.clone(), stopping));
     log::info!(
@@ -201,8 +212,9 @@ fn reload(path: &Path, service: &Service) -> Result<(), String> {
 }
 
 /// What a running coordinator cannot change.
-fn fixed(config: &CoordinatorConfig) -> (SocketAddr, SocketAddr, PathBuf, PathBuf) {
-    (config.agent_listen, config.join_listen, config.state_directory.clone(), config.api_socket.clone())
+fn fixed(config: &CoordinatorConfig) -> ([Option<SocketAddr>; 3], [PathBuf; 2]) {
+    let addresses = [Some(config.agent_listen), Some(config.join_listen), config.metrics_listen];
+    (addresses, [config.state_directory.clone(), config.api_socket.clone()])
 }
 
 fn read(path: &Path) -> Result<CoordinatorConfig, DaemonError> {

@@ -15,6 +15,7 @@ use crate::model::host::Host;
 use crate::model::image::Image;
 use crate::model::setup::Setup;
 use crate::model::vm::Vm;
+use crate::model::warning::{Warning, WarningId};
 use crate::store::{Collection, InvalidKey, Key, RecordError, Stored, decode, encode};
 use crate::workflow::Workflow;
 
@@ -42,6 +43,9 @@ pub const WORKFLOWS: Collection = Collection::new("workflows");
 
 /// Fencings, by host and number.
 pub const FENCES: Collection = Collection::new("fences");
+
+/// Standing warnings, by kind and subject.
+pub const WARNINGS: Collection = Collection::new("warnings");
 
 /// The counter that numbers fencings.
 pub const FENCE_COUNTER: &str = "fence";
@@ -114,6 +118,18 @@ impl Record for Fence {
     const KIND: &'static str = "fence";
 }
 
+impl Record for Warning {
+    const KIND: &'static str = "warning";
+}
+
+/// Where a warning's record lies.
+///
+/// # Errors
+/// The subject is none that was checked.
+pub fn warning_key(id: &WarningId) -> Result<Key, InvalidKey> {
+    Key::new(format!("{}/{}/{}", WARNINGS.prefix(), id.kind, id.subject))
+}
+
 /// Where a fencing's record lies: beside the others of its host, in the order of their numbers.
 ///
 /// # Errors
@@ -153,6 +169,7 @@ mod tests {
     use crate::model::fence::FenceState;
     use crate::model::fixture;
     use crate::model::vm_state::VmState;
+    use crate::model::warning::{Severity, WarningKind, WarningState};
     use crate::store::Version;
     use crate::workflow::{Purpose, StartAgain, Step, StepRecord, WorkflowId, WorkflowState};
 
@@ -204,6 +221,35 @@ mod tests {
         let key = fence_key(&fence).unwrap();
         assert_eq!(key.as_str(), "fences/0000000007-00000000000000000003");
         insta::assert_json_snapshot!(form(key, &fence));
+    }
+
+    #[test]
+    fn the_form_of_a_warning() {
+        let warning = Warning {
+            kind: WarningKind::SilentHost,
+            subject: "node-7".to_owned(),
+            severity: Severity::Failure,
+            message: "it has not been heard".to_owned(),
+            advice: "look at it".to_owned(),
+            count: 2,
+            first_seen: Timestamp(1),
+            last_seen: Timestamp(3),
+            state: WarningState::Acknowledged { by: "ann".to_owned(), at: Timestamp(2) },
+        };
+        let key = warning_key(&warning.id()).unwrap();
+        assert_eq!(key.as_str(), "warnings/silent-host/node-7");
+        let form_of = |warning: &Warning| form(warning_key(&warning.id()).unwrap(), warning);
+        assert_eq!(
+            form_of(&warning),
+            serde_json::json!({"version": 1, "kind": "warning", "record": {
+                "kind": "silent-host", "subject": "node-7", "severity": "failure",
+                "message": "it has not been heard", "advice": "look at it", "count": 2,
+                "first-seen": 1, "last-seen": 3, "state": "acknowledged", "by": "ann", "at": 2,
+            }})
+        );
+        let gone = form_of(&Warning { state: WarningState::Gone { at: Timestamp(4) }, ..warning.clone() });
+        assert_eq!((&gone["record"]["state"], &gone["record"]["at"]), (&"gone".into(), &4.into()));
+        assert_eq!(form_of(&Warning { state: WarningState::Open, ..warning })["record"]["state"], "open");
     }
 
     #[test]
@@ -271,6 +317,7 @@ mod tests {
         check::<crate::recovery::PendingRecovery>("recovery/pending");
         check::<Workflow>("workflows/1");
         check::<Fence>("fences/1");
+        check::<Warning>("warnings/silent-host/node-1");
     }
 
     /// Hosts and configurations as they were written in version 1.

@@ -8,6 +8,7 @@ mod bare;
 mod batch;
 mod detect;
 mod durable;
+mod exporter;
 mod figures;
 mod hosts;
 mod memory;
@@ -58,8 +59,12 @@ const FIGURES: [(&str, &str); 26] = [
         "99 of 100 hosts that are gone are known as lost so soon, without a false alarm on a bad network",
     ),
     ("start-overhead", "from `vm start` to the domain, over virsh alone (needs root)"),
-    ("agent-rss/50", "resident memory of an agent with 50 domains (needs root)"),
-    ("agent-cpu/50", "processor time of an agent with 50 domains (needs root)"),
+    ("agent-start", "from an agent's start until its coordinator has it connected (needs root)"),
+    ("agent-rss/idle", "resident memory of an agent without domains (needs root)"),
+    ("agent-rss/100", "resident memory of an agent with 100 domains (needs root)"),
+    ("agent-cpu/100", "processor time of an agent with 100 domains, sampled every 5 s (needs root)"),
+    ("exporter-cpu/100", "the same of Debian's libvirt exporter, asked every 5 s (needs root)"),
+    ("exporter-rss/100", "its resident memory"),
 ];
 
 /// Measures, and prints lines `bench NAME VALUE UNIT`.
@@ -149,7 +154,16 @@ fn main() -> Result<()> {
     if wanted("detect") {
         detect::measure()?;
     }
-    if ["start-overhead", "agent-rss/50", "agent-cpu/50"].into_iter().any(wanted) {
+    let of_hosts = [
+        "start-overhead",
+        "agent-start",
+        "agent-rss/idle",
+        "agent-rss/100",
+        "agent-cpu/100",
+        "exporter-cpu/100",
+        "exporter-rss/100",
+    ];
+    if of_hosts.into_iter().any(wanted) {
         hosts::measure()?;
     }
     Ok(())

@@ -17,4 +17,5 @@ mod replaying;
 mod scripted;
 mod typed;
 mod waiting;
+mod watching;
 mod what_would_be;

@@ -78,6 +78,7 @@ fn every_key_does_what_it_says() {
     assert_eq!(config.advertised(1444).as_deref(), Some("[2001:db8::7]:1444"));
     assert_eq!(config.state_directory, Path::new("/srv/reeve"));
     assert_eq!(config.api_socket, Path::new("/srv/reeve/api.sock"));
+    assert_eq!(config.metrics_listen, Some("[::1]:9464".parse().unwrap()));
     assert_eq!(
         (config.suspect_after, config.lost_after, config.sample_interval),
         (Duration::from_secs(7), Duration::from_secs(20), Duration::from_millis(1500))

@@ -19,13 +19,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reeve_common::ids::OperationId;
-use reeve_common::protocol::{Command, CommandBody, ReplyBody};
-use reeve_common::wire::RefusalCode;
+use reeve_common::protocol::{Command, CommandBody, Reply, ReplyBody};
+use reeve_common::wire::{LinkError, RefusalCode};
 
 pub use self::link::{AgentLink, GreetingAgent, LinkFuture, Welcomed};
 pub use self::listener::{ListenError, listen, serve};
 pub(crate) use self::queue::TaskQueue;
 pub use self::session::serve as serve_agent;
+use crate::metrics::CommandFailure;
 use crate::service::{Service, ServiceError};
 
 /// A connected agent, for whoever has something to say to it.
@@ -72,7 +73,25 @@ impl AgentHandle {
     pub(crate) async fn answers(&self, service: &Service, patience: Duration) -> bool {
         let body = CommandBody::Report;
         let command = Command { epoch: service.epoch(), operation: OperationId::random(), body };
-        self.end.request(command, patience).await.is_ok()
+        self.request(service, command, patience).await.is_ok()
+    }
+
+    /// Sends a command and waits for its reply; how long that took is counted.
+    async fn request(
+        &self,
+        service: &Service,
+        command: Command,
+        patience: Duration,
+    ) -> Result<Reply, LinkError> {
+        let begun = service.monotonic();
+        let answer = self.end.request(command, patience).await;
+        let failure = match &answer {
+            Ok(Reply { outcome: Ok(_), .. }) => None,
+            Ok(Reply { outcome: Err(_), .. }) => Some(CommandFailure::Refused),
+            Err(_) => Some(CommandFailure::NoAnswer),
+        };
+        service.metrics().commanded(service.monotonic().saturating_duration_since(begun), failure);
+        answer
     }
 
     /// Asks one thing and waits for the answer.
@@ -94,7 +113,7 @@ impl AgentHandle {
         patience: Duration,
     ) -> Result<ReplyBody, ServiceError> {
         let command = Command { epoch: service.epoch(), operation, body };
-        match self.end.request(command, patience).await {
+        match self.request(service, command, patience).await {
             Ok(reply) => reply.outcome.map_err(|refusal| {
                 if refusal.is_retryable() {
                     ServiceError::conflict(refusal.to_string())

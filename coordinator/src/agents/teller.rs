@@ -53,7 +53,7 @@ async fn tell_one(service: &Service, host: HostId, agent: &AgentHandle, task: Ta
         },
     };
     let command = Command { epoch: service.epoch(), operation: OperationId::random(), body };
-    match agent.end.request(command, ACCEPT_PATIENCE).await {
+    match agent.request(service, command, ACCEPT_PATIENCE).await {
         Ok(reply) => match (reply.outcome, vm) {
             (Ok(_), _) => {}
             (Err(refusal), Some(vm)) => refused(service, host, agent, vm, &refusal).await,

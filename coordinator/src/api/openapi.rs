@@ -2,7 +2,7 @@
 
 use utoipa::OpenApi;
 
-use super::routes::{audit, catalogue, fencing, fleet, simulation, vms, workflows};
+use super::routes::{audit, catalogue, fencing, fleet, simulation, vms, watching, workflows};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -13,6 +13,10 @@ use super::routes::{audit, catalogue, fencing, fleet, simulation, vms, workflows
     paths(
         fleet::openapi,
         fleet::status,
+        watching::warnings,
+        watching::acknowledge_warning,
+        watching::metrics,
+        watching::configuration_in_force,
         fleet::realms,
         fleet::realm,
         fleet::volumes,

@@ -18,8 +18,10 @@ use crate::model::host::Host;
 use crate::model::image::Image;
 use crate::model::setup::Setup;
 use crate::model::vm::Vm;
+use crate::model::warning::Warning;
 use crate::records::{
-    CONFIGURATIONS, DECISIONS, DRIVES, FENCES, HOSTS, IMAGES, PAST_VMS, Record, SETUPS, VMS, WORKFLOWS,
+    CONFIGURATIONS, DECISIONS, DRIVES, FENCES, HOSTS, IMAGES, PAST_VMS, Record, SETUPS, VMS, WARNINGS,
+    WORKFLOWS,
 };
 use crate::recovery::PendingRecovery;
 use crate::store::{
@@ -113,6 +115,8 @@ impl Records {
             self.read::<Workflow>(stored);
         } else if under(FENCES) {
             self.read::<Fence>(stored);
+        } else if under(WARNINGS) {
+            self.read::<Warning>(stored);
         } else if stored.key.as_str() == "counters/epoch" {
             let epoch = self.taken(decode(stored, "counter", 1..=1));
             self.epoch = Epoch(epoch.unwrap_or(0));

@@ -5,16 +5,17 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser as _;
+use reeve_common::check::{Verdict, told, worst};
 use reeve_common::clock::{Clock, SystemClock};
 use reeve_common::service_user::become_owner;
 use reeve_coordinator::audit::offline;
 use reeve_coordinator::backup::{Restored, restore, save, verify};
 use reeve_coordinator::command_line::{
-    Arguments, Command, EXIT_DEPOSED, EXIT_FAILURE, EXIT_USAGE, RecoverArguments,
+    Arguments, Command, EXIT_DEPOSED, EXIT_FAILURE, EXIT_USAGE, OutputFormat, RecoverArguments,
 };
 use reeve_coordinator::config::CoordinatorConfig;
 use reeve_coordinator::recovery::{RecoverRequest, recover};
-use reeve_coordinator::{chain, config, daemon, initialise};
+use reeve_coordinator::{chain, config, daemon, doctor, initialise};
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -23,6 +24,7 @@ fn main() -> ExitCode {
         Command::Check => config::command_check(path),
         Command::Init => with_config(path, init),
         Command::Run => run(path),
+        Command::Doctor { quiet, output } => examine(path, quiet, output),
         Command::AuditVerify { store, any_key } => {
             with_config(path, |config| audit_verify(&config, store, any_key))
         }
@@ -78,6 +80,24 @@ fn run(path: &Path) -> ExitCode {
         Ok(Err(error @ daemon::DaemonError::Deposed(_))) => fail(EXIT_DEPOSED, &chain(&error)),
         Ok(Err(error)) => fail(EXIT_FAILURE, &chain(&error)),
     }
+}
+
+/// Looks at this machine and says what was found.
+#[allow(clippy::print_stdout)] // a command's answer
+fn examine(path: &Path, quiet: bool, output: OutputFormat) -> ExitCode {
+    let checks = doctor::judge(&doctor::gather(path, &SystemClock));
+    match output {
+        OutputFormat::Text => print!("{}", told(&checks, quiet)),
+        OutputFormat::Json => {
+            let shown: Vec<_> =
+                checks.iter().filter(|check| !quiet || check.verdict == Verdict::Failure).collect();
+            match serde_json::to_string_pretty(&shown) {
+                Ok(text) => println!("{text}"),
+                Err(error) => return fail(1, &error.to_string()),
+            }
+        }
+    }
+    if worst(&checks) == Verdict::Failure { ExitCode::from(1) } else { ExitCode::SUCCESS }
 }
 
 fn restored(config: &CoordinatorConfig, file: &Path, replace: bool) -> ExitCode {

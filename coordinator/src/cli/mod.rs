@@ -13,6 +13,7 @@
 mod action;
 mod amounts;
 mod arguments;
+mod bundle;
 pub mod client;
 mod cost_chart;
 mod definition;

@@ -25,6 +25,8 @@ use super::value::{absolute_path, duration, host_address, listen_address};
 const AGENT_PORT: u16 = 7443;
 /// Where hosts join.
 const JOIN_PORT: u16 = 7444;
+/// Where Prometheus reads metrics, on loopback.
+const METRICS_PORT: u16 = 7445;
 const STATE_DIRECTORY: &str = "/var/lib/reeve-coordinator";
 const API_SOCKET: &str = "/run/reeve-coordinator/api.sock";
 /// The kernel's limit on the path of a UNIX socket, without its end mark.
@@ -63,6 +65,8 @@ pub struct CoordinatorConfig {
     pub state_directory: PathBuf,
     /// The UNIX socket of the API.
     pub api_socket: PathBuf,
+    /// Where Prometheus reads metrics (TCP, whoever reaches it); none when nobody may.
+    pub metrics_listen: Option<SocketAddr>,
     /// How long an agent may be silent before nothing new is placed on its host; at most `lost_after`.
     pub suspect_after: Duration,
     /// How long an agent may be silent before its host counts as lost.
@@ -122,6 +126,7 @@ pub(super) fn read_root(mut root: Section<'_>) -> Option<CoordinatorConfig> {
     let advertised_address = root.optional("advertised-address", host_address);
     let state_directory = path(&mut root, "state-directory", STATE_DIRECTORY, absolute_path);
     let api_socket = path(&mut root, "api-socket", API_SOCKET, socket_path);
+    let metrics_listen = read_metrics_listen(root.entry("metrics-listen"));
     let lost_after = root
         .optional("lost-after", |entry| duration(entry, LOST_AFTER_MIN, LOST_AFTER_MAX))
         .unwrap_or(LOST_AFTER_DEFAULT);
@@ -143,6 +148,7 @@ pub(super) fn read_root(mut root: Section<'_>) -> Option<CoordinatorConfig> {
         advertised_address,
         state_directory: state_directory?,
         api_socket: api_socket?,
+        metrics_listen: metrics_listen?,
         suspect_after: suspect_after?,
         lost_after,
         sample_interval,
@@ -186,6 +192,17 @@ fn read_suspect_after(entry: Option<Entry<'_>>, lost_after: Duration) -> Option<
 
 fn listen(root: &mut Section<'_>, key: &'static str, port: u16) -> Option<SocketAddr> {
     root.entry(key).map_or(Some(any_address(port)), |entry| listen_address(&entry))
+}
+
+/// On loopback unless something else is said; off when that is said.
+fn read_metrics_listen(entry: Option<Entry<'_>>) -> Option<Option<SocketAddr>> {
+    let Some(entry) = entry else {
+        return Some(Some(SocketAddr::from((Ipv4Addr::LOCALHOST, METRICS_PORT))));
+    };
+    if matches!(entry.text("an address and a port, or off")?, "off" | "no" | "false") {
+        return Some(None);
+    }
+    listen_address(&entry).map(Some)
 }
 
 fn any_address(port: u16) -> SocketAddr {

@@ -79,6 +79,11 @@ impl fmt::Debug for OptionValue {
 }
 
 impl FenceRules {
+    /// Every host that can be fenced, and how.
+    pub fn hosts(&self) -> impl Iterator<Item = (&HostName, &FenceMeans)> {
+        self.hosts.iter()
+    }
+
     /// How a host is fenced; none when the realm does not say.
     #[must_use]
     pub fn means(&self, host: &HostName) -> Option<&FenceMeans> {

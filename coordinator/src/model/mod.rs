@@ -24,3 +24,5 @@ pub mod unaccounted_use;
 pub mod vm;
 pub mod vm_life;
 pub mod vm_state;
+pub mod warning;
+pub mod warning_findings;

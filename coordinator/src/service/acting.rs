@@ -22,7 +22,7 @@ use reeve_common::ids::{HostId, OperationId, VmId};
 use super::{Service, ServiceError};
 use crate::audit::{AUDIT, AuditEvent, Outcome, Who};
 use crate::records::PAST_VMS;
-use crate::store::{Batch, Version};
+use crate::store::{Batch, StoreError, Version};
 
 tokio::task_local! {
     static CURRENT: Act;
@@ -161,19 +161,26 @@ impl Service {
         Act { inner: Arc::new(inner) }
     }
 
+    /// Hands a batch to the store, and counts how long that took.
+    async fn apply(&self, batch: Batch) -> Result<Version, StoreError> {
+        let begun = self.monotonic();
+        let applied = self.store().apply(batch).await;
+        self.metrics().wrote(self.monotonic().saturating_duration_since(begun), applied.is_ok());
+        applied
+    }
+
     /// Makes a batch durable; in an act, with the act's record.
     pub(super) async fn write(&self, batch: Batch) -> Result<Version, ServiceError> {
         let counts = |act: &Act| !act.inner.ends_only || ends_a_vm(&batch);
         let act = Act::current().filter(|act| counts(act) && act.step(Stage::Open, Stage::Writing));
         let Some(act) = act else {
-            return self.store().apply(batch).await.map_err(|error| super::catalogue::store_failed(&error));
+            return self.apply(batch).await.map_err(|error| super::catalogue::store_failed(&error));
         };
         let left_out = act.state().left_out;
         let mut event = act.event(Outcome::Done);
         event.changes = crate::audit::changes_of(&batch);
         let written = match event.entry() {
             Ok(entry) => self
-                .store()
                 .apply(batch.append(AUDIT, entry))
                 .await
                 .map_err(|error| super::catalogue::store_failed(&error)),
@@ -193,11 +200,9 @@ impl Service {
     pub(super) async fn record(&self, event: AuditEvent) {
         let (what, object) = (event.what.clone(), event.object.clone());
         let written = match event.entry() {
-            Ok(entry) => self
-                .store()
-                .apply(Batch::new().append(AUDIT, entry))
-                .await
-                .map_err(|error| crate::chain(&error)),
+            Ok(entry) => {
+                self.apply(Batch::new().append(AUDIT, entry)).await.map_err(|error| crate::chain(&error))
+            }
             Err(error) => Err(crate::chain(&error)),
         };
         match written {

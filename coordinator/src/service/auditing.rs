@@ -322,6 +322,12 @@ impl Service {
         Ok(())
     }
 
+    /// What witnesses have shown to be wrong with the audit log, in words.
+    pub(super) fn contradictions(&self) -> BTreeMap<HostId, String> {
+        let known = lock(&self.inner.audit.contradictions);
+        known.iter().map(|(host, finding)| (*host, finding.to_string())).collect()
+    }
+
     /// How long this service has been open, on a clock that is never set.
     pub(super) fn in_service_for(&self) -> Duration {
         self.inner.clock.monotonic().saturating_duration_since(self.inner.opened)

@@ -16,6 +16,7 @@ use reeve_scheduler::{Contact, Fleet};
 use tokio::sync::{oneshot, watch};
 
 use crate::agents::AgentHandle;
+use crate::metrics::VmTally;
 use crate::model::configuration::Configuration;
 use crate::model::drive::Drive;
 use crate::model::fence::Fence;
@@ -25,10 +26,12 @@ use crate::model::image::Image;
 use crate::model::reconciliation::HostComparison;
 use crate::model::setup::Setup;
 use crate::model::vm::Vm;
+use crate::model::warning::WarningId;
 use crate::store::Version;
 use crate::workflow::WorkflowId;
 
 use super::vm_index::VmIndex;
+use super::warnings::StandingWarning;
 use super::workflows::WorkflowEntry;
 
 /// How many VMs that are over are shown, as the seed of the console says: the hundred most recent.
@@ -69,6 +72,8 @@ pub(crate) struct HostEntry {
     pub(crate) inventory: Option<HostInventory>,
     pub(crate) report: Option<LastReport>,
     pub(crate) sample: Option<Arc<HostSample>>,
+    /// How far its clock was ahead of ours when its latest sample came, in milliseconds; behind when negative.
+    pub(crate) clock_ahead_ms: Option<i64>,
     /// VMs it runs under our name that no record knows.
     pub(crate) unmanaged: Vec<VmId>,
     /// What went wrong with the last attempt of an agent to connect.
@@ -90,6 +95,7 @@ impl HostEntry {
             inventory: None,
             report: None,
             sample: None,
+            clock_ahead_ms: None,
             unmanaged: Vec::new(),
             refused: None,
             awaited: BTreeMap::new(),
@@ -133,6 +139,10 @@ pub(crate) struct Core {
     /// VMs that are being taken off a lost host: until that is durable, nobody is told their wish.
     pub(crate) displacing: BTreeSet<VmId>,
     pub(crate) fleet: Fleet,
+    /// Standing warnings, and those that are gone lately.
+    pub(crate) warnings: BTreeMap<WarningId, StandingWarning>,
+    /// `vms` by realm and state.
+    vm_tally: VmTally,
 }
 
 impl Core {
@@ -149,6 +159,8 @@ impl Core {
             workflows: BTreeMap::new(),
             displacing: BTreeSet::new(),
             fleet: Fleet::new(),
+            warnings: BTreeMap::new(),
+            vm_tally: VmTally::default(),
         }
     }
 
@@ -166,7 +178,9 @@ impl Core {
     pub(crate) fn take_in(&mut self, current: VmVersion, durable: bool) {
         let vm = Arc::clone(&current.vm);
         let before = self.vms.insert(vm.id, VmEntry::new(current, durable));
-        self.index.replace(before.map(|before| before.record()).as_deref(), Some(&vm));
+        let before = before.map(|before| before.record());
+        self.count(before.as_deref(), Some(&vm));
+        self.index.replace(before.as_deref(), Some(&vm));
     }
 
     /// The record of a VM is in the store now.
@@ -179,8 +193,10 @@ impl Core {
     /// Shows a VM's record as it was made durable, to whoever waits for it as well.
     pub(crate) fn show(&mut self, current: VmVersion) {
         if let Some(entry) = self.vms.get(&current.vm.id) {
-            self.index.replace(Some(&entry.record()), Some(&current.vm));
+            let before = entry.record();
             entry.current.send_replace(current.clone());
+            self.count(Some(&before), Some(&current.vm));
+            self.index.replace(Some(&before), Some(&current.vm));
         }
         if current.vm.state.is_final() {
             self.retire(current);
@@ -190,7 +206,18 @@ impl Core {
     /// Drops a VM that came to nothing.
     pub(crate) fn drop_vm(&mut self, id: VmId) {
         if let Some(entry) = self.vms.remove(&id) {
-            self.index.replace(Some(&entry.record()), None);
+            let before = entry.record();
+            self.count(Some(&before), None);
+            self.index.replace(Some(&before), None);
+        }
+    }
+
+    fn count(&mut self, before: Option<&Vm>, after: Option<&Vm>) {
+        if let Some(after) = after {
+            self.vm_tally.enter(&after.realm, after.state);
+        }
+        if let Some(before) = before {
+            self.vm_tally.leave(&before.realm, before.state);
         }
     }
 
@@ -230,6 +257,11 @@ impl Core {
     /// Every VM that holds something now, also those whose record is still being written.
     pub(crate) fn holding(&self) -> impl Iterator<Item = Arc<Vm>> + '_ {
         self.vms.values().map(VmEntry::record)
+    }
+
+    /// How many VMs there are, by realm and state.
+    pub(crate) const fn vm_tally(&self) -> &VmTally {
+        &self.vm_tally
     }
 
     /// Notes that a VM is over: it holds nothing any more and joins the past.

@@ -90,7 +90,7 @@ impl Service {
     }
 
     /// What is to be done about the lost hosts of a realm.
-    fn failover_plan(&self, realm: &RealmName) -> RealmPlan {
+    pub(super) fn failover_plan(&self, realm: &RealmName) -> RealmPlan {
         let config = self.config();
         let Some(brake) = config.realms.get(realm).map(|realm| realm.brake) else {
             return RealmPlan::default();
@@ -121,7 +121,7 @@ impl Service {
     }
 
     /// Whether a host is lost, and not only not heard yet since the coordinator started.
-    fn is_lost(&self, entry: &HostEntry) -> bool {
+    pub(super) fn is_lost(&self, entry: &HostEntry) -> bool {
         let up_for = self.inner.clock.monotonic().saturating_duration_since(self.inner.opened);
         let was_awaited = entry.life.was_heard() || up_for >= FIRST_CONTACT_PATIENCE;
         entry.contact == Contact::Lost && !entry.life.is_connected() && was_awaited

@@ -65,11 +65,13 @@ impl Service {
         entry.inventory = Some(hello.inventory);
         entry.instance = Some(hello.instance);
         entry.refused = None;
+        entry.clock_ahead_ms = None;
         // What it said before it was away may have changed: it takes new VMs once it has reported.
         entry.report = None;
         let before = entry.agent.replace(agent);
         drop(core);
         self.describe_host(host);
+        self.metrics().agent_connected();
         log::info!(REEVE_HOST:% = name; "host {name} is connected");
         before
     }
@@ -82,6 +84,7 @@ impl Service {
         if entry.agent.as_ref().is_none_or(|agent| agent.connection() != connection) {
             return; // another connection has taken its place
         }
+        self.metrics().agent_disconnected();
         let name = entry.kept.value.name.clone();
         entry.agent = None;
         entry.life.disconnect(silent_for, now);
@@ -101,6 +104,7 @@ impl Service {
 
     /// An agent was turned away; remembered for whoever asks why the host is not connected.
     pub(crate) fn agent_refused(&self, host: HostId, why: &str) {
+        self.metrics().agent_refused();
         if let Some(entry) = self.core().hosts.get_mut(&host) {
             entry.refused = Some(why.to_owned());
         }

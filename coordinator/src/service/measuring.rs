@@ -26,7 +26,7 @@ const LOOK_INTERVAL_MAX: Duration = Duration::from_secs(10);
 impl Service {
     /// A host tells how busy it is. The same sample once more tells nothing new, and makes nothing younger.
     pub(crate) fn follow_sample(&self, host: HostId, sample: Arc<HostSample>) {
-        let at = self.steady_now();
+        let (at, now) = (self.steady_now(), self.now());
         let mut core = self.core();
         let Some(entry) = core.hosts.get_mut(&host) else { return };
         entry.life.sign(at);
@@ -36,6 +36,7 @@ impl Service {
         // The first sample tells no rates: until there is a second one the host counts as not measured.
         let values =
             entry.sample.as_deref().map(|before| measured(&sample, before, entry.inventory.as_ref(), at));
+        entry.clock_ahead_ms = i64::try_from(i128::from(sample.at.0) - i128::from(now.0)).ok();
         entry.sample = Some(sample);
         let is_news = values.is_some() && core.fleet.measured(host).is_none();
         core.fleet.set_measured(host, values);

@@ -27,6 +27,7 @@ mod hosts;
 mod leases;
 mod lives;
 mod measuring;
+mod observing;
 mod oversight;
 mod placing;
 mod pulse;
@@ -41,6 +42,7 @@ mod stopping;
 mod tokens;
 mod views;
 mod vm_index;
+mod warnings;
 mod workflows;
 #[cfg(test)]
 pub(crate) mod workflows_tests;
@@ -55,7 +57,9 @@ use tokio::sync::{Notify, watch};
 
 use self::auditing::AuditState;
 use self::core::{Core, HostEntry, Kept, VmVersion};
+use self::warnings::StandingWarning;
 use crate::config::CoordinatorConfig;
+use crate::metrics::Recorder;
 use crate::model::configuration::Configuration;
 use crate::model::drive::Drive;
 use crate::model::fence::Fence;
@@ -63,6 +67,7 @@ use crate::model::host::Host;
 use crate::model::image::Image;
 use crate::model::setup::Setup;
 use crate::model::vm::Vm;
+use crate::model::warning::Warning;
 use crate::pki::{Authority, IssueError};
 use crate::records::{self, Record};
 use crate::recovery;
@@ -81,6 +86,7 @@ pub use self::status::{HostCounts, Status};
 pub use self::tokens::StoredTokens;
 pub(crate) use self::tokens::agent_address;
 pub use self::views::{HostView, JoinToken, ProfileView, RealmView, VmDetail, VmLog, VmView};
+pub use self::warnings::OpenWarnings;
 pub use self::workflows::WorkflowVersion;
 
 /// Who asks.
@@ -132,6 +138,8 @@ struct Inner {
     term: Term,
     clock: Arc<dyn Clock>,
     authority: Arc<Authority>,
+    /// What is counted for whoever watches.
+    metrics: Recorder,
     epoch: Epoch,
     audit: AuditState,
     started_at: Timestamp,
@@ -142,6 +150,8 @@ struct Inner {
     catalogue_writer: tokio::sync::Mutex<()>,
     /// Something happened that may let a waiting VM be placed.
     fleet_changed: Notify,
+    /// Held while warnings are changed.
+    warning_writer: tokio::sync::Mutex<()>,
     /// Held while a workflow is begun, taken further or cancelled: one after the other.
     workflow_writer: tokio::sync::Mutex<()>,
     /// Something happened that a workflow may wait for.
@@ -181,6 +191,7 @@ impl Service {
                 term,
                 clock,
                 authority,
+                metrics: Recorder::default(),
                 epoch,
                 audit,
                 started_at,
@@ -188,6 +199,7 @@ impl Service {
                 core: Mutex::new(core),
                 catalogue_writer: tokio::sync::Mutex::new(()),
                 fleet_changed: Notify::new(),
+                warning_writer: tokio::sync::Mutex::new(()),
                 workflow_writer: tokio::sync::Mutex::new(()),
                 workflow_due: Notify::new(),
                 token_round: tokens::Round::default(),
@@ -319,6 +331,10 @@ async fn load(store: &dyn Store, core: &mut Core, opened: Timestamp) -> Result<(
     for Kept { version, mut value } in records_of::<Vm>(store, records::VMS).await? {
         Arc::make_mut(&mut value).complete();
         core.take_in(VmVersion { version, vm: value }, true);
+    }
+    for kept in records_of::<Warning>(store, records::WARNINGS).await? {
+        let standing = StandingWarning::new((*kept.value).clone(), kept.version);
+        core.warnings.insert(kept.value.id(), standing);
     }
     for kept in records_of::<Workflow>(store, records::WORKFLOWS).await? {
         let current = WorkflowVersion { version: kept.version, workflow: kept.value };

@@ -12,6 +12,7 @@ use super::failing_over::failover_rules;
 use super::{Service, ServiceError};
 use crate::audit::Who;
 use crate::decision_words::{LINES_MAX, change};
+use crate::metrics::DecisionOutcome;
 use crate::model::explanation::{HOSTS_KEPT, PlacementDecision, finite};
 use crate::model::failover::urgency;
 use crate::model::vm::{Vm, Wish};
@@ -58,13 +59,15 @@ impl Service {
         if current.vm.host.is_some() || current.vm.wish != Wish::Run || current.vm.state.is_final() {
             return Ok(());
         }
-        let now = self.now();
+        let (now, begun) = (self.now(), self.monotonic());
         let Some((vm, decision)) = ({
             let mut core = self.core_for_decisions();
             choose(&mut core, &current.vm, Some(planned), now)
         }) else {
             return Ok(()); // still nowhere: its record says so already
         };
+        let took = self.monotonic().saturating_duration_since(begun);
+        self.metrics().decided(DecisionOutcome::Placed, took, []);
         self.log_decision(&vm, &decision);
         let stored = async {
             let text = decision.encode().map_err(|error| ServiceError::internal(error.to_string()))?;

@@ -13,6 +13,7 @@ use super::placing::{Planned, choose};
 use super::views::VmDetail;
 use super::{Actor, Service, ServiceError};
 use crate::config::CoordinatorConfig;
+use crate::metrics::DecisionOutcome;
 use crate::model::admission::{Parts, admit};
 use crate::model::drive::Drive;
 use crate::model::explanation::{HOSTS_KEPT, PlacementDecision};
@@ -90,7 +91,39 @@ impl Service {
         let now = self.now();
         let mut core = self.core_for_decisions();
         let vm = admitted(&core, &config, id, name, now)?;
-        hold(&mut core, vm, None, now)
+        self.hold(&mut core, vm, None, now)
+    }
+
+    /// Takes a VM into the picture, not yet durable: its drives found free, its host chosen and its capacity held, or waiting.
+    pub(super) fn hold(
+        &self,
+        core: &mut Core,
+        vm: Vm,
+        planned: Option<Planned>,
+        now: Timestamp,
+    ) -> Result<(Vm, PlacementDecision), ServiceError> {
+        check_drives(core, &vm)?;
+        let begun = self.monotonic();
+        let took = || self.monotonic().saturating_duration_since(begun);
+        let (vm, decision) = match choose(core, &vm, planned, now) {
+            Some(placed) => {
+                self.metrics().decided(DecisionOutcome::Placed, took(), []);
+                placed
+            }
+            None => {
+                check_waiting(core)?;
+                let digest = core.fleet.digest(&vm.request, HOSTS_KEPT);
+                let reasons = digest.refusals.iter().map(|refusal| &*refusal.reason);
+                self.metrics().decided(DecisionOutcome::Unplaceable, took(), reasons);
+                let decision = PlacementDecision { at: now, at_once: None, digest };
+                let mut waiting = vm;
+                waiting.enter(VmState::Unplaceable, Some(decision.words().refusal()), now);
+                (waiting, decision)
+            }
+        };
+        let current = VmVersion { version: Version::default(), vm: Arc::new(vm.clone()) };
+        core.take_in(current, false);
+        Ok((vm, decision))
     }
 
     async fn store_new(&self, vm: &Vm, decision: &PlacementDecision) -> Result<Version, ServiceError> {
@@ -151,30 +184,6 @@ pub(super) fn admitted(
     let parts =
         Parts { configuration: &configuration, setup: &setup, image: &image, drives: &borrowed, realm };
     admit(id, parts, now).map_err(|error| ServiceError::conflict(error.to_string()))
-}
-
-/// Takes a VM into the picture, not yet durable: its drives found free, its host chosen and its capacity held, or waiting.
-pub(super) fn hold(
-    core: &mut Core,
-    vm: Vm,
-    planned: Option<Planned>,
-    now: Timestamp,
-) -> Result<(Vm, PlacementDecision), ServiceError> {
-    check_drives(core, &vm)?;
-    let (vm, decision) = match choose(core, &vm, planned, now) {
-        Some(placed) => placed,
-        None => {
-            check_waiting(core)?;
-            let digest = core.fleet.digest(&vm.request, HOSTS_KEPT);
-            let decision = PlacementDecision { at: now, at_once: None, digest };
-            let mut waiting = vm;
-            waiting.enter(VmState::Unplaceable, Some(decision.words().refusal()), now);
-            (waiting, decision)
-        }
-    };
-    let current = VmVersion { version: Version::default(), vm: Arc::new(vm.clone()) };
-    core.take_in(current, false);
-    Ok((vm, decision))
 }
 
 /// One drive is written by one VM at most, and not read by another meanwhile.

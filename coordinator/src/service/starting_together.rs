@@ -8,7 +8,7 @@ use reeve_scheduler::Request;
 
 use super::acting::acting_on;
 use super::placing::{BATCH_MAX, Planned, plan_together};
-use super::starting::{admitted, hold};
+use super::starting::admitted;
 use super::views::VmDetail;
 use super::{Actor, Service, ServiceError};
 use crate::audit::{Outcome, Who};
@@ -81,7 +81,7 @@ impl Service {
         for place in order {
             let not_asked = Err(ServiceError::internal("a VM was held twice"));
             let vm = std::mem::replace(&mut vms[place], not_asked);
-            held[place] = Some(vm.and_then(|vm| hold(&mut core, vm, planned[place], now)));
+            held[place] = Some(vm.and_then(|vm| self.hold(&mut core, vm, planned[place], now)));
         }
         held.into_iter().flatten().collect()
     }

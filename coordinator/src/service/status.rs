@@ -7,6 +7,7 @@ use reeve_common::ids::Epoch;
 use super::Service;
 use super::lives::connection;
 use super::reading::{shown_state, warnings};
+use super::warnings::{OpenWarnings, open_warnings};
 use crate::model::host::Connection;
 use crate::model::vm_state::VmState;
 
@@ -47,6 +48,8 @@ pub struct Status {
     pub hosts: HostCounts,
     /// VMs that are not over, by state in the order of a life; states without any are left out.
     pub vms: Vec<(VmState, usize)>,
+    /// Standing warnings that nobody has acknowledged.
+    pub open_warnings: OpenWarnings,
     /// What an administrator should know, in words; the first twenty.
     pub warnings: Vec<String>,
 }
@@ -92,6 +95,7 @@ impl Service {
             realms: config.realms.len(),
             hosts,
             vms,
+            open_warnings: open_warnings(&core),
             warnings: words,
         }
     }

@@ -237,7 +237,7 @@ fn devices(connect: &Connect) -> (BTreeMap<PciId, u32>, BTreeMap<MediatedType, u
 }
 
 /// libvirt packs versions as `major * 1,000,000 + minor * 1,000 + release`.
-fn version(packed: u32) -> String {
+pub(super) fn version(packed: u32) -> String {
     format!("{}.{}.{}", packed / 1_000_000, packed / 1000 % 1000, packed % 1000)
 }
 

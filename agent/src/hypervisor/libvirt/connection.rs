@@ -26,7 +26,7 @@ use super::super::{EventSender, HypervisorError, HypervisorEvent, HypervisorResu
 use super::event_loop::{self, EventLoopError};
 use super::events::{EventSink, SessionListener};
 use super::failure::{self, Failure};
-use super::ffi::{Listener, Subscription};
+use super::ffi::{self, Listener, Subscription};
 use super::lanes::{CallEnd, CallKind, Lanes};
 
 /// Keep-alives are sent when nothing was heard for so long, and the connection is dead when [`KEEP_ALIVE_COUNT`] are
@@ -40,6 +40,9 @@ const BACK_OFF_FIRST: Duration = Duration::from_millis(100);
 const BACK_OFF_MAX: Duration = Duration::from_secs(3);
 /// How long the beginning waits for the first attempt, so that an agent whose libvirt is up finds it up.
 const FIRST_ATTEMPT_LIMIT: Duration = Duration::from_secs(5);
+
+/// After so long what is only needed at the start has been done, the agent's first report included.
+const SETTLED_AFTER: Duration = Duration::from_secs(20);
 
 /// Why there can be no connection at all.
 #[derive(Debug, thiserror::Error)]
@@ -102,6 +105,7 @@ impl Connection {
         if !plausible {
             return Err(ConnectionError::Uri { uri: uri.to_owned() });
         }
+        ffi::keep_memory_small();
         event_loop::start().map_err(ConnectionError::EventLoop)?;
         let (control, controls) = channel();
         let link = Arc::new(Link {
@@ -267,11 +271,24 @@ impl Link {
     }
 }
 
-/// Waits until this session is at its end.
+/// Waits until this session is at its end. Once it has settled, what was only needed to begin it is let go of.
 fn wait_for_end(controls: &Receiver<Control>, number: u64) -> Control {
+    let mut is_settled = false;
     loop {
-        match controls.recv() {
-            Err(_) | Ok(Control::Stop) => return Control::Stop,
+        let told = if is_settled {
+            controls.recv().map_err(RecvTimeoutError::from)
+        } else {
+            controls.recv_timeout(SETTLED_AFTER)
+        };
+        match told {
+            Err(RecvTimeoutError::Timeout) => {
+                is_settled = true;
+                // Where the kernel does not say what there is, nothing is let go of.
+                let smaps = std::fs::read_to_string("/proc/self/smaps").unwrap_or_default();
+                let bytes = ffi::let_go_of_code(&smaps);
+                log::debug!("let go of {} KiB of code that was needed to begin", bytes >> 10);
+            }
+            Err(RecvTimeoutError::Disconnected) | Ok(Control::Stop) => return Control::Stop,
             Ok(end) if end == Control::Closed(number) || end == Control::Stuck(number) => return end,
             Ok(_) => {} // of a session that is gone already
         }

@@ -2,10 +2,13 @@
 //!
 //! Must not: touch a domain that carries no readable ledger entry of ours. Every function runs in a lane.
 
+use std::collections::BTreeMap;
+
 use reeve_common::ids::{VmId, VmName};
 use reeve_common::text::{TEXT_LENGTH_MAX, printable};
 use reeve_common::units::{Bytes, Mebibytes};
 use reeve_common::vm::{ForeignDomain, VmSpec};
+use uuid::Uuid;
 use virt::connect::Connect;
 use virt::domain::Domain;
 use virt::enumutil::Enum;
@@ -16,6 +19,7 @@ use super::super::ledger_xml::{self, NAMESPACE, PREFIX, UnreadableLedger};
 use super::super::{DomainState, Domains, InactiveCause, LedgerEntry, OwnDomain};
 use super::domain_xml::{self, DomainPlan};
 use super::failure::{self, Failure, failed, not_found, refused};
+use super::ffi::StatisticsRecord;
 use super::kvm_probe;
 use super::sizes::Sizes;
 use super::{console, ffi, storage};
@@ -68,37 +72,77 @@ pub(super) fn ownership(domain: &Domain) -> Result<Ownership, Failure> {
     }
 }
 
-/// All domains. One that disappears while it is looked at is left out.
+/// All domains. One that disappears while it is looked at is left out. What all can be asked for at once is; only the
+/// ledger is asked of each.
 pub(super) fn list(connect: &Connect) -> Result<Vec<Seen>, Failure> {
+    let briefs = briefs(connect)?;
     let mut seen = Vec::new();
     for domain in connect.list_all_domains(0)? {
-        seen.extend(look_at(&domain)?);
+        let brief = briefs.get(&domain.uuid()?).copied();
+        seen.extend(look_at(&domain, brief)?);
     }
     Ok(seen)
+}
+
+/// What one call tells of every domain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Brief {
+    /// libvirt's state and reason.
+    state: (u32, u32),
+    vcpus: u32,
+    memory: Mebibytes,
+}
+
+/// By the domains' UUIDs; one of which something is missing is left out, and is asked by itself.
+fn briefs(connect: &Connect) -> Result<BTreeMap<Uuid, Brief>, Failure> {
+    const GROUPS: u32 =
+        sys::VIR_DOMAIN_STATS_STATE | sys::VIR_DOMAIN_STATS_VCPU | sys::VIR_DOMAIN_STATS_BALLOON;
+    let wanted =
+        |name: &str| matches!(name, "state.state" | "state.reason" | "vcpu.current" | "balloon.maximum");
+    match ffi::statistics(connect, GROUPS, sys::VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT, wanted) {
+        Ok(records) => {
+            Ok(records.iter().filter_map(|record| Some((record.domain, brief(record)?))).collect())
+        }
+        Err(error) => match Failure::from(error) {
+            // Drivers without statistics have few domains.
+            error if error.is(ErrorNumber::NoSupport) => Ok(BTreeMap::new()),
+            error => Err(error),
+        },
+    }
+}
+
+fn brief(record: &StatisticsRecord) -> Option<Brief> {
+    let value = |name: &str| record.values.iter().find(|(known, _)| known == name).map(|(_, value)| *value);
+    let small = |name: &str| u32::try_from(value(name)?).ok();
+    Some(Brief {
+        state: (small("state.state")?, small("state.reason")?),
+        vcpus: small("vcpu.current")?,
+        memory: Bytes(value("balloon.maximum")?.saturating_mul(1024)).mebibytes(),
+    })
 }
 
 /// The domain of this id.
 pub(super) fn find(connect: &Connect, vm: VmId) -> Result<Option<Seen>, Failure> {
     match lookup(connect, vm)? {
         None => Ok(None),
-        Some(domain) => look_at(&domain),
+        Some(domain) => look_at(&domain, None),
     }
 }
 
-fn look_at(domain: &Domain) -> Result<Option<Seen>, Failure> {
-    match look_closely(domain) {
+fn look_at(domain: &Domain, brief: Option<Brief>) -> Result<Option<Seen>, Failure> {
+    match look_closely(domain, brief) {
         Err(error) if error.is(ErrorNumber::NoDomain) => Ok(None),
         result => result,
     }
 }
 
-fn look_closely(domain: &Domain) -> Result<Option<Seen>, Failure> {
+fn look_closely(domain: &Domain, brief: Option<Brief>) -> Result<Option<Seen>, Failure> {
     let (vm, name) = (VmId(domain.uuid()?), domain.name()?);
     let unreadable = match (ownership(domain)?, VmName::new(name.clone())) {
         (Ownership::Gone, _) => return Ok(None),
         (Ownership::Own(ledger), Ok(name)) => {
-            let (vcpus, memory) = size(domain)?;
-            let state = state(domain)?;
+            let (vcpus, memory) = size(domain, brief)?;
+            let state = state(domain, brief)?;
             return Ok(Some(Seen::Own(OwnDomain { vm, name, state, vcpus, memory, ledger: *ledger })));
         }
         (Ownership::Unreadable(error), _) => Some(error),
@@ -107,9 +151,16 @@ fn look_closely(domain: &Domain) -> Result<Option<Seen>, Failure> {
         (Ownership::Foreign, _) if name.starts_with(kvm_probe::NAME) => return Ok(None),
         (Ownership::Foreign, _) => None,
     };
-    let (vcpus, memory) = size(domain)?;
+    let (vcpus, memory) = size(domain, brief)?;
     let name = printable(&name, TEXT_LENGTH_MAX);
-    let foreign = ForeignDomain { id: vm, name, active: domain.is_active()?, vcpus, memory };
+    let active = match brief {
+        // One that crashed may have kept its QEMU.
+        Some(Brief { state: (state, _), .. }) if state != sys::VIR_DOMAIN_CRASHED => {
+            state != sys::VIR_DOMAIN_SHUTOFF
+        }
+        _ => domain.is_active()?,
+    };
+    let foreign = ForeignDomain { id: vm, name, active, vcpus, memory };
     Ok(Some(Seen::Foreign(foreign, unreadable)))
 }
 
@@ -127,7 +178,10 @@ pub(super) fn sizes(connect: &Connect) -> Result<Sizes, Failure> {
 }
 
 /// Its virtual processors, and the most memory that it may take.
-fn size(domain: &Domain) -> Result<(u32, Mebibytes), Failure> {
+fn size(domain: &Domain, brief: Option<Brief>) -> Result<(u32, Mebibytes), Failure> {
+    if let Some(Brief { vcpus, memory, .. }) = brief {
+        return Ok((vcpus, memory));
+    }
     let info = domain.info()?;
     Ok((info.nr_virt_cpu, Bytes(info.max_mem.saturating_mul(1024)).mebibytes()))
 }
@@ -181,13 +235,19 @@ pub(super) fn existing(connect: &Connect, vm: VmId, doing: &'static str) -> Resu
 }
 
 /// Whether it runs, in the trait's words.
-fn state(domain: &Domain) -> Result<DomainState, Error> {
-    let (state, reason) = ffi::domain_state(domain)?;
-    let known = state_of(u32::try_from(state).unwrap_or(0), u32::try_from(reason).unwrap_or(0));
+fn state(domain: &Domain, brief: Option<Brief>) -> Result<DomainState, Error> {
+    let (state, reason) = match brief {
+        Some(brief) => brief.state,
+        None => {
+            let (state, reason) = ffi::domain_state(domain)?;
+            (u32::try_from(state).unwrap_or(0), u32::try_from(reason).unwrap_or(0))
+        }
+    };
+    let known = state_of(state, reason);
     match known {
         // A crashed guest whose QEMU was kept still owns its disk.
         DomainState::Inactive(InactiveCause::Crashed)
-            if u32::try_from(state) == Ok(sys::VIR_DOMAIN_CRASHED) && domain.is_active()? =>
+            if state == sys::VIR_DOMAIN_CRASHED && domain.is_active()? =>
         {
             Ok(DomainState::Paused)
         }
@@ -321,6 +381,22 @@ pub(super) fn undefine(connect: &Connect, vm: VmId) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_domain_of_which_something_is_missing_is_asked_by_itself() {
+        let all = [("state.state", 5), ("state.reason", 2), ("vcpu.current", 3), ("balloon.maximum", 2048)];
+        let record = |values: &[(&str, u64)]| StatisticsRecord {
+            domain: Uuid::nil(),
+            values: values.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect(),
+        };
+        let told = Brief { state: (5, 2), vcpus: 3, memory: Mebibytes(2) };
+        assert_eq!(brief(&record(&all)), Some(told));
+        for missing in 0..all.len() {
+            let mut rest = all.to_vec();
+            rest.remove(missing);
+            assert_eq!(brief(&record(&rest)), None);
+        }
+    }
 
     #[test]
     fn states_are_never_guessed_to_be_off() {

@@ -1,5 +1,6 @@
 //! Owns the C functions of libvirt that the `virt` crate lacks or gets wrong: event and close callbacks, bulk
-//! statistics, a domain's state. It is the only file of the product with `unsafe`.
+//! statistics, a domain's state; and of the C library those by which what libvirt's client leaves in memory is given
+//! back. It is the only file of the product with `unsafe`.
 //!
 //! Must not: decide, log, or block in a callback: callbacks run in the event loop's thread and only tell a
 //! [`Listener`]. Nothing here panics, as a panic must not unwind into C.
@@ -8,6 +9,7 @@
 //! exactly once through `release_listener`, after the last call of that callback.
 
 use std::ffi::{c_char, c_int, c_void};
+use std::ops::Range;
 use std::sync::Arc;
 
 use uuid::Uuid;
@@ -309,15 +311,21 @@ pub(super) fn domain_state(domain: &Domain) -> Result<(c_int, c_int), Error> {
     if result < 0 { Err(Error::last_error()) } else { Ok((state, reason)) }
 }
 
-/// The statistics of one domain: every value of it that is a whole number and not negative.
+/// The statistics of one domain: every wanted value of it that is a whole number and not negative.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct StatisticsRecord {
     pub(super) domain: Uuid,
     pub(super) values: Vec<(String, u64)>,
 }
 
-/// The statistics of all domains that `flags` select, in one call.
-pub(super) fn statistics(connect: &Connect, groups: u32, flags: u32) -> Result<Vec<StatisticsRecord>, Error> {
+/// The statistics of all domains that `flags` select, in one call. Only values with a wanted name are kept: a domain has
+/// some dozens, and copying them all is most of the work.
+pub(super) fn statistics(
+    connect: &Connect,
+    groups: u32,
+    flags: u32,
+    wanted: fn(&str) -> bool,
+) -> Result<Vec<StatisticsRecord>, Error> {
     let mut list: *mut sys::virDomainStatsRecordPtr = std::ptr::null_mut();
     // SAFETY: the connection is alive; libvirt writes the address of a list that is ours to free.
     let count = unsafe { sys::virConnectGetAllDomainStats(connect.as_ptr(), groups, &raw mut list, flags) };
@@ -328,7 +336,7 @@ pub(super) fn statistics(connect: &Connect, groups: u32, flags: u32) -> Result<V
     // SAFETY: on success the list has `count` valid records, and a null behind them.
     let records = unsafe { std::slice::from_raw_parts(list, count) };
     // SAFETY: each record is valid until the list is freed.
-    let statistics = records.iter().filter_map(|record| unsafe { read_record(*record) }).collect();
+    let statistics = records.iter().filter_map(|record| unsafe { read_record(*record, wanted) }).collect();
     // SAFETY: the list came from the call above and nothing of it is kept.
     unsafe { sys::virDomainStatsRecordListFree(list) };
     Ok(statistics)
@@ -336,7 +344,10 @@ pub(super) fn statistics(connect: &Connect, groups: u32, flags: u32) -> Result<V
 
 /// # Safety
 /// `record` is null or a valid record.
-unsafe fn read_record(record: sys::virDomainStatsRecordPtr) -> Option<StatisticsRecord> {
+unsafe fn read_record(
+    record: sys::virDomainStatsRecordPtr,
+    wanted: fn(&str) -> bool,
+) -> Option<StatisticsRecord> {
     // SAFETY: the caller's promise.
     let record = unsafe { record.as_ref()? };
     // SAFETY: a record's domain is valid as long as the record.
@@ -347,10 +358,13 @@ unsafe fn read_record(record: sys::virDomainStatsRecordPtr) -> Option<Statistics
     }
     // SAFETY: a record has `nparams` parameters.
     let parameters = unsafe { std::slice::from_raw_parts(record.params, count) };
-    Some(StatisticsRecord { domain, values: parameters.iter().filter_map(read_parameter).collect() })
+    let values = parameters.iter().filter_map(|parameter| read_parameter(parameter, wanted)).collect();
+    Some(StatisticsRecord { domain, values })
 }
 
-fn read_parameter(parameter: &sys::virTypedParameter) -> Option<(String, u64)> {
+fn read_parameter(parameter: &sys::virTypedParameter, wanted: fn(&str) -> bool) -> Option<(String, u64)> {
+    let name = field_name(&parameter.field);
+    let name = name.as_str().filter(|name| wanted(name))?;
     let kind = sys::virTypedParameterType::try_from(parameter.type_).ok()?;
     // SAFETY: the type says which member of the union was written.
     let value = unsafe {
@@ -362,14 +376,87 @@ fn read_parameter(parameter: &sys::virTypedParameter) -> Option<(String, u64)> {
             _ => None,
         }
     }?;
-    Some((field_name(&parameter.field), value))
+    Some((name.to_owned(), value))
 }
 
-/// The name in a field of fixed size, which ends at a NUL or at the field's end.
-fn field_name(field: &[c_char]) -> String {
-    let bytes: Vec<u8> =
-        field.iter().map(|byte| byte.to_ne_bytes()[0]).take_while(|byte| *byte != 0).collect();
-    String::from_utf8_lossy(&bytes).into_owned()
+/// The length of a field for names: libvirt's VIR_TYPED_PARAM_FIELD_LENGTH.
+const FIELD_LENGTH: usize = 80;
+
+/// A name in a field of fixed size, which ends at a NUL or at the field's end.
+struct FieldName {
+    bytes: [u8; FIELD_LENGTH],
+    length: usize,
+}
+
+impl FieldName {
+    /// None when it is not UTF-8, which no name of libvirt's is.
+    fn as_str(&self) -> Option<&str> {
+        std::str::from_utf8(self.bytes.get(..self.length)?).ok()
+    }
+}
+
+fn field_name(field: &[c_char; FIELD_LENGTH]) -> FieldName {
+    let bytes = field.map(|byte| byte.to_ne_bytes()[0]);
+    let length = bytes.iter().position(|byte| *byte == 0).unwrap_or(FIELD_LENGTH);
+    FieldName { bytes, length }
+}
+
+/// Blocks of memory from this size on are given back to the system as soon as they are free. libvirt's client makes large
+/// ones for each answer: with the usual, growing bound an agent of a hundred VMs keeps 15 MiB of them for ever.
+const RETURNED_FROM: c_int = 64 << 10;
+
+/// Makes the C library give memory back early, and keep one pool of it for all threads: an agent's threads seldom work at
+/// the same time. To be called before there are threads that matter; later it is only less use.
+pub(super) fn keep_memory_small() {
+    use nix::libc::{M_ARENA_MAX, M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, mallopt};
+    for (parameter, value) in
+        [(M_ARENA_MAX, 1), (M_MMAP_THRESHOLD, RETURNED_FROM), (M_TRIM_THRESHOLD, 2 * RETURNED_FROM)]
+    {
+        // SAFETY: it only sets numbers of the allocator, which may be done at any time. What it answers does not matter:
+        // without it there is only more memory in use.
+        unsafe { mallopt(parameter, value) };
+    }
+}
+
+/// Lets go of the pages of programs and libraries that were read at the start and are not in use now: libvirt's client
+/// brings forty libraries with it, of which next to nothing is needed afterwards. What is needed again comes back from the
+/// system's cache of files. `maps` is the text of `/proc/self/smaps`. Answers how many bytes were let go of at most.
+pub(super) fn let_go_of_code(smaps: &str) -> usize {
+    let mut bytes = 0;
+    for range in code(smaps) {
+        let length = range.end.saturating_sub(range.start);
+        // SAFETY: the range is a mapping of a file that is executable and not writable, of which no page was changed. To
+        // drop such pages from our view changes nothing that can be seen: whatever is touched is mapped again from the
+        // file. Code of this process is never written, as it has no text relocations. A mapping that has gone meanwhile
+        // makes the call fail.
+        let result = unsafe {
+            nix::libc::madvise(
+                std::ptr::without_provenance_mut(range.start),
+                length,
+                nix::libc::MADV_DONTNEED,
+            )
+        };
+        bytes += if result == 0 { length } else { 0 };
+    }
+    bytes
+}
+
+/// The mappings of code from files of which no page was changed.
+fn code(smaps: &str) -> Vec<Range<usize>> {
+    let mut found = Vec::new();
+    let mut current = None;
+    for line in smaps.lines() {
+        if let Some(changed) = line.strip_prefix("Anonymous:") {
+            found.extend(current.take().filter(|_| changed.trim() == "0 kB"));
+        } else if let Some((range, rest)) = line.split_once(' ')
+            && let Some((start, end)) = range.split_once('-')
+        {
+            let number = |text| usize::from_str_radix(text, 16).ok();
+            let is_code = rest.starts_with("r-xp ") && rest.contains(" /");
+            current = number(start).zip(number(end)).filter(|_| is_code).map(|(start, end)| start..end);
+        }
+    }
+    found
 }
 
 #[cfg(test)]

@@ -8,8 +8,8 @@
 //!   trait calls ─▶ lanes ─▶ connection ─▶ libvirtd            connection.rs  lanes.rs  failure.rs
 //!                    │                        │
 //!   domains.rs  storage.rs  console.rs        └─ events ─▶ ffi.rs ─▶ events.rs ─▶ the agent
-//!   guest_agent.rs  statistics.rs  capabilities.rs             (event_loop.rs)     ▲
-//!   sizes.rs ── what libvirt does not tell ─────────────────────────────────────────┘
+//!   guest_agent.rs  statistics.rs  capabilities.rs  examination.rs      (event_loop.rs)     ▲
+//!   sizes.rs ── what libvirt does not tell ─────────────────────────────────────────────────┘
 //!   pure: domain_xml.rs  host_xml.rs  volume_xml.rs  image_header.rs
 //! ```
 
@@ -20,6 +20,7 @@ mod domain_xml;
 mod domains;
 mod event_loop;
 mod events;
+mod examination;
 mod failure;
 #[allow(unsafe_code)] // what `virt` lacks has to be called as C; each block says why it is sound
 mod ffi;
@@ -47,6 +48,7 @@ use reeve_common::vm::{VirtType, VmSpec};
 pub use capabilities::{KvmTrust, ProbeEnd};
 pub use connection::ConnectionError;
 pub use event_loop::EventLoopError;
+pub use examination::Examined;
 
 use super::ledger_xml::UnreadableLedger;
 use super::{Domains, EventSender, Hypervisor, HypervisorFacts, HypervisorResult, LedgerEntry, OwnDomain};
@@ -144,6 +146,14 @@ impl LibvirtHypervisor {
     /// As for all calls; among them that no pool of files is started.
     pub fn probe(&self, domain_type: &'static str) -> HypervisorResult<ProbeEnd> {
         capabilities::run_probe(&self.connection, domain_type)
+    }
+
+    /// What the doctor asks.
+    ///
+    /// # Errors
+    /// As for all calls.
+    pub fn examine(&self) -> HypervisorResult<Examined> {
+        self.connection.call(quick("looking at libvirt"), examination::examine)
     }
 
     fn uses_kvm(&self, wanted: VirtType) -> bool {

@@ -87,6 +87,7 @@ pub(in crate::api) fn host_of(view: &HostView) -> Host {
         fences: view.fences.iter().map(fence_of).collect(),
         can_be_fenced: view.can_be_fenced,
         stops_by_itself_at: view.stops_by_itself_at.map(Moment),
+        standing_warnings: view.standing_warnings,
         warnings: view.warnings.clone(),
     }
 }

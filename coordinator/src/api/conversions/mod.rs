@@ -6,6 +6,7 @@
 mod audit;
 mod catalogue;
 mod comparison_of_host;
+mod configuration_in_force;
 mod explanation;
 mod fence;
 mod host;
@@ -13,6 +14,7 @@ mod placement;
 mod realm;
 mod simulation;
 mod vm;
+mod warning;
 mod workflow;
 
 use std::collections::BTreeMap;
@@ -33,6 +35,7 @@ pub(super) use self::catalogue::{
     setup_to_make,
 };
 pub(super) use self::comparison_of_host::host_comparison_of;
+pub(super) use self::configuration_in_force::configuration_in_force_of;
 pub(super) use self::explanation::explanation_of;
 pub(super) use self::fence::{fence_of, fence_trial_of};
 pub(super) use self::host::{host_of, host_state, host_to_add, join_token_of};
@@ -41,6 +44,7 @@ pub(super) use self::simulation::{
     comparison_of, cost_evaluation_of, simulation_of, simulation_question, user,
 };
 pub(super) use self::vm::{status_of, vm_detail_of, vm_log_of, vm_of};
+pub(super) use self::warning::warning_of;
 pub(super) use self::workflow::workflow_of;
 
 fn milliseconds(duration: Duration) -> u64 {

@@ -4,7 +4,7 @@ use reeve_common::units::Mebibytes;
 
 use super::explanation::explanation_of;
 use crate::api::types::{
-    Decision, Explanation, HostCounts, Status, Transition, Vm, VmDetail, VmLog, VmState, Wish,
+    Decision, Explanation, HostCounts, OpenWarnings, Status, Transition, Vm, VmDetail, VmLog, VmState, Wish,
 };
 use crate::model;
 use crate::service::{self, VmView};
@@ -110,6 +110,10 @@ pub(in crate::api) fn status_of(status: service::Status) -> Status {
         realms: status.realms,
         hosts: HostCounts { total, connected, reported, suspected, lost, fenced, never_joined },
         vms: status.vms.iter().map(|(state, count)| (state.as_str().to_owned(), *count)).collect(),
+        open_warnings: OpenWarnings {
+            failures: status.open_warnings.failures,
+            warnings: status.open_warnings.warnings,
+        },
         warnings: status.warnings,
     }
 }

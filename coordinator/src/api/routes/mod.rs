@@ -9,6 +9,7 @@ pub(super) mod fencing;
 pub(super) mod fleet;
 pub(super) mod simulation;
 pub(super) mod vms;
+pub(super) mod watching;
 pub(super) mod workflows;
 
 use std::future::Future;
@@ -83,6 +84,10 @@ pub(super) fn table() -> Vec<Route> {
     vec![
         get("/v1/openapi.json", fleet::openapi),
         get("/v1/status", fleet::status),
+        get("/v1/warnings", watching::warnings),
+        post("/v1/warnings/{kind}/{subject}/acknowledge", watching::acknowledge_warning),
+        get("/v1/metrics", watching::metrics),
+        get("/v1/configuration", watching::configuration_in_force),
         get("/v1/realms", fleet::realms),
         get("/v1/realms/{realm}", fleet::realm),
         get("/v1/realms/{realm}/volumes/{pool}", fleet::volumes),

@@ -7,6 +7,7 @@
 mod audit;
 mod catalogue;
 mod comparison_of_host;
+mod configuration_in_force;
 mod explanation;
 mod fence;
 mod host;
@@ -16,6 +17,7 @@ mod realm;
 mod simulation;
 mod status;
 mod vm;
+mod warning;
 mod workflow;
 
 pub use audit::{
@@ -27,6 +29,7 @@ pub use catalogue::{
     NewConfiguration, NewDrive, NewImage, NewSetup, Setup, VirtType,
 };
 pub use comparison_of_host::{Difference, HostComparison, HostComparisonRequest, Treatment};
+pub use configuration_in_force::ConfigurationInForce;
 pub use explanation::{Decision, Explanation, HostVerdict, Refusals, TermCost};
 pub use fence::{Fence, FenceState, FenceTrial};
 pub use host::{
@@ -48,4 +51,5 @@ pub use vm::{
     ShutdownRequest, StartOutcome, StartRequest, StartsRequest, Transition, Vm, VmDetail, VmLog, VmState,
     Wish,
 };
+pub use warning::{OpenWarnings, Severity, Warning, WarningState};
 pub use workflow::{DrainRequest, WhenHostLost, Workflow, WorkflowState, WorkflowStep};

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::moment::Moment;
+use super::warning::OpenWarnings;
 
 /// The coordinator and its fleet at a glance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -23,6 +24,9 @@ pub struct Status {
     pub hosts: HostCounts,
     /// VMs that are not over, by state; states without any are left out.
     pub vms: BTreeMap<String, usize>,
+    /// Standing warnings that nobody has acknowledged.
+    #[serde(default)]
+    pub open_warnings: OpenWarnings,
     /// What an administrator should know.
     pub warnings: Vec<String>,
 }

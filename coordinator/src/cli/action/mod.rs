@@ -3,6 +3,7 @@
 mod audit;
 mod catalogue;
 mod cost;
+mod debug;
 mod fencing;
 mod fix_vms;
 mod fleet;
@@ -10,6 +11,7 @@ mod replay;
 mod simulation;
 mod vm;
 mod wait;
+mod warning;
 mod workflow;
 
 use std::io::{self, Read, Write};
@@ -52,7 +54,9 @@ impl Run<'_> {
             Command::Drive(command) => self.drive(command).await,
             Command::Vm(command) => self.vm(command).await,
             Command::Audit(command) => self.audit(command).await,
+            Command::Warning(command) => self.warning(command).await,
             Command::Workflow(command) => self.workflow(command).await,
+            Command::Debug(command) => self.debug(command).await,
             Command::Replay(arguments) => self.replay(&arguments),
         }
     }

@@ -6,11 +6,13 @@ mod audit;
 mod catalogue;
 mod cost;
 mod cost_explain;
+mod debug;
 mod host;
 mod realm;
 mod replay;
 mod simulation;
 mod vm;
+mod warning;
 mod workflow;
 
 use std::path::PathBuf;
@@ -25,11 +27,13 @@ pub(super) use self::catalogue::{
 };
 pub(super) use self::cost::{CostCommand, PlotArguments};
 pub(super) use self::cost_explain::CostExplainArguments;
+pub(super) use self::debug::DebugCommand;
 pub(super) use self::host::HostCommand;
 pub(super) use self::realm::{ProfileCommand, RealmCommand, VolumeCommand};
 pub(super) use self::replay::ReplayArguments;
 pub(super) use self::simulation::SimulateArguments;
 pub(super) use self::vm::{VmCommand, Waiting};
+pub(super) use self::warning::WarningCommand;
 pub(super) use self::workflow::WorkflowCommand;
 use super::exit::EXIT_CODES_HELP;
 
@@ -144,9 +148,15 @@ pub(super) enum Command {
     /// The audit log: who did what, and the proof that nobody changed what it says.
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// Standing warnings: what is wrong now, and what to do about it.
+    #[command(subcommand)]
+    Warning(WarningCommand),
     /// Workflows: actions of several steps, such as emptying a host.
     #[command(subcommand)]
     Workflow(WorkflowCommand),
+    /// For whoever helps with trouble.
+    #[command(subcommand)]
+    Debug(DebugCommand),
     /// Replays a trace of VMs against a fleet, offline, to choose a cost function by its outcome.
     #[command(after_help = REPLAY_EXAMPLES)]
     Replay(ReplayArguments),

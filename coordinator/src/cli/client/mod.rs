@@ -23,7 +23,7 @@ use crate::api::types::{
     Drive, Explanation, Fence, FenceTrial, Host, HostComparison, HostComparisonRequest, HostState, Image,
     JoinToken, JoinTokenRequest, NewConfiguration, NewDrive, NewHost, NewImage, NewSetup, PoolKind, Profile,
     Realm, Setup, ShutdownRequest, Simulation, SimulationRequest, StartOutcome, StartRequest, StartsRequest,
-    StateChange, Status, Vm, VmDetail, VmLog, Volumes, Workflow,
+    StateChange, Status, Vm, VmDetail, VmLog, Volumes, Warning, Workflow,
 };
 
 /// A way to ask one coordinator. Cheap to clone; each question has a connection of its own.
@@ -78,6 +78,20 @@ fn read<T: DeserializeOwned>(body: &[u8]) -> Answer<T> {
 impl Client {
     pub async fn status(&self) -> Answer<Status> {
         self.get("/v1/status").await
+    }
+
+    /// An answer as it came.
+    pub async fn document(&self, path: &str) -> Answer<hyper::body::Bytes> {
+        self.transport.send(Method::GET, path, None).await
+    }
+
+    pub async fn warnings(&self) -> Answer<Vec<Warning>> {
+        self.get("/v1/warnings").await
+    }
+
+    /// By its kind and subject with a slash between them.
+    pub async fn acknowledge_warning(&self, id: &str) -> Answer<Warning> {
+        self.post(&format!("/v1/warnings/{id}/acknowledge"), &serde_json::json!({})).await
     }
 
     pub async fn last_audit_records(&self, count: u64) -> Answer<AuditPage> {

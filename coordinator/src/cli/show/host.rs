@@ -31,7 +31,7 @@ pub(in crate::cli) fn hosts(screen: &Screen, hosts: &[Host]) -> String {
                 used(host, |amounts| amounts::cores(amounts.millicores)),
                 used(host, |amounts| amounts::memory(amounts.memory_mib)),
                 host.vms.len().to_string(),
-                first_and_count(&host.warnings),
+                first_and_count(host),
             ]
         },
     )
@@ -58,11 +58,14 @@ fn used(host: &Host, amount: impl Fn(&Amounts) -> String) -> String {
     }
 }
 
-fn first_and_count(warnings: &[String]) -> String {
-    match warnings {
-        [] => String::new(),
-        [one] => one.clone(),
-        [first, rest @ ..] => format!("{first} (and {} more)", rest.len()),
+/// The first warning, and how many more there are; what stands of it (`reeve warning list`) may be more than is told here.
+fn first_and_count(host: &Host) -> String {
+    let more = host.standing_warnings.max(host.warnings.len());
+    match (host.warnings.first(), more) {
+        (None, 0) => String::new(),
+        (None, more) => format!("{more} standing"),
+        (Some(one), 1) => one.clone(),
+        (Some(first), more) => format!("{first} (and {} more)", more - 1),
     }
 }
 
@@ -94,6 +97,10 @@ pub(in crate::cli) fn host(screen: &Screen, host: &Host) -> String {
                         .map(|at| format!("if not heard any more, {}", relative(at, screen.now))),
                 )
                 .several("Fencings", host.fences.iter().map(|fence| super::fence::line(fence, screen)))
+                .optional(
+                    "Standing warnings",
+                    Some(host.standing_warnings).filter(|count| *count > 0).map(|count| count.to_string()),
+                )
                 .several("Warnings", host.warnings.iter().cloned())
                 .several("VMs", host.vms.iter().map(ToString::to_string))
                 .section("Pools", &pools(&host.pools))

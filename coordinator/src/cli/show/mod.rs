@@ -13,6 +13,7 @@ pub(super) mod replay;
 pub(super) mod simulation;
 pub(super) mod status;
 pub(super) mod vm;
+pub(super) mod warning;
 pub(super) mod workflow;
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Owns how the coordinator's status is shown.
 
-use crate::api::types::Status;
+use crate::api::types::{OpenWarnings, Status};
 use crate::cli::moments::relative_and_absolute;
 use crate::cli::screen::{Screen, Sheet};
 
@@ -30,10 +30,21 @@ pub(in crate::cli) fn status(screen: &Screen, status: &Status) -> String {
                 .line("Realms", status.realms.to_string())
                 .line("Hosts", counted(status.hosts.total, &hosts))
                 .line("VMs", counted(status.vms.values().sum(), &vms))
+                .optional("Standing", standing(status.open_warnings))
                 .several("Warnings", status.warnings.iter().cloned())
                 .render()
         },
     )
+}
+
+fn standing(open: OpenWarnings) -> Option<String> {
+    let parts = [(open.failures, "failure"), (open.warnings, "warning")];
+    let parts: Vec<String> = parts
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, word)| format!("{count} {word}{}", if *count == 1 { "" } else { "s" }))
+        .collect();
+    (!parts.is_empty()).then(|| format!("{} (`reeve warning list`)", parts.join(", ")))
 }
 
 fn counted(total: usize, parts: &[String]) -> String {
