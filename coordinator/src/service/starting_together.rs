@@ -46,7 +46,8 @@ impl Service {
             let mut starts = Vec::with_capacity(held.len());
             for (held, name) in held.into_iter().zip(some) {
                 let (service, name, actor) = (self.clone(), name.clone(), actor.clone());
-                starts.push(tokio::spawn(async move { service.start_held(held, &name, &actor).await }));
+                let start = async move { Box::pin(service.start_held(held, &name, &actor)).await };
+                starts.push(tokio::spawn(start));
             }
             for start in starts {
                 let broke_off = |error| ServiceError::internal(format!("the start broke off: {error}"));

@@ -289,7 +289,7 @@ impl Service {
         loop {
             let core = self.core();
             let mut last = None;
-            for (id, entry) in core.vms.range((from, Bound::Unbounded)).take(LOOKED_AT_ONCE) {
+            for (id, entry) in core.vms().range((from, Bound::Unbounded)).take(LOOKED_AT_ONCE) {
                 for displaced in &entry.current.borrow().vm.displaced_from {
                     let is_late = now.wall.since(displaced.at) >= LEFTOVER_PATIENCE;
                     let host = core.hosts.get(&displaced.host);

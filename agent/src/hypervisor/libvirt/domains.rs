@@ -168,7 +168,7 @@ fn look_closely(domain: &Domain, brief: Option<Brief>) -> Result<Option<Seen>, F
 pub(super) fn sizes(connect: &Connect) -> Result<Sizes, Failure> {
     let mut sizes = Sizes::new();
     for domain in connect.list_all_domains(0)? {
-        match size(&domain) {
+        match size(&domain, None) {
             Ok(size) => drop(sizes.insert(VmId(domain.uuid()?), size)),
             Err(error) if error.is(ErrorNumber::NoDomain) => {}
             Err(error) => return Err(error),

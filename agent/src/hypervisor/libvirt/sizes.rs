@@ -15,9 +15,11 @@ use super::super::HypervisorEvent;
 use super::connection::Connection;
 use super::{domains, quick};
 
-/// How often the sizes are looked at: with what follows, what changed is known within a second. A look is one small
-/// question for each domain, which libvirtd answers from memory.
+/// How often the sizes are looked at: with what follows, what changed is known within a second.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+/// A look is one small question for each domain. More than forty a second would cost more than they tell: on a host with
+/// more than twenty domains a look comes later.
+const QUESTION_INTERVAL: Duration = Duration::from_millis(25);
 
 /// Processors and the most memory of each domain.
 pub(super) type Sizes = BTreeMap<VmId, (u32, Mebibytes)>;
@@ -40,10 +42,16 @@ fn keep_looking(connection: &Weak<Connection>) {
                 connection.tell(HypervisorEvent::Domain(vm));
             }
         }
+        let domains = now.as_ref().map_or(0, Sizes::len);
         before = now;
         drop(connection);
-        std::thread::sleep(LOOK_INTERVAL);
+        std::thread::sleep(pause(domains));
     }
+}
+
+fn pause(domains: usize) -> Duration {
+    let domains = u32::try_from(domains).unwrap_or(u32::MAX);
+    LOOK_INTERVAL.max(QUESTION_INTERVAL.saturating_mul(domains))
 }
 
 /// The domains that are in both and differ; of those that came and went libvirt tells.
@@ -58,6 +66,12 @@ fn changed<'a>(before: &'a Sizes, now: &'a Sizes) -> impl Iterator<Item = VmId> 
 mod tests {
     use super::*;
     use crate::vm::sample_values::vm;
+
+    #[test]
+    fn a_crowded_host_is_looked_at_later() {
+        assert_eq!([pause(0), pause(20)], [LOOK_INTERVAL; 2]);
+        assert_eq!(pause(100), Duration::from_millis(2500));
+    }
 
     #[test]
     fn only_what_was_there_and_differs_is_told() {
