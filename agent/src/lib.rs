@@ -14,6 +14,7 @@ pub mod hypervisor;
 pub mod identity;
 pub mod inventory;
 pub mod lease;
+pub mod lease_file;
 pub mod machine;
 pub mod outbox;
 pub mod reconciler;

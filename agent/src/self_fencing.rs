@@ -9,8 +9,7 @@
 //! What runs out is looked at each tick and at each start (`start_gate`), by the time since boot: an agent that was
 //! stopped for minutes finds out before it does anything else. If this task does not run, the watchdog gets no sign.
 //!
-//! The lease outlives the agent in `lease.json`, which names the boot it belongs to: it is replaced whole and not forced
-//! to the disk, since with the machine its VMs are gone too.
+//! The lease outlives the agent in a file (`lease_file`).
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
@@ -18,18 +17,19 @@ use std::time::Duration;
 
 use reeve_common::clock::BootClock;
 use reeve_common::ids::VmId;
+use reeve_common::mutation::Mutation;
 use reeve_common::protocol::AgentRequest;
 use reeve_common::text::chain;
-use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use crate::host::Host;
-use crate::hypervisor::{DomainState, HypervisorResult};
+use crate::hypervisor::{DomainState, Hypervisor, HypervisorResult};
 use crate::lease::{Lease, Standing};
+use crate::lease_file::{self, LeaseFile, LeaseFileIn};
 use crate::start_gate::StartPermission;
 use crate::vm::driver::CallKind;
-use crate::watchdog::Watchdog;
+use crate::watchdog::{ArmedWatchdog, WatchdogDevice, WatchdogFile};
 
 /// How often the lease is looked at: a small part of the shortest watchdog's time, which is ten seconds.
 const TICK: Duration = Duration::from_secs(1);
@@ -53,9 +53,9 @@ pub struct WatchdogChoice {
 pub struct LeaseKeeper {
     clock: Arc<dyn BootClock>,
     began: Duration,
-    file: PathBuf,
+    file: Arc<dyn LeaseFile>,
     boot: String,
-    choice: WatchdogChoice,
+    device: Option<Arc<dyn WatchdogDevice>>,
     kept: Mutex<Kept>,
     changed: Notify,
     answered: Notify,
@@ -64,19 +64,11 @@ pub struct LeaseKeeper {
 
 struct Kept {
     lease: Lease,
-    watchdog: Option<Watchdog>,
+    watchdog: Option<Box<dyn ArmedWatchdog>>,
     /// What was said of the watchdog, so that it is said once.
     complaint: Option<String>,
     /// That VMs are being stopped was said.
     told_run_out: bool,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-struct LeaseFile {
-    boot: String,
-    length_ms: u64,
-    until_ms: u64,
 }
 
 impl LeaseKeeper {
@@ -88,28 +80,28 @@ impl LeaseKeeper {
         choice: WatchdogChoice,
         first_number: u64,
     ) -> Arc<Self> {
-        let file = state_directory.join("lease.json");
+        let WatchdogChoice { device, timeout } = choice;
+        let device = device.map(|path| Arc::new(WatchdogFile { path, timeout }) as Arc<dyn WatchdogDevice>);
+        Self::on(Arc::new(LeaseFileIn::directory(state_directory)), clock, device, first_number)
+    }
+
+    /// The same, with a file and a watchdog of one's own.
+    #[must_use]
+    pub fn on(
+        file: Arc<dyn LeaseFile>,
+        clock: Arc<dyn BootClock>,
+        device: Option<Arc<dyn WatchdogDevice>>,
+        first_number: u64,
+    ) -> Arc<Self> {
         let (boot, began) = (clock.boot_id(), clock.since_boot());
-        let lease = match std::fs::read_to_string(&file) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Lease::unbound(first_number),
-            Err(error) => unreadable(&file, &error, first_number),
-            Ok(text) => match serde_json::from_str::<LeaseFile>(&text) {
-                Ok(kept) if kept.boot == boot => Lease::kept(
-                    Duration::from_millis(kept.length_ms),
-                    Duration::from_millis(kept.until_ms),
-                    first_number,
-                ),
-                Ok(_) => Lease::unbound(first_number),
-                Err(error) => unreadable(&file, &error, first_number),
-            },
-        };
+        let lease = lease_file::take_up(file.as_ref(), &boot, first_number);
         let kept = Kept { lease, watchdog: None, complaint: None, told_run_out: false };
         Arc::new(Self {
             clock,
             began,
             file,
             boot,
-            choice,
+            device,
             kept: Mutex::new(kept),
             changed: Notify::new(),
             answered: Notify::new(),
@@ -157,14 +149,18 @@ impl LeaseKeeper {
     #[must_use]
     pub fn standing(&self) -> Standing {
         let now = self.clock.since_boot();
-        self.kept().lease.standing(now)
+        match self.kept().lease.standing(now) {
+            Standing::RunOut if Mutation::IgnoreLease.is_active() => Standing::Held { left: Duration::ZERO },
+            standing => standing,
+        }
     }
 
     /// Keeps the lease for ever.
-    pub async fn keep(&self) {
+    pub async fn keep(self: &Arc<Self>) {
         loop {
             self.look().await;
             tokio::select! {
+                biased;
                 () = self.changed.notified() => {}
                 () = tokio::time::sleep(TICK) => {}
             }
@@ -172,7 +168,7 @@ impl LeaseKeeper {
     }
 
     /// Looks once, and does what follows.
-    pub async fn look(&self) {
+    pub async fn look(self: &Arc<Self>) {
         let now = self.clock.since_boot();
         let due = self.kept().lease.due_in(now) == Some(Duration::ZERO);
         match self.standing() {
@@ -183,7 +179,7 @@ impl LeaseKeeper {
                 self.sign_while(|standing| matches!(standing, Standing::Held { .. }));
             }
             Standing::RunOut => {
-                if self.stop_all().await {
+                if self.stop_all().await || Mutation::SignWithoutStopping.is_active() {
                     // Not before: to open a watchdog is a sign, too.
                     self.arm();
                     self.sign_while(|standing| standing != Standing::Unbound);
@@ -224,7 +220,7 @@ impl LeaseKeeper {
         let now = self.clock.since_boot();
         let mut kept = self.kept();
         let Some(question) = kept.lease.ask(now) else { return };
-        let watchdog = kept.watchdog.as_ref().map(Watchdog::timeout).filter(|_| !question.gives_up);
+        let watchdog = kept.watchdog.as_ref().map(|armed| armed.timeout()).filter(|_| !question.gives_up);
         drop(kept);
         if let Some(host) = self.host.get() {
             host.outbox().lease_wanted(AgentRequest::RenewLease { number: question.number, watchdog });
@@ -233,16 +229,16 @@ impl LeaseKeeper {
 
     /// Arms the watchdog unless it is; tried again each time, so that a driver that is loaded later is found.
     fn arm(&self) {
-        let Some(device) = &self.choice.device else { return };
+        let Some(device) = &self.device else { return };
         let mut kept = self.kept();
         if kept.watchdog.is_some() || kept.lease.is_given_up() {
             return;
         }
-        match Watchdog::arm(device, self.choice.timeout) {
+        match device.arm() {
             Ok(watchdog) => {
                 log::info!(
                     "the watchdog {} is armed: without a sign for {} s it resets this machine",
-                    device.display(),
+                    device.place(),
                     watchdog.timeout().as_secs()
                 );
                 kept.watchdog = Some(watchdog);
@@ -267,7 +263,7 @@ impl LeaseKeeper {
     /// Gives the watchdog a sign if the host stands as `wanted` at this very moment.
     fn sign_while(&self, wanted: impl Fn(Standing) -> bool) {
         let mut kept = self.kept();
-        if !wanted(kept.lease.standing(self.clock.since_boot())) {
+        if !wanted(kept.lease.standing(self.clock.since_boot())) && !Mutation::IgnoreLease.is_active() {
             return;
         }
         if let Some(watchdog) = &mut kept.watchdog
@@ -286,14 +282,19 @@ impl LeaseKeeper {
     }
 
     /// Destroys every VM of ours. Returns whether it is certain that none runs and none is coming up.
-    async fn stop_all(&self) -> bool {
+    ///
+    /// A lease may be granted while libvirt is slow to list or to destroy them: what is still there then may run on, and
+    /// what was started under the new lease is none of those that had to go. So each is destroyed only while the lease has
+    /// run out, which is asked where nothing lies between the question and the act.
+    async fn stop_all(self: &Arc<Self>) -> bool {
         let Some(host) = self.host.get() else { return false };
         let under_way = host.start_gate().under_way();
         let active = active(host).await;
         let Ok(active) = active else { return false };
         {
             let mut kept = self.kept();
-            if !active.is_empty() && !kept.told_run_out {
+            let is_over = kept.lease.standing(self.clock.since_boot()) == Standing::RunOut;
+            if !active.is_empty() && is_over && !kept.told_run_out {
                 log::error!(
                     "the coordinator has not answered for the length of this host's lease: its {} VMs are destroyed now, since \
                      they may be started elsewhere soon (self-fencing in the realm's configuration)",
@@ -308,10 +309,14 @@ impl LeaseKeeper {
         }
         let mut ending = JoinSet::new();
         for vm in active {
-            let driver = host.driver().clone();
+            let (driver, keeper) = (host.driver().clone(), Arc::clone(self));
             // All of them at once, as far as the driver lets them.
             ending.spawn(async move {
-                driver.call(CallKind::Ordinary, move |hypervisor| hypervisor.destroy(vm)).await
+                let destroy = move |hypervisor: &dyn Hypervisor| match keeper.standing() {
+                    Standing::RunOut => hypervisor.destroy(vm),
+                    Standing::Unbound | Standing::Held { .. } => Ok(()),
+                };
+                driver.call(CallKind::Ordinary, destroy).await
             });
         }
         let mut all_ended = true;
@@ -336,28 +341,9 @@ impl LeaseKeeper {
     }
 
     fn store(&self, lease: &Lease) {
-        let stored = match lease.terms() {
-            None => match std::fs::remove_file(&self.file) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
-                _ => Ok(()),
-            },
-            Some((length, until)) => {
-                let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-                let file = LeaseFile {
-                    boot: self.boot.clone(),
-                    length_ms: milliseconds(length),
-                    until_ms: milliseconds(until),
-                };
-                let beside = self.file.with_extension("new");
-                serde_json::to_vec(&file)
-                    .map_err(std::io::Error::other)
-                    .and_then(|bytes| std::fs::write(&beside, bytes))
-                    .and_then(|()| std::fs::rename(&beside, &self.file))
-            }
-        };
-        if let Err(error) = stored {
+        if let Err(error) = lease_file::keep(self.file.as_ref(), &self.boot, lease) {
             // The next life of the agent then goes by the shorter one before it.
-            log::error!("{} cannot be written: {error}", self.file.display());
+            log::error!("{} cannot be written: {error}", self.file.place());
         }
     }
 
@@ -381,11 +367,6 @@ impl StartPermission for Permission {
             ),
         }
     }
-}
-
-fn unreadable(file: &Path, error: &dyn std::fmt::Display, first_number: u64) -> Lease {
-    log::error!("{} cannot be read: {error}; the lease is taken to have run out", file.display());
-    Lease::kept(Duration::ZERO, Duration::ZERO, first_number)
 }
 
 /// Our VMs that have a QEMU, whatever it does.

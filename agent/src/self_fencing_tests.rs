@@ -4,7 +4,6 @@ use reeve_common::protocol::{Refusal, ReplyBody};
 use tokio::time::Instant;
 
 use super::*;
-use crate::hypervisor::Hypervisor as _;
 use crate::hypervisor::simulated::{Call, Fault};
 use crate::outbox::Due;
 use crate::test_machine::{Machine, settings};
@@ -242,4 +241,32 @@ async fn a_host_without_a_watchdog_says_so() {
     bare.look().await;
     bare.connected();
     assert_eq!(leased.question().map(|(_, watchdog)| watchdog), Some(None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_vm_that_was_started_under_a_new_lease_is_not_ended_for_the_old_one() {
+    let leased = Leased::new().await;
+    leased.tell(Some(LEASE));
+    leased.renew().await;
+    assert_eq!(leased.machine.ensure(1, 1, running(1)).await, Ok(ReplyBody::Accepted));
+    leased.machine.until_running(1).await;
+    leased.keeper.connected();
+    leased.pass(LEASE + Duration::from_secs(1)).await;
+    assert_eq!(leased.keeper.standing(), Standing::RunOut);
+    // It begins to end them; before libvirt has come to that, the coordinator has granted another.
+    leased.keeper.connected();
+    let mut latest = None;
+    while let Some((number, _)) = leased.question() {
+        latest = Some(number);
+    }
+    let mut ending = std::pin::pin!(leased.keeper.look());
+    assert!(poll_once(ending.as_mut()).is_pending(), "libvirt is being asked what runs");
+    leased.keeper.granted(latest.unwrap(), LEASE);
+    ending.await;
+    leased.settle().await;
+    assert_eq!(leased.running(), 1);
+}
+
+fn poll_once<F: Future>(work: std::pin::Pin<&mut F>) -> std::task::Poll<F::Output> {
+    work.poll(&mut std::task::Context::from_waker(std::task::Waker::noop()))
 }

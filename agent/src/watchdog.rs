@@ -4,6 +4,7 @@
 //! Nothing but reading and writing is used: the time is what the kernel says of the device, or what the configuration
 //! says where the kernel does not.
 
+use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
@@ -47,9 +48,73 @@ pub enum WatchdogError {
     },
 }
 
-/// A watchdog that is armed.
+/// A watchdog that can be armed. The simulation has some of its own.
+pub trait WatchdogDevice: fmt::Debug + Send + Sync + 'static {
+    /// Arms it.
+    ///
+    /// # Errors
+    /// [`WatchdogError`]; it is not armed then.
+    fn arm(&self) -> Result<Box<dyn ArmedWatchdog>, WatchdogError>;
+
+    /// Where it is, for messages.
+    fn place(&self) -> String;
+}
+
+/// One that is armed. When it goes out of use it stays armed.
+pub trait ArmedWatchdog: fmt::Debug + Send + 'static {
+    /// After which time without a sign it resets the machine.
+    fn timeout(&self) -> Duration;
+
+    /// Gives a sign of life.
+    ///
+    /// # Errors
+    /// The device's own; it may reset the machine soon.
+    fn sign(&mut self) -> io::Result<()>;
+
+    /// Disarms it.
+    ///
+    /// # Errors
+    /// The device's own; it may still be armed.
+    fn disarm(self: Box<Self>) -> io::Result<()>;
+}
+
+/// A watchdog by its device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WatchdogFile {
+    /// The device.
+    pub path: PathBuf,
+    /// Its time, where the kernel does not tell it.
+    pub timeout: Option<Duration>,
+}
+
+impl WatchdogDevice for WatchdogFile {
+    fn arm(&self) -> Result<Box<dyn ArmedWatchdog>, WatchdogError> {
+        Ok(Box::new(Watchdog::arm(&self.path, self.timeout)?))
+    }
+
+    fn place(&self) -> String {
+        self.path.display().to_string()
+    }
+}
+
+impl ArmedWatchdog for Watchdog {
+    fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    fn sign(&mut self) -> io::Result<()> {
+        self.file.write_all(SIGN)
+    }
+
+    // Drivers that were loaded with `nowayout` do not let themselves be disarmed.
+    fn disarm(mut self: Box<Self>) -> io::Result<()> {
+        self.file.write_all(MAGIC_CLOSE)
+    }
+}
+
+/// A device that is armed.
 #[derive(Debug)]
-pub struct Watchdog {
+struct Watchdog {
     file: File,
     timeout: Duration,
 }
@@ -59,7 +124,7 @@ impl Watchdog {
     ///
     /// # Errors
     /// [`WatchdogError`]; it is not armed then.
-    pub fn arm(path: &Path, configured: Option<Duration>) -> Result<Self, WatchdogError> {
+    fn arm(path: &Path, configured: Option<Duration>) -> Result<Self, WatchdogError> {
         let timeout = kernel_timeout(path).or(configured);
         let timeout = timeout.ok_or_else(|| WatchdogError::Timeout { path: path.to_owned() })?;
         let failed = |source| WatchdogError::Open { path: path.to_owned(), source };
@@ -71,28 +136,6 @@ impl Watchdog {
             log::error!("{} is no device: a watchdog that resets nothing protects nothing", path.display());
         }
         Ok(Self { file, timeout })
-    }
-
-    /// After which time without a sign it resets the machine.
-    #[must_use]
-    pub const fn timeout(&self) -> Duration {
-        self.timeout
-    }
-
-    /// Gives a sign of life.
-    ///
-    /// # Errors
-    /// The device's own; it may reset the machine soon.
-    pub fn sign(&mut self) -> io::Result<()> {
-        self.file.write_all(SIGN)
-    }
-
-    /// Disarms it. Drivers that were loaded with `nowayout` do not let themselves be disarmed.
-    ///
-    /// # Errors
-    /// The device's own; it may still be armed.
-    pub fn disarm(mut self) -> io::Result<()> {
-        self.file.write_all(MAGIC_CLOSE)
     }
 }
 
@@ -123,7 +166,7 @@ mod tests {
         drop(watchdog);
         assert_eq!(fs::read(&path).unwrap(), b"\0\0", "an agent that is killed leaves it armed");
         let watchdog = Watchdog::arm(&path, Some(timeout)).unwrap();
-        watchdog.disarm().unwrap();
+        Box::new(watchdog).disarm().unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"V\0", "a plain file begins at its beginning");
     }
 

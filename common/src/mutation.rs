@@ -33,11 +33,35 @@ pub enum Mutation {
     ForgetToRepeat,
     /// The coordinator places two writers on one drive.
     ShareDrives,
+    /// A coordinator that has been succeeded goes on writing.
+    WriteWhenDeposed,
+    /// The coordinator takes a fence command's `off` for done without asking for the status.
+    FenceWithoutStatus,
+    /// The coordinator believes that a host is off whose agent answers.
+    BelieveOffThoughItAnswers,
+    /// The coordinator starts VMs elsewhere when their host is silent for long enough.
+    RestartOnSuspicion,
+    /// A proof outlives the return of its host in the store.
+    KeepProofOnReturn,
+    /// The coordinator restarts VMs although too many hosts are silent at once.
+    IgnoreBrake,
+    /// The agent's VMs run on when its lease has run out.
+    IgnoreLease,
+    /// The agent calms its watchdog although VMs run without a lease.
+    SignWithoutStopping,
+    /// The coordinator takes a lease for a proof although no watchdog stands behind it.
+    TrustLeaseWithoutWatchdog,
+    /// A drain that is cancelled leaves its host shut.
+    ForgetToReopen,
+    /// A drain stops VMs and does not start again elsewhere what is to be.
+    ForgetToStartAgain,
+    /// A drain says that its host is empty without looking for what came meanwhile.
+    SkipLastLook,
 }
 
 impl Mutation {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 25] = [
         Self::SkipEpochCheck,
         Self::ObeyOlderGeneration,
         Self::UnknownIsAbsent,
@@ -51,6 +75,18 @@ impl Mutation {
         Self::ForgetReservations,
         Self::ForgetToRepeat,
         Self::ShareDrives,
+        Self::WriteWhenDeposed,
+        Self::FenceWithoutStatus,
+        Self::BelieveOffThoughItAnswers,
+        Self::RestartOnSuspicion,
+        Self::KeepProofOnReturn,
+        Self::IgnoreBrake,
+        Self::IgnoreLease,
+        Self::SignWithoutStopping,
+        Self::TrustLeaseWithoutWatchdog,
+        Self::ForgetToReopen,
+        Self::ForgetToStartAgain,
+        Self::SkipLastLook,
     ];
 
     /// Whether this rule is to be broken on this thread.

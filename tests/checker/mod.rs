@@ -14,5 +14,5 @@ mod sighting;
 mod watch;
 
 pub use ending::{Acknowledged, misdeeds_at_rest};
-pub use processes::kill_a_guest;
+pub use processes::{guest_processes, kill_a_guest};
 pub use watch::Watch;

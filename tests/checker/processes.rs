@@ -41,6 +41,13 @@ pub(super) struct Qemu {
     pub(super) writes: BTreeSet<Disk>,
 }
 
+/// The processes of all guests of a lab by the domain that each runs: its host's name and the process's number. Two of one
+/// domain are a defect that [`crate::checker::Watch`] sees; here the last one counts.
+#[must_use]
+pub fn guest_processes(lab: &Lab) -> BTreeMap<Uuid, (String, i32)> {
+    qemus(lab).into_iter().map(|qemu| (qemu.vm, (qemu.host, qemu.process.pid))).collect()
+}
+
 /// All guests of a lab now. A process that ends meanwhile may be there or not.
 pub(super) fn qemus(lab: &Lab) -> Vec<Qemu> {
     let hosts = lab.description().hosts.iter().filter_map(|host| {

@@ -37,10 +37,11 @@ enum Fault {
     CutOff(Direction),
     PowerLost,
     DiskFull,
+    ClockWrong,
 }
 
 /// Each fault once at least; the order is the seed's.
-const FAULTS: [Fault; 11] = [
+const FAULTS: [Fault; 12] = [
     Fault::Killed(Daemon::Coordinator),
     Fault::Killed(Daemon::Agent),
     Fault::Killed(Daemon::Libvirtd),
@@ -52,7 +53,11 @@ const FAULTS: [Fault; 11] = [
     Fault::CutOff(Direction::Out),
     Fault::PowerLost,
     Fault::DiskFull,
+    Fault::ClockWrong,
 ];
+
+/// How far a host's clock is ahead when it is wrong, in seconds.
+const CLOCK_AHEAD: i64 = 3600;
 
 /// Another one can be tried by hand: `REEVE_SEED=7`.
 const SEED: u64 = 1;
@@ -125,6 +130,14 @@ fn strike(fleet: &Fleet, fault: Fault, number: usize) -> Result<()> {
             lab.power_off(&host)?;
             lab.wait_for_connection(host.name(), "lost")?;
             lab.power_on(&host)?;
+        }
+        Fault::ClockWrong => {
+            for ahead in [CLOCK_AHEAD, 0] {
+                lab.set_clock(&host, ahead)?;
+                lab.kill(Daemon::Agent, &host, Signal::SIGKILL)?;
+                lab.start(Daemon::Agent, &host)?;
+                fleet.wait_for_host(host.name())?;
+            }
         }
         Fault::DiskFull => {
             lab.fill_state(true)?;

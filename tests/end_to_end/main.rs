@@ -2,6 +2,7 @@
 //! that has registered, and what must survive when its parts are killed, cut off or lied to.
 
 mod checking;
+mod clocks;
 mod drives;
 mod enrolment;
 mod failover;
@@ -14,5 +15,6 @@ mod measured;
 mod outliving;
 mod partition;
 mod path;
+mod recovery;
 mod room;
 mod self_fencing;

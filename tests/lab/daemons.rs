@@ -127,7 +127,8 @@ impl Lab {
             Daemon::Virtlogd => words(&["virtlogd"]),
             Daemon::Libvirtd => words(&["libvirtd"]),
             Daemon::Agent => {
-                let mut command = self.as_agent_user()?;
+                let mut command = self.clock_words(place);
+                command.extend(self.as_agent_user()?);
                 command.extend(words(&[
                     "run",
                     "--state-directory",
@@ -147,7 +148,8 @@ impl Lab {
             Daemon::Coordinator => {
                 let program = self.description().program_directory().join("reeve-coordinator");
                 let configuration = self.coordinator_configuration();
-                words(&[&program.to_string_lossy(), "run", "--config", &configuration.to_string_lossy()])
+                let run = [&program.to_string_lossy(), "run", "--config", &configuration.to_string_lossy()];
+                [self.clock_words(place), words(&run)].concat()
             }
         })
     }

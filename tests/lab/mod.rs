@@ -17,6 +17,7 @@
 
 mod assembly;
 mod capabilities;
+mod clock;
 mod coordinator_files;
 mod daemons;
 mod description;

@@ -62,14 +62,17 @@ impl CoordinatorDial for SimulatedDial {
         let bytes = hello.encode(CURRENT).map_err(|error| unsayable(error.to_string()))?;
         let hello = Hello::decode(CURRENT, &bytes).map_err(|error| unsayable(error.to_string()))?;
         let network = &self.network;
+        let coordinator = network.route(self.host);
         // Two round trips.
         for _ in 0..2 {
             sleep(network.delay(self.host)).await;
-            network.until_open(self.host, Side::Coordinator).await;
-            network.until_open(self.host, Side::Agent).await;
+            network.until_open(self.host, coordinator, Side::Coordinator).await;
+            network.until_open(self.host, coordinator, Side::Agent).await;
         }
-        let Some(listener) = network.until_listened().await else { return std::future::pending().await };
-        let wire = network.connect(self.host);
+        let Some(listener) = network.until_listened(coordinator).await else {
+            return std::future::pending().await;
+        };
+        let wire = network.connect(self.host, coordinator);
         let hold = Arc::new(Hold(Arc::clone(&wire)));
         let (command_sender, commands) = mpsc::channel(COMMAND_QUEUE_LENGTH);
         let (event_sender, events) = mpsc::channel(COMMAND_QUEUE_LENGTH);
@@ -102,7 +105,7 @@ impl CoordinatorDial for SimulatedDial {
             reason = wire.closed(Side::Agent) => return Err(ConnectError::Broken { address, reason }),
         };
         sleep(network.delay(self.host)).await;
-        network.until_open(self.host, Side::Agent).await;
+        network.until_open(self.host, coordinator, Side::Agent).await;
         match answer {
             Ok(Ok(welcome)) => Ok((AgentLink { commands, voice }, welcome)),
             Ok(Err((code, text))) => Err(ConnectError::Refused { address, code, text }),

@@ -1,7 +1,7 @@
-//! Owns the simulated coordinator's machine: the real service, its agents' sessions and its waiting VMs, through as many
-//! lives as it has.
+//! Owns a simulated coordinator's machine: the real service, its agents' sessions and its waiting VMs, through as many
+//! lives as it has. One that finds out that another has followed it ends, as the daemon does.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use reeve_common::clock::Clock;
@@ -10,10 +10,14 @@ use reeve_coordinator::service::Service;
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 
+use super::chance::Chance;
 use super::clock::MachineClock;
 use super::coordinator_side::Greeting;
-use super::estate::Estate;
-use super::network::Network;
+use super::estate::{Care, Estate};
+use super::fences::SimulatedFences;
+use super::freeze::Freezer;
+use super::network::{Network, Number};
+use super::park::Park;
 use super::signal::Signal;
 use super::store::{Disk, DiskDoor};
 use super::trace::{Place, Trace, violated};
@@ -23,6 +27,8 @@ use super::trace::{Place, Trace, violated};
 pub struct Office {
     /// What it does.
     pub service: Service,
+    /// Which coordinator's.
+    pub number: Number,
     dead: Signal<bool>,
 }
 
@@ -33,18 +39,38 @@ impl Office {
     }
 }
 
-/// The coordinator's machine.
+/// What every coordinator of a story has.
+#[derive(Clone)]
+pub struct Surroundings {
+    /// What there is at first.
+    pub estate: &'static Estate,
+    /// How the realm takes care of its lost hosts.
+    pub care: Care,
+    /// The story's seed.
+    pub seed: u64,
+    /// The network.
+    pub network: Arc<Network>,
+    /// All hosts.
+    pub park: Park,
+}
+
+/// A coordinator's machine.
 pub struct CoordinatorMachine {
-    estate: &'static Estate,
+    /// Which of those that there are.
+    pub number: Number,
+    surroundings: Surroundings,
     /// Its clock.
     pub clock: Arc<MachineClock>,
     /// Its disk.
     pub disk: Arc<Disk>,
-    network: Arc<Network>,
     trace: Trace,
     office: Signal<Option<Office>>,
     life: Mutex<Option<Life>>,
+    lives: AtomicU64,
+    /// Another has followed it: it is not started any more.
+    followed: AtomicBool,
     frozen: Signal<bool>,
+    freezer: Freezer,
 }
 
 struct Life {
@@ -56,17 +82,20 @@ struct Life {
 impl CoordinatorMachine {
     /// A machine on which no coordinator runs yet.
     #[must_use]
-    pub fn new(estate: &'static Estate, disk: Arc<Disk>, network: Arc<Network>) -> Arc<Self> {
-        let trace = network.trace.clone();
+    pub fn new(number: Number, surroundings: Surroundings, disk: Arc<Disk>) -> Arc<Self> {
+        let trace = surroundings.network.trace.clone();
         Arc::new(Self {
-            estate,
+            number,
+            surroundings,
             clock: Arc::new(MachineClock::right()),
             disk,
-            network,
             trace,
             office: Signal::new(None),
             life: Mutex::new(None),
+            lives: AtomicU64::new(0),
+            followed: AtomicBool::new(false),
             frozen: Signal::new(false),
+            freezer: Freezer::default(),
         })
     }
 
@@ -86,53 +115,94 @@ impl CoordinatorMachine {
         self.office.until(Option::is_some).await
     }
 
-    /// Starts a coordinator, unless one runs.
+    /// Another takes over; this one runs on until it finds out or is ended, and is not started again.
+    pub fn be_followed(&self) {
+        self.followed.store(true, Ordering::Relaxed);
+    }
+
+    /// Starts a coordinator, unless one runs or another has taken over.
     pub fn start(self: &Arc<Self>) {
         let mut life = self.life();
-        if life.is_some() {
+        if life.is_some() || self.followed.load(Ordering::Relaxed) {
             return;
         }
-        self.trace.note(Place::Coordinator, "starts", None);
+        self.trace.tell(Place::Coordinator, "starts", format!("number {}", self.number));
         let dead = Signal::new(false);
         let is_dead = dead.clone();
         let door_closed = Arc::new(AtomicBool::new(false));
         let door = Arc::new(DiskDoor::new(Arc::clone(&self.disk), Arc::clone(&door_closed)));
+        let chance = Chance::new(
+            self.surroundings.seed,
+            400 + u64::from(self.number) * 100 + self.lives.fetch_add(1, Ordering::Relaxed),
+        );
+        let fences = SimulatedFences {
+            coordinator: self.number,
+            park: self.surroundings.park.clone(),
+            chance: Mutex::new(chance),
+            dead: Arc::clone(&door_closed),
+            freezer: self.freezer.clone(),
+        };
         let machine = Arc::clone(self);
-        let work = tokio::spawn(async move { machine.run(door, is_dead).await }).abort_handle();
+        let work = tokio::spawn(async move { machine.run(door, Arc::new(fences), is_dead).await });
+        let work = work.abort_handle();
         *life = Some(Life { work, door_closed, dead });
     }
 
-    async fn run(self: Arc<Self>, door: Arc<DiskDoor>, dead: Signal<bool>) {
-        let clock: Arc<dyn Clock> = Arc::clone(&self.clock) as _;
-        let service = loop {
-            let config = self.estate.config.clone();
-            let authority = Arc::clone(&self.estate.authority);
-            let store = Arc::clone(&door) as _;
-            match Service::open(config, store, Arc::clone(&clock), authority).await {
-                Ok(service) => break service,
-                // The service manager starts it again.
-                Err(error) => {
-                    self.trace.tell(Place::Coordinator, "cannot start", reeve_coordinator::chain(&error));
+    /// Opens the service; the service manager tries again until it can.
+    async fn open(&self, door: &Arc<DiskDoor>, fences: &Arc<SimulatedFences>) -> Service {
+        let Surroundings { estate, care, .. } = &self.surroundings;
+        loop {
+            let (clock, store): (Arc<dyn Clock>, _) = (Arc::clone(&self.clock) as _, Arc::clone(door) as _);
+            let opened = match estate.config(*care) {
+                Ok(config) => {
+                    let (authority, fences) = (Arc::clone(&estate.authority), Arc::clone(fences) as _);
+                    let opened = Service::open_with(config.clone(), store, clock, authority, fences).await;
+                    opened.map_err(|error| reeve_coordinator::chain(&error))
+                }
+                Err(error) => Err(error.to_string()),
+            };
+            match opened {
+                Ok(service) => return service,
+                Err(why) => {
+                    self.trace.tell(Place::Coordinator, "cannot start", why);
                     tokio::time::sleep(std::time::Duration::from_secs(1)).await;
                 }
             }
-        };
+        }
+    }
+
+    async fn run(self: Arc<Self>, door: Arc<DiskDoor>, fences: Arc<SimulatedFences>, dead: Signal<bool>) {
+        let service = self.open(&door, &fences).await;
         self.trace.tell(Place::Coordinator, "takes up its work", format!("epoch {}", service.epoch()));
         let (listener, mut greetings) = mpsc::unbounded_channel::<Greeting>();
-        self.network.set_listener(Some(listener));
-        self.network.disown();
-        let office = Office { service: service.clone(), dead };
+        let network = &self.surroundings.network;
+        network.set_listener(self.number, Some(listener));
+        network.disown(self.number);
+        let office = Office { service: service.clone(), number: self.number, dead };
         self.office.change(|current| *current = Some(office));
         let mut tasks = JoinSet::new();
-        tasks.spawn(service.clone().keep_placing());
-        tasks.spawn(service.clone().keep_watching_hosts());
-        tasks.spawn(service.clone().keep_working());
-        tasks.spawn(service.clone().keep_failing_over());
-        tasks.spawn(service.clone().keep_checkpoints());
+        let freezer = &self.freezer;
+        tasks.spawn(freezer.work(service.clone().keep_placing()));
+        tasks.spawn(freezer.work(service.clone().keep_watching_hosts()));
+        tasks.spawn(freezer.work(service.clone().keep_working()));
+        tasks.spawn(freezer.work(service.clone().keep_failing_over()));
+        tasks.spawn(freezer.work(service.clone().keep_checkpoints()));
+        tasks.spawn({
+            let (machine, service) = (Arc::clone(&self), service.clone());
+            freezer.work(async move {
+                service.deposed().await;
+                machine.trace.tell(
+                    Place::Coordinator,
+                    "finds that it was followed",
+                    machine.number.to_string(),
+                );
+                machine.kill();
+            })
+        });
         let mut connection = 0;
         while let Some(greeting) = greetings.recv().await {
             connection += 1;
-            tasks.spawn(serve_agent(service.clone(), greeting, connection));
+            tasks.spawn(freezer.work(serve_agent(service.clone(), greeting, connection)));
             while let Some(ended) = tasks.try_join_next() {
                 if ended.is_err_and(|error| error.is_panic()) {
                     violated(&self.trace, "nothing panics", "a task of the coordinator has");
@@ -144,10 +214,10 @@ impl CoordinatorMachine {
     /// Ends the coordinator as `kill -9` does.
     pub fn kill(&self) {
         let Some(life) = self.life().take() else { return };
-        self.trace.note(Place::Coordinator, "is killed", None);
+        self.trace.tell(Place::Coordinator, "is gone", format!("number {}", self.number));
         life.door_closed.store(true, Ordering::Relaxed);
-        self.network.set_listener(None);
-        self.network.vanish(None);
+        self.surroundings.network.set_listener(self.number, None);
+        self.surroundings.network.vanish_coordinator(self.number);
         self.office.change(|office| *office = None);
         life.dead.change(|dead| *dead = true);
         life.work.abort();
@@ -156,8 +226,9 @@ impl CoordinatorMachine {
     /// Stops the coordinator's process in the middle of whatever it does, or lets it go on.
     pub fn set_frozen(&self, frozen: bool) {
         self.trace.note(Place::Coordinator, if frozen { "is stopped" } else { "goes on" }, None);
-        self.network.set_frozen(frozen);
+        self.surroundings.network.set_frozen(self.number, frozen);
         self.disk.set_frozen(frozen);
+        self.freezer.set_frozen(frozen);
         self.frozen.change(|is_frozen| *is_frozen = frozen);
     }
 }

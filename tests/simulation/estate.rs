@@ -2,6 +2,7 @@
 //! estate with three hosts, a few configurations, and a drive that several of them want.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context as _, Result, anyhow};
@@ -15,6 +16,7 @@ use reeve_common::vm::{CpuModel, Machine};
 use reeve_coordinator::config::{self, CoordinatorConfig};
 use reeve_coordinator::model::configuration::{Configuration, DriveUse};
 use reeve_coordinator::model::drive::Drive;
+use reeve_coordinator::model::failover::{Brake, WhenHostLost};
 use reeve_coordinator::model::host::Host;
 use reeve_coordinator::model::image::Image;
 use reeve_coordinator::model::setup::Setup;
@@ -25,6 +27,8 @@ use reeve_scheduler::HostState;
 
 /// How many hosts there are at first.
 pub const HOSTS: u32 = 3;
+/// The highest number that a host gets in a story.
+pub const HOST_IDS_MAX: u32 = 12;
 /// The drive that several configurations want.
 pub const DRIVE: &str = "data";
 /// The pool of drives; every host sees the same.
@@ -34,11 +38,54 @@ pub const VOLUMES_POOL: &str = "volumes";
 /// The configurations, by what they are: small, large, two writers of the drive, and a reader.
 pub const CONFIGURATION_NAMES: [&str; 5] = ["small", "large", "writer", "rival", "reader"];
 
+/// How a simulated realm deals with hosts that are lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Care {
+    /// A person must state that they are off.
+    Statements,
+    /// They are fenced by a command; two that are silent of three are too many at once.
+    Fences,
+    /// They stop by themselves when their lease has run out.
+    Leases,
+}
+
+impl Care {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Statements, Self::Fences, Self::Leases];
+
+    fn keys(self) -> String {
+        match self {
+            Self::Statements => String::new(),
+            Self::Fences => {
+                let hosts: Vec<String> =
+                    (1..=HOST_IDS_MAX).map(|host| format!("node-{host} {{ }}")).collect();
+                let hosts = hosts.join(", ");
+                format!(
+                    "fence {{ command = /fence, timeout = 6 seconds, hosts {{ {hosts} }} }}, failover-brake {{ hosts = 1 }}"
+                )
+            }
+            Self::Leases => "self-fencing { lease = 10 seconds }".to_owned(),
+        }
+    }
+}
+
+impl fmt::Display for Care {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Statements => "hosts that are lost wait for a person",
+            Self::Fences => "hosts that are lost are fenced",
+            Self::Leases => "hosts that are lost stop by themselves",
+        })
+    }
+}
+
 const CONFIGURATION: &str = r#"
 sample-interval = 1 hour
 measured-age-max = 4 hours
+advertised-address = "192.0.2.1"
 realms { primary {
   disabled = no, driver = libvirt, name = Simulated
+  CARE
   volumes-pool = volumes, drives-pool = drives, bricks-pool = bricks
   registration-timeout = 40 seconds, poll-frequency = 20 seconds, shutdown-timeout = 15 seconds
   drives.lazy-allocation = on
@@ -48,8 +95,7 @@ hardware-profiles { node { cores = 8, memory = 16 GiB } }
 
 /// What does not change from simulation to simulation.
 pub struct Estate {
-    /// The configuration.
-    pub config: CoordinatorConfig,
+    configs: Vec<(Care, CoordinatorConfig)>,
     /// The authority; nobody needs a certificate of it.
     pub authority: Arc<Authority>,
     records: Vec<(Key, Arc<str>)>,
@@ -87,11 +133,35 @@ impl Estate {
     fn make() -> Result<Self> {
         let directory = tempfile::tempdir()?;
         let file = directory.path().join("coordinator.conf");
-        std::fs::write(&file, format!("state-directory = {:?}\n{CONFIGURATION}", directory.path()))?;
-        let (config, _) = config::check(&file).map_err(|errors| anyhow!("{errors}"))?;
+        let mut configs = Vec::new();
+        for care in Care::ALL {
+            let text = CONFIGURATION.replace("CARE", &care.keys());
+            std::fs::write(&file, format!("state-directory = {:?}\n{text}", directory.path()))?;
+            let (config, _) = config::check(&file).map_err(|errors| anyhow!("{errors}"))?;
+            configs.push((care, config));
+        }
         let now = Timestamp(1_700_000_000_000);
-        let authority = Authority::create(&config.pki_directory(), now).context("making the authority")?;
-        Ok(Self { config, authority: Arc::new(authority), records: records()? })
+        let authority =
+            Authority::create(&directory.path().join("pki"), now).context("making the authority")?;
+        Ok(Self { configs, authority: Arc::new(authority), records: records()? })
+    }
+
+    /// The configuration of a realm that takes care of its lost hosts so.
+    ///
+    /// # Errors
+    /// Never.
+    pub fn config(&self, care: Care) -> Result<&CoordinatorConfig> {
+        let config = self.configs.iter().find(|(of, _)| *of == care).map(|(_, config)| config);
+        config.context("the estate has no such configuration")
+    }
+
+    /// When so much of the realm is silent that nothing is restarted by itself.
+    ///
+    /// # Errors
+    /// Never.
+    pub fn brake(&self, care: Care) -> Result<Brake> {
+        let realm = self.config(care)?.realms.get(&realm()?);
+        Ok(realm.context("the estate has no realm")?.brake)
     }
 
     /// A store with the estate's records.
@@ -109,6 +179,16 @@ impl Estate {
             next_id(&store, HOST_COUNTER).await?;
         }
         Ok(store)
+    }
+}
+
+/// What becomes of VMs of a configuration when their host is lost.
+#[must_use]
+pub fn when_host_lost(configuration: &str) -> WhenHostLost {
+    match configuration {
+        "small" | "large" | "writer" => WhenHostLost::Restart,
+        "rival" => WhenHostLost::Ask,
+        _ => WhenHostLost::Leave,
     }
 }
 
@@ -190,8 +270,8 @@ fn records() -> Result<Vec<(Key, Arc<str>)>> {
             team: "physics".to_owned(),
             project: None,
             drives,
-            when_host_lost: None,
-            priority: 0,
+            when_host_lost: Some(when_host_lost(name)),
+            priority: u32::from(name == "writer"),
             created_at: at,
         };
         records.push((CONFIGURATIONS.key(&configuration.name), configuration.encode()?));

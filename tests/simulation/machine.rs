@@ -1,7 +1,5 @@
 //! Owns a simulated host: its hypervisor, its small files, its clock, and the real agent that lives and dies on it.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -14,15 +12,15 @@ use reeve_agent::hypervisor::simulated::{
 };
 use reeve_agent::hypervisor::{EventReceiver, Hypervisor, HypervisorEvent, event_queue};
 use reeve_agent::inventory::InventorySource;
+use reeve_agent::lease::Standing;
 use reeve_agent::sampler::SampleSource;
+use reeve_agent::self_fencing::LeaseKeeper;
 use reeve_agent::session::{AgentIdentity, CertificateRenewal, Session};
 use reeve_agent::state_directory::StateDirectory;
-use reeve_agent::state_files::StateFiles;
 use reeve_agent::steady_clock::SteadyClock;
 use reeve_agent::vm::driver::Driver;
 use reeve_agent::vm::workers::{Job, Work, Workers};
 use reeve_common::clock::Clock;
-use reeve_common::durable_file::FileError;
 use reeve_common::ids::{HostId, HostName, OperationId, PoolName, RealmName, VolumeName};
 use reeve_common::inventory::HostInventory;
 use reeve_common::storage::DiskFormat;
@@ -33,10 +31,15 @@ use tokio::time::{sleep, timeout};
 
 use super::agent_side::SimulatedDial;
 use super::chance::Chance;
-use super::clock::MachineClock;
-use super::estate::{DRIVE, DRIVES_POOL, host_name};
-use super::network::Network;
+use super::checker::Checker;
+use super::clock::{MachineBoot, MachineClock};
+use super::estate::{DRIVE, DRIVES_POOL};
+use super::fences::FenceManner;
+use super::files::{Files, LeaseAmong};
+use super::freeze::Freezer;
+use super::network::{Network, Number};
 use super::trace::{Place, Trace, violated};
+use super::watchdog::Watchdog;
 
 /// How often guests are looked after and the hypervisor's events are handed on, besides after each call.
 const TICK: Duration = Duration::from_millis(200);
@@ -44,9 +47,6 @@ const TICK: Duration = Duration::from_millis(200);
 const CALLS_MAX: u32 = 30_000;
 /// As in the daemon.
 const FIRST_LOOK: Duration = Duration::from_secs(10);
-
-/// What is called after each thing that happens on a machine.
-pub type Watcher = Arc<dyn Fn() + Send + Sync>;
 
 /// A host.
 pub struct Machine {
@@ -58,12 +58,16 @@ pub struct Machine {
     pub clock: Arc<MachineClock>,
     /// Its small files.
     pub files: Arc<Files>,
-    name: HostName,
+    /// Its name.
+    pub name: HostName,
+    pub(super) trace: Trace,
+    boot: Arc<MachineBoot>,
+    watchdog: Watchdog,
+    freezer: Freezer,
     realm: RealmName,
     network: Arc<Network>,
-    trace: Trace,
     inside: Mutex<Inside>,
-    watcher: Watcher,
+    checker: Arc<Checker>,
 }
 
 struct Inside {
@@ -72,6 +76,7 @@ struct Inside {
     /// So many more calls until the agent dies, and whether the last of them is still made.
     death: Option<(u32, bool)>,
     powered: bool,
+    fence_manner: FenceManner,
     calls: u32,
 }
 
@@ -79,6 +84,7 @@ struct Inside {
 struct Life {
     host: Host,
     state: Arc<StateDirectory>,
+    lease: Arc<LeaseKeeper>,
     events: EventReceiver,
     dead: Arc<AtomicBool>,
     work: AbortHandle,
@@ -91,12 +97,17 @@ impl Machine {
     /// Never.
     pub fn new(
         host: HostId,
+        name: HostName,
         realm: RealmName,
         seed: u64,
         network: Arc<Network>,
-        watcher: Watcher,
+        checker: Arc<Checker>,
     ) -> Result<Arc<Self>> {
         let trace = network.trace.clone();
+        // What a machine is like: one in five has no watchdog, and no two clocks run alike.
+        let mut nature = Chance::new(seed, 300 + u64::from(host.0));
+        let watchdog = Watchdog::new((!nature.permille(200)).then(|| nature.milliseconds(0..=4000)));
+        let boot = Arc::new(MachineBoot::new(u32::try_from(nature.within(0..=19)).unwrap_or_default()));
         let drive = (VolumeName::new(DRIVE)?, Bytes(1 << 30), DiskFormat::Qcow2);
         let pool = PoolSetting {
             name: PoolName::new(DRIVES_POOL)?,
@@ -116,6 +127,7 @@ impl Machine {
             agent: None,
             death: None,
             powered: true,
+            fence_manner: FenceManner::default(),
             calls: 0,
         };
         let machine = Arc::new(Self {
@@ -123,12 +135,15 @@ impl Machine {
             hypervisor,
             clock: Arc::new(MachineClock::right()),
             files: Arc::default(),
-            name: host_name(host)?,
+            name,
+            trace,
+            boot,
+            watchdog,
+            freezer: Freezer::default(),
             realm,
             network,
-            trace,
             inside: Mutex::new(inside),
-            watcher,
+            checker,
         });
         tokio::spawn(tick(Arc::downgrade(&machine)));
         Ok(machine)
@@ -143,13 +158,25 @@ impl Machine {
         self.hypervisor.advance();
         let heard: Vec<(Host, HypervisorEvent)> = {
             let inside = self.inside();
-            let Some(life) = &inside.agent else { return (self.watcher)() };
-            life.events.try_iter().map(|event| (life.host.clone(), event)).collect()
+            match &inside.agent {
+                Some(life) if !self.freezer.is_frozen() => {
+                    life.events.try_iter().map(|event| (life.host.clone(), event)).collect()
+                }
+                _ => Vec::new(),
+            }
         };
         for (host, event) in heard {
             host.hear(&event);
         }
-        (self.watcher)();
+        self.checker.look();
+    }
+
+    /// What is destroyed because the lease has run out is what the realm asked for.
+    fn excuse_if_run_out(&self) {
+        let lease = self.inside().agent.as_ref().map(|life| Arc::clone(&life.lease));
+        if lease.is_some_and(|lease| lease.standing() == Standing::RunOut) {
+            self.checker.excuse_all_on(self.host);
+        }
     }
 
     /// Starts an agent, unless one runs or there is no power.
@@ -174,6 +201,13 @@ impl Machine {
         let clock: Arc<dyn Clock> = Arc::clone(&self.clock) as _;
         let steady = Arc::new(SteadyClock::new(Arc::clone(&clock)));
         let host = Host::with_driver(self.realm.clone(), driver, Arc::clone(&state), steady);
+        let lease = LeaseKeeper::on(
+            Arc::new(LeaseAmong(Arc::clone(&self.files))),
+            Arc::clone(&self.boot) as _,
+            Some(Arc::new(self.watchdog.clone())),
+            inside.chance.number(),
+        );
+        lease.bind(&host);
         let session = Session {
             dial: SimulatedDial { network: Arc::clone(&self.network), host: self.host },
             identity: AgentIdentity {
@@ -190,13 +224,16 @@ impl Machine {
             seed: inside.chance.number(),
         };
         self.trace.note(Place::Host(self.host), "the agent starts", None);
-        let kept = host.clone();
-        let work = tokio::spawn(async move {
-            let _ = timeout(FIRST_LOOK, kept.compare()).await;
-            tokio::join!(kept.keep_watch(), session.run());
-        });
+        let (kept, keeper) = (host.clone(), Arc::clone(&lease));
+        let work = tokio::spawn(self.freezer.work(async move {
+            let talk = async {
+                let _ = timeout(FIRST_LOOK, kept.compare()).await;
+                tokio::join!(kept.keep_watch(), session.run());
+            };
+            tokio::join!(biased; keeper.keep(), talk);
+        }));
         let work = work.abort_handle();
-        inside.agent = Some(Life { host, state, events, dead, work });
+        inside.agent = Some(Life { host, state, lease, events, dead, work });
     }
 
     /// Ends the agent as `kill -9` does.
@@ -205,9 +242,85 @@ impl Machine {
         self.trace.note(Place::Host(self.host), "the agent is killed", None);
         life.dead.store(true, Ordering::Relaxed);
         // Its process is gone before its tasks are: nothing is said any more while they are dropped.
-        self.network.vanish(Some(self.host));
+        self.network.vanish_agent(self.host);
         life.work.abort();
         life.host.let_go();
+        self.checker.disturb(self.host);
+        // Another process is not frozen.
+        self.freezer.set_frozen(false);
+        self.network.set_agent_frozen(self.host, false);
+    }
+
+    /// Ends the agent in good order, as `systemctl stop` does.
+    pub fn end_agent(self: &Arc<Self>) {
+        let Some(lease) = self.inside().agent.as_ref().map(|life| Arc::clone(&life.lease)) else { return };
+        self.trace.note(Place::Host(self.host), "the agent is told to end", None);
+        let machine = Arc::clone(self);
+        tokio::spawn(async move {
+            machine.freezer.work(lease.give_up()).await;
+            let is_same =
+                machine.inside().agent.as_ref().is_some_and(|life| Arc::ptr_eq(&life.lease, &lease));
+            if is_same {
+                machine.kill_agent();
+            }
+        });
+    }
+
+    /// Stops the agent's process in the middle of whatever it does, or lets it go on.
+    pub fn set_frozen(&self, frozen: bool) {
+        if frozen == self.freezer.is_frozen() || (frozen && self.inside().agent.is_none()) {
+            return;
+        }
+        self.trace.note(
+            Place::Host(self.host),
+            if frozen { "the agent is stopped" } else { "the agent goes on" },
+            None,
+        );
+        self.network.set_agent_frozen(self.host, frozen);
+        self.freezer.set_frozen(frozen);
+        self.checker.disturb(self.host);
+    }
+
+    /// How the command that fences this host behaves.
+    pub fn set_fence_manner(&self, manner: FenceManner) {
+        self.inside().fence_manner = manner;
+    }
+
+    pub(super) fn fence_manner(&self) -> FenceManner {
+        self.inside().fence_manner
+    }
+
+    /// Whether it has power.
+    #[must_use]
+    pub fn is_powered(&self) -> bool {
+        self.inside().powered
+    }
+
+    /// It is switched off, and somebody switches it on again when they have seen to it.
+    pub fn be_fenced(self: &Arc<Self>) {
+        if self.is_powered() {
+            self.trace.note(Place::Host(self.host), "is switched off", None);
+            self.be_off_for(15_000..=60_000);
+        }
+    }
+
+    fn be_off_for(self: &Arc<Self>, milliseconds: std::ops::RangeInclusive<u64>) {
+        self.lose_power();
+        let time = self.inside().chance.milliseconds(milliseconds);
+        let machine = Arc::clone(self);
+        tokio::spawn(async move {
+            sleep(time).await;
+            machine.power_up();
+            machine.start_agent();
+        });
+    }
+
+    /// Somebody tells a coordinator that this host is off, and it is on. Where its agent can answer that, nobody may
+    /// believe it; where it cannot, nobody can tell, and its VMs may run twice.
+    pub fn lied_about(&self, coordinator: Number) {
+        let has_agent = self.inside().agent.is_some();
+        self.checker
+            .be_lied_to(self.host, has_agent && self.network.is_well_connected(self.host, coordinator));
     }
 
     /// The agent dies after so many more calls; `made`: the last of them still has its effect.
@@ -223,15 +336,20 @@ impl Machine {
     /// The power goes: nothing runs any more.
     pub fn lose_power(&self) {
         self.trace.note(Place::Host(self.host), "the power is lost", None);
+        self.checker.excuse_all_on(self.host);
         self.kill_agent();
         self.inside().powered = false;
+        self.watchdog.lose_power();
         self.hypervisor.set_reachable(false);
         self.hypervisor.lose_power();
     }
 
     /// The power is back, and libvirt runs.
     pub fn power_up(&self) {
-        self.inside().powered = true;
+        let was_off = !std::mem::replace(&mut self.inside().powered, true);
+        if was_off {
+            self.boot.boot();
+        }
         self.hypervisor.set_reachable(true);
     }
 
@@ -255,6 +373,10 @@ async fn tick(machine: Weak<Machine>) {
     loop {
         sleep(TICK).await;
         let Some(machine) = machine.upgrade() else { return };
+        if machine.watchdog.bites() {
+            machine.trace.note(Place::Host(machine.host), "its watchdog resets it", None);
+            machine.be_off_for(5_000..=20_000);
+        }
         machine.settle();
     }
 }
@@ -298,6 +420,9 @@ impl Workers for SimulatedWorkers {
         };
         tokio::spawn(async move {
             sleep(time).await;
+            if !on_its_way {
+                machine.freezer.until_thawed().await;
+            }
             if dead.load(Ordering::Relaxed) && !on_its_way {
                 return;
             }
@@ -316,6 +441,7 @@ impl Workers for SimulatedWorkers {
                     None => None,
                 }
             };
+            machine.excuse_if_run_out();
             match dies {
                 None => job(),
                 Some(true) => {
@@ -326,50 +452,6 @@ impl Workers for SimulatedWorkers {
             }
             machine.settle();
         });
-    }
-}
-
-/// A host's small files: what was replaced is on the disk, and outlives agents and power.
-#[derive(Debug, Default)]
-pub struct Files {
-    files: Mutex<BTreeMap<String, String>>,
-    full: AtomicBool,
-    slow: AtomicBool,
-}
-
-impl Files {
-    /// Fills the disk, or makes room.
-    pub fn set_full(&self, full: bool) {
-        self.full.store(full, Ordering::Relaxed);
-    }
-
-    /// Makes the disk slow, or quick again.
-    pub fn set_slow(&self, slow: bool) {
-        self.slow.store(slow, Ordering::Relaxed);
-    }
-
-    fn is_slow(&self) -> bool {
-        self.slow.load(Ordering::Relaxed)
-    }
-}
-
-impl StateFiles for Files {
-    fn read(&self, name: &str) -> Result<Option<String>, FileError> {
-        Ok(self.files.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned())
-    }
-
-    fn replace(&self, name: &str, contents: &[u8]) -> Result<(), FileError> {
-        if self.full.load(Ordering::Relaxed) {
-            let source = std::io::Error::from(std::io::ErrorKind::StorageFull);
-            return Err(FileError::Io { path: self.place().join(name), doing: "writing", source });
-        }
-        let text = String::from_utf8_lossy(contents).into_owned();
-        self.files.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), text);
-        Ok(())
-    }
-
-    fn place(&self) -> PathBuf {
-        PathBuf::from("the simulated disk")
     }
 }
 

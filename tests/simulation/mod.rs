@@ -2,7 +2,7 @@
 //! time, while a story drawn from a seed does everything to them that happens in a data centre.
 //!
 //! ```text
-//!   seed ─▶ story ─▶ play ─▶ user ─▶ coordinator (real service, sessions, tellers) ─▶ store (slow, full, outlives)
+//!   seed ─▶ story ─▶ play ─▶ users ─▶ coordinators (real service, sessions, tellers) ─▶ store (slow, full, outlives)
 //!                      │                  ⇅ network (the real codec; delays, cuts, breaks, repetitions)
 //!                      └──▶ faults ─▶ machine (real host, session, supervisors ─▶ simulated hypervisor, small files)
 //!                                         └──────▶ checker: looks at hypervisors and books after every event
@@ -13,21 +13,30 @@
 //!
 //! What it does not show: that libvirt, QUIC, SQLite and the kernel behave as their stand-ins do; the lab does that.
 
+pub mod administrator;
 pub mod agent_side;
 pub mod chance;
 pub mod checker;
 pub mod clock;
 pub mod coordinator;
 pub mod coordinator_side;
+pub mod deed;
+pub mod emptied;
 pub mod estate;
+pub mod fences;
+pub mod files;
+pub mod freeze;
 pub mod machine;
 pub mod network;
 pub mod obedience;
+pub mod park;
 pub mod play;
 pub mod range;
 pub mod shrink;
 pub mod signal;
 pub mod store;
 pub mod story;
+pub mod succession;
 pub mod trace;
 pub mod user;
+pub mod watchdog;

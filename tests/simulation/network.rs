@@ -4,7 +4,7 @@
 //!
 //! Must not: know what a message means. Messages go through the product's own codec on their way.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -53,11 +53,19 @@ struct Line {
     slow: bool,
 }
 
+/// Which of the coordinators that there are: the first is number 0, the one that follows it number 1.
+pub type Number = u32;
+
 struct State {
     chance: Chance,
     lines: BTreeMap<HostId, Line>,
-    frozen: bool,
-    listener: Option<mpsc::UnboundedSender<Greeting>>,
+    /// Coordinators whose process is stopped.
+    frozen: BTreeSet<Number>,
+    /// Agents whose process is stopped.
+    frozen_agents: BTreeSet<HostId>,
+    listeners: BTreeMap<Number, mpsc::UnboundedSender<Greeting>>,
+    /// Where the coordinator's address leads from a host; to the first unless it is said otherwise.
+    routes: BTreeMap<HostId, Number>,
     wires: Vec<Weak<Wire>>,
 }
 
@@ -77,8 +85,10 @@ impl Network {
         let state = State {
             chance: Chance::new(seed, 1),
             lines: BTreeMap::new(),
-            frozen: false,
-            listener: None,
+            frozen: BTreeSet::new(),
+            frozen_agents: BTreeSet::new(),
+            listeners: BTreeMap::new(),
+            routes: BTreeMap::new(),
             wires: Vec::new(),
         };
         Arc::new(Self {
@@ -114,31 +124,76 @@ impl Network {
         self.change(|state| state.lines.entry(host).or_default().slow = slow);
     }
 
-    /// Holds up everything to and from the coordinator, as when its process is stopped.
-    pub fn set_frozen(&self, frozen: bool) {
-        self.change(|state| state.frozen = frozen);
+    /// Holds up everything to and from a coordinator, as when its process is stopped.
+    pub fn set_frozen(&self, coordinator: Number, frozen: bool) {
+        self.change(|state| set(&mut state.frozen, coordinator, frozen));
     }
 
-    /// Who answers agents that dial; none while no coordinator runs.
-    pub fn set_listener(&self, listener: Option<mpsc::UnboundedSender<Greeting>>) {
-        self.change(|state| state.listener = listener);
+    /// The same for an agent.
+    pub fn set_agent_frozen(&self, host: HostId, frozen: bool) {
+        self.change(|state| set(&mut state.frozen_agents, host, frozen));
     }
 
-    /// A side of all its connections is gone without a word: with a host, the agent's; without, the coordinator's.
-    pub fn vanish(&self, agent: Option<HostId>) {
-        for wire in self.wires() {
-            match agent {
-                Some(host) if wire.host == host => wire.vanish(Side::Agent),
-                None => wire.vanish(Side::Coordinator),
-                Some(_) => {}
-            }
+    /// Who answers agents that dial this coordinator; none while it does not run.
+    pub fn set_listener(&self, coordinator: Number, listener: Option<mpsc::UnboundedSender<Greeting>>) {
+        self.change(|state| match listener {
+            Some(listener) => drop(state.listeners.insert(coordinator, listener)),
+            None => drop(state.listeners.remove(&coordinator)),
+        });
+    }
+
+    /// From now on the coordinator's address leads a host there.
+    pub fn set_route(&self, host: HostId, coordinator: Number) {
+        self.change(|state| {
+            state.routes.insert(host, coordinator);
+        });
+    }
+
+    /// The same, and what the host has with another coordinator breaks.
+    pub fn lead(&self, host: HostId, coordinator: Number) {
+        if self.route(host) != coordinator {
+            self.set_route(host, coordinator);
+            self.break_connections(host);
         }
     }
 
-    /// A coordinator runs again and knows nothing of connections with the one before: it says so.
-    pub fn disown(&self) {
-        for wire in self.wires() {
-            if wire.has_ended(Side::Coordinator) && self.is_open(wire.host, Side::Agent) {
+    /// Where it leads now.
+    #[must_use]
+    pub fn route(&self, host: HostId) -> Number {
+        self.state().routes.get(&host).copied().unwrap_or_default()
+    }
+
+    /// Whether a host's agent and this coordinator have a connection on which nothing is in the way.
+    #[must_use]
+    pub fn is_well_connected(&self, host: HostId, coordinator: Number) -> bool {
+        let line = self.state().lines.get(&host).copied().unwrap_or_default();
+        let is_open = |side| self.is_open(host, coordinator, side);
+        let has_wire = || {
+            let mut between =
+                self.wires().into_iter().filter(|wire| wire.host == host && wire.coordinator == coordinator);
+            between.any(|wire| !wire.has_ended(Side::Agent) && !wire.has_ended(Side::Coordinator))
+        };
+        !line.slow && is_open(Side::Agent) && is_open(Side::Coordinator) && has_wire()
+    }
+
+    /// An agent is gone without a word.
+    pub fn vanish_agent(&self, host: HostId) {
+        for wire in self.wires().into_iter().filter(|wire| wire.host == host) {
+            wire.vanish(Side::Agent);
+        }
+    }
+
+    /// A coordinator is gone without a word.
+    pub fn vanish_coordinator(&self, coordinator: Number) {
+        for wire in self.wires().into_iter().filter(|wire| wire.coordinator == coordinator) {
+            wire.vanish(Side::Coordinator);
+        }
+    }
+
+    /// A coordinator runs again and knows nothing of connections with its life before: it says so.
+    pub fn disown(&self, coordinator: Number) {
+        for wire in self.wires().into_iter().filter(|wire| wire.coordinator == coordinator) {
+            if wire.has_ended(Side::Coordinator) && self.is_open(wire.host, coordinator, Side::Agent) {
                 wire.end(Side::Agent, CloseReason::Forgotten);
             }
         }
@@ -158,27 +213,31 @@ impl Network {
         state.wires.iter().filter_map(Weak::upgrade).collect()
     }
 
-    /// Whether a message toward this side of a host's path gets through now.
-    pub(super) fn is_open(&self, host: HostId, toward: Side) -> bool {
+    /// Whether a message toward this side of a host's path to a coordinator gets through now.
+    pub(super) fn is_open(&self, host: HostId, coordinator: Number, toward: Side) -> bool {
         let state = self.state();
         let line = state.lines.get(&host).copied().unwrap_or_default();
         let cut = match toward {
             Side::Agent => line.cut_toward_agent,
             Side::Coordinator => line.cut_toward_coordinator,
         };
-        !cut && !state.frozen
+        !cut && !state.frozen.contains(&coordinator) && !state.frozen_agents.contains(&host)
     }
 
     /// Waits until a message toward this side gets through.
-    pub(super) async fn until_open(&self, host: HostId, toward: Side) {
-        self.changed.until(|_| self.is_open(host, toward)).await;
+    pub(super) async fn until_open(&self, host: HostId, coordinator: Number, toward: Side) {
+        self.changed.until(|_| self.is_open(host, coordinator, toward)).await;
     }
 
-    /// Waits until somebody listens, and says who.
-    pub(super) async fn until_listened(&self) -> Option<mpsc::UnboundedSender<Greeting>> {
+    /// Waits until somebody listens at a coordinator, and says who.
+    pub(super) async fn until_listened(
+        &self,
+        coordinator: Number,
+    ) -> Option<mpsc::UnboundedSender<Greeting>> {
         let listening = || {
             let state = self.state();
-            state.listener.clone().filter(|_| !state.frozen)
+            let listener = state.listeners.get(&coordinator).cloned();
+            listener.filter(|_| !state.frozen.contains(&coordinator))
         };
         self.changed.until(|_| listening().is_some()).await;
         listening()
@@ -198,10 +257,16 @@ impl Network {
         }
     }
 
-    /// A new connection with a host.
-    pub(super) fn connect(self: &Arc<Self>, host: HostId) -> Arc<Wire> {
+    /// A new connection of a host with a coordinator.
+    pub(super) fn connect(self: &Arc<Self>, host: HostId, coordinator: Number) -> Arc<Wire> {
         let ends = [Signal::new(None), Signal::new(None)];
-        let wire = Arc::new(Wire { network: Arc::clone(self), host, ends, received: AtomicU64::new(1) });
+        let wire = Arc::new(Wire {
+            network: Arc::clone(self),
+            host,
+            coordinator,
+            ends,
+            received: AtomicU64::new(1),
+        });
         self.state().wires.push(Arc::downgrade(&wire));
         tokio::spawn(watch_silence(Arc::downgrade(&wire)));
         wire
@@ -212,6 +277,7 @@ impl Network {
 pub(super) struct Wire {
     pub(super) network: Arc<Network>,
     pub(super) host: HostId,
+    pub(super) coordinator: Number,
     ends: [Signal<Option<CloseReason>>; 2],
     received: AtomicU64,
 }
@@ -231,6 +297,20 @@ impl Wire {
 
     pub(super) fn has_ended(&self, side: Side) -> bool {
         self.own(side).get().is_some()
+    }
+
+    /// Whether a message toward this side gets through now.
+    fn is_open(&self, toward: Side) -> bool {
+        self.network.is_open(self.host, self.coordinator, toward)
+    }
+
+    /// A process that is stopped notices nothing until it goes on.
+    fn notices(&self, side: Side) -> bool {
+        let state = self.network.state();
+        match side {
+            Side::Agent => !state.frozen_agents.contains(&self.host),
+            Side::Coordinator => !state.frozen.contains(&self.coordinator),
+        }
     }
 
     /// How the connection ended for this side; waits for it.
@@ -260,7 +340,7 @@ impl Wire {
         tokio::spawn(async move {
             sleep(delay).await;
             // A word of farewell is sent once.
-            if wire.network.is_open(wire.host, other) {
+            if wire.is_open(other) {
                 wire.end(other, CloseReason::ByPeer { code, text });
             }
         });
@@ -279,7 +359,7 @@ impl Wire {
             while let Some((at, bytes)) = queue.recv().await {
                 sleep_until(at).await;
                 let arrival = async {
-                    wire.network.until_open(wire.host, to).await;
+                    wire.network.until_open(wire.host, wire.coordinator, to).await;
                 };
                 tokio::select! {
                     biased;
@@ -333,6 +413,14 @@ impl Stream {
     }
 }
 
+fn set<T: Ord>(several: &mut BTreeSet<T>, one: T, is_in: bool) {
+    if is_in {
+        several.insert(one);
+    } else {
+        several.remove(&one);
+    }
+}
+
 /// Lets each side give up when it has heard nothing for too long. Both sides send keep-alives as long as they are there.
 async fn watch_silence(wire: Weak<Wire>) {
     let mut heard = [Instant::now(); 2];
@@ -341,15 +429,13 @@ async fn watch_silence(wire: Weak<Wire>) {
         let Some(wire) = wire.upgrade() else { return };
         let now = Instant::now();
         for (index, side) in [Side::Agent, Side::Coordinator].into_iter().enumerate() {
-            if !wire.has_ended(side.other()) && wire.network.is_open(wire.host, side) {
+            if !wire.has_ended(side.other()) && wire.is_open(side) {
                 heard[index] = now;
                 if side == Side::Coordinator {
                     wire.received.fetch_add(1, Ordering::Relaxed);
                 }
             }
-            // A coordinator that is stopped notices nothing until it goes on.
-            let notices = side == Side::Agent || !wire.network.state().frozen;
-            if notices && now.duration_since(heard[index]) >= IDLE_TIMEOUT {
+            if wire.notices(side) && now.duration_since(heard[index]) >= IDLE_TIMEOUT {
                 wire.end(side, CloseReason::Silent);
             }
         }

@@ -1,26 +1,30 @@
 //! Owns the playing of a story: a fleet is set up, what the story says is done to it at its time, then all is made well
 //! again and everything must come to rest.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use reeve_agent::hypervisor::simulated::{Call, Fault, FaultKind};
 use reeve_common::chance::seed_this_thread;
-use reeve_common::ids::{HostId, VmId};
+use reeve_common::ids::{HostId, HostName, VmId};
 use reeve_common::mutation::Mutation;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::chance::Chance;
 use super::checker::Checker;
-use super::coordinator::CoordinatorMachine;
-use super::estate::{HOSTS, estate, realm};
+use super::coordinator::Surroundings;
+use super::deed::{Deed, FailingCall};
+use super::emptied::check_emptied;
+use super::estate::{HOSTS, estate, host_name, realm};
+use super::fences::FenceManner;
 use super::machine::Machine;
 use super::network::{Network, Side};
+use super::park::Park;
 use super::store::Disk;
-use super::story::{Deed, FailingCall, Step, Story, TURMOIL};
+use super::story::{Step, Story, TURMOIL};
+use super::succession::Succession;
 use super::trace::{Entry, Trace, is_broken, take_violations, violated};
 use super::user::User;
 
@@ -74,8 +78,9 @@ fn break_a_rule(_mutation: Option<Mutation>) {}
 
 struct Stage {
     network: Arc<Network>,
-    coordinator: Arc<CoordinatorMachine>,
-    machines: BTreeMap<HostId, Arc<Machine>>,
+    succession: Arc<Succession>,
+    park: Park,
+    seed: u64,
     checker: Arc<Checker>,
     user: Arc<User>,
     trace: Trace,
@@ -86,7 +91,7 @@ struct Stage {
 
 async fn perform(story: &Story) -> Result<Vec<Entry>> {
     let trace = Trace::begin();
-    let mut stage = Stage::set(story.seed, trace.clone()).await?;
+    let mut stage = Stage::set(story, trace.clone()).await?;
     let began = Instant::now();
     for Step { at, deed } in &story.steps {
         stage.keep_watch_until(began + *at).await;
@@ -105,25 +110,34 @@ async fn perform(story: &Story) -> Result<Vec<Entry>> {
 }
 
 impl Stage {
-    async fn set(seed: u64, trace: Trace) -> Result<Self> {
-        let estate = estate()?;
+    async fn set(story: &Story, trace: Trace) -> Result<Self> {
+        let (estate, seed, care) = (estate()?, story.seed, story.care);
         let network = Network::new(seed, trace.clone());
-        let checker = Checker::new(trace.clone());
+        let checker = Checker::new(estate.brake(care)?, trace.clone());
         let disk = Disk::new(seed, estate.store().await?);
-        let coordinator = CoordinatorMachine::new(estate, disk, Arc::clone(&network));
-        let mut machines = BTreeMap::new();
-        for host in (1..=HOSTS).map(HostId) {
-            let watching = Arc::clone(&checker);
-            let watcher = Arc::new(move || watching.look());
-            let machine = Machine::new(host, realm()?, seed, Arc::clone(&network), watcher)?;
-            checker.watch_host(host, Arc::clone(&machine.hypervisor));
-            machine.start_agent();
-            machines.insert(host, machine);
-        }
-        coordinator.start();
-        let user = User::new(Arc::clone(&coordinator), Arc::clone(&checker), trace.clone());
+        let park = Park::default();
+        let surroundings =
+            Surroundings { estate, care, seed, network: Arc::clone(&network), park: park.clone() };
+        let succession = Succession::new(surroundings, disk);
+        let user = User::new(Arc::clone(&succession), Arc::clone(&checker), trace.clone());
         let chance = Chance::new(seed, 4);
-        Ok(Self { network, coordinator, machines, checker, user, trace, chance, passing: JoinSet::new() })
+        let stage =
+            Self { network, succession, park, seed, checker, user, trace, chance, passing: JoinSet::new() };
+        for host in (1..=HOSTS).map(HostId) {
+            stage.installer().install(host, host_name(host)?)?;
+        }
+        stage.succession.current().start();
+        Ok(stage)
+    }
+
+    fn installer(&self) -> Installer {
+        Installer {
+            park: self.park.clone(),
+            seed: self.seed,
+            network: Arc::clone(&self.network),
+            checker: Arc::clone(&self.checker),
+            succession: Arc::clone(&self.succession),
+        }
     }
 
     /// Looks at the books until then.
@@ -135,8 +149,10 @@ impl Stage {
     }
 
     fn look(&mut self) {
-        self.checker.watch_books(self.coordinator.office().map(|office| office.service));
+        let office = self.succession.current().office();
+        self.checker.watch_books(office.map(|office| office.service));
         self.checker.look();
+        self.checker.look_at_failovers();
         while let Some(ended) = self.passing.try_join_next() {
             if let Err(error) = ended.map_err(anyhow::Error::from).and_then(|result| result) {
                 violated(&self.trace, "nothing panics", format!("{error:#}"));
@@ -156,12 +172,19 @@ impl Stage {
     fn act(&mut self, deed: &Deed) {
         self.trace.tell(super::trace::Place::User, "—", deed.to_string());
         let user = Arc::clone(&self.user);
-        let (network, coordinator) = (Arc::clone(&self.network), Arc::clone(&self.coordinator));
+        let (network, coordinator) = (Arc::clone(&self.network), self.succession.current());
         match *deed {
             Deed::Start(configuration) => drop(self.passing.spawn(user.start(configuration))),
             Deed::ShutDown(pick) => self.ask(async move { user.stop(pick, false).await }),
             Deed::Destroy(pick) => self.ask(async move { user.stop(pick, true).await }),
-            Deed::Schedule(host, schedule) => drop(self.passing.spawn(user.schedule(host, schedule))),
+            Deed::Care(host, care) => {
+                if let Some(machine) = self.park.get(host) {
+                    self.passing.spawn(user.care_for(machine, care));
+                }
+            }
+            Deed::RestartElsewhere(pick) => self.ask(async move { user.restart_elsewhere(pick).await }),
+            Deed::AddHost(number) => self.add_host(number),
+            Deed::Promote(ref hosts, time) => self.promote(hosts, time),
             Deed::KillCoordinator(time) => {
                 self.checker.watch_books(None);
                 coordinator.kill();
@@ -177,7 +200,12 @@ impl Stage {
             }
             Deed::StopCoordinator(time) => {
                 coordinator.set_frozen(true);
-                self.after(time, move || coordinator.set_frozen(false));
+                self.disturb_all();
+                let checker = Arc::clone(&self.checker);
+                self.after(time, move || {
+                    checker.forget_brake();
+                    coordinator.set_frozen(false);
+                });
             }
             Deed::SlowStore(time) => {
                 coordinator.disk.set_slow(true);
@@ -194,8 +222,12 @@ impl Stage {
             }
             Deed::CutTowardHost(host, time) => self.cut(host, Side::Agent, time),
             Deed::CutTowardCoordinator(host, time) => self.cut(host, Side::Coordinator, time),
-            Deed::Break(host) => network.break_connections(host),
+            Deed::Break(host) => {
+                self.checker.disturb(host);
+                network.break_connections(host);
+            }
             Deed::Slow(host, time) => {
+                self.checker.disturb(host);
                 network.set_slow(host, true);
                 self.after(time, move || network.set_slow(host, false));
             }
@@ -209,8 +241,11 @@ impl Stage {
             | Deed::FailCall(host, ..)
             | Deed::FullDisk(host, _)
             | Deed::SlowDisk(host, _)
+            | Deed::FreezeAgent(host, _)
+            | Deed::EndAgent(host, _)
+            | Deed::FenceFault(host, ..)
             | Deed::SetClock(host, _) => {
-                if let Some(machine) = self.machines.get(&host).cloned() {
+                if let Some(machine) = self.park.get(host) {
                     self.act_on(machine, deed);
                 }
             }
@@ -228,8 +263,20 @@ impl Stage {
                 // It is started again some time after it died, and nothing happens if it has not died.
                 self.after(Duration::from_secs(5) + time, move || machine.start_agent());
             }
-            Deed::LosePower(host, time) => {
-                self.checker.excuse_all_on(host);
+            Deed::FreezeAgent(_, time) => {
+                machine.set_frozen(true);
+                self.after(time, move || machine.set_frozen(false));
+            }
+            Deed::EndAgent(_, time) => {
+                machine.end_agent();
+                // Its end takes some seconds at most.
+                self.after(Duration::from_secs(5) + time, move || machine.start_agent());
+            }
+            Deed::FenceFault(_, manner, time) => {
+                machine.set_fence_manner(manner);
+                self.after(time, move || machine.set_fence_manner(FenceManner::Honest));
+            }
+            Deed::LosePower(_, time) => {
                 machine.lose_power();
                 self.after(time, move || {
                     machine.power_up();
@@ -265,7 +312,44 @@ impl Stage {
         });
     }
 
+    fn disturb_all(&self) {
+        self.park.all().iter().for_each(|machine| self.checker.disturb(machine.host));
+    }
+
+    /// A host is added, and its machine made and switched on.
+    fn add_host(&mut self, number: u32) {
+        let (user, installer) = (Arc::clone(&self.user), self.installer());
+        self.passing.spawn(async move {
+            let name = host_name(HostId(number))?;
+            match user.add_host(name.clone()).await? {
+                Some(host) => installer.install(host, name),
+                None => Ok(()),
+            }
+        });
+    }
+
+    /// Another coordinator takes over. Hosts that find it leave the old one; the others do later.
+    fn promote(&mut self, found: &[HostId], time: Duration) {
+        // The old one's books do not count any more, and the new one has none yet.
+        self.checker.watch_books(None);
+        let (before, next) = self.succession.promote();
+        self.disturb_all();
+        for host in found {
+            self.network.lead(*host, next.number);
+        }
+        let (network, park) = (Arc::clone(&self.network), self.park.clone());
+        let succession = Arc::clone(&self.succession);
+        self.after(time, move || {
+            for machine in park.all() {
+                network.lead(machine.host, succession.current().number);
+            }
+            before.set_frozen(false);
+            before.kill();
+        });
+    }
+
     fn cut(&mut self, host: HostId, side: Side, time: Duration) {
+        self.checker.disturb(host);
         let network = Arc::clone(&self.network);
         network.set_cut(host, side, true);
         self.after(time, move || network.set_cut(host, side, false));
@@ -273,12 +357,13 @@ impl Stage {
 
     fn kill_qemu(&mut self, pick: u64) {
         let running: Vec<(Arc<Machine>, VmId)> = self
-            .machines
-            .values()
+            .park
+            .all()
+            .into_iter()
             .flat_map(|machine| {
                 let domains = machine.hypervisor.look_inside();
                 let running = domains.into_iter().filter(|domain| domain.running);
-                running.map(|domain| (Arc::clone(machine), domain.vm)).collect::<Vec<_>>()
+                running.map(|domain| (Arc::clone(&machine), domain.vm)).collect::<Vec<_>>()
             })
             .collect();
         let count = u64::try_from(running.len()).unwrap_or_default();
@@ -293,18 +378,29 @@ impl Stage {
     fn mend(&mut self) {
         self.trace.tell(super::trace::Place::User, "—", "nothing goes wrong any more");
         // Faults that pass would pass by themselves; now they are over.
-        for host in self.machines.keys() {
-            self.network.set_cut(*host, Side::Agent, false);
-            self.network.set_cut(*host, Side::Coordinator, false);
-            self.network.set_slow(*host, false);
+        let current = self.succession.current();
+        let machines = self.park.all();
+        for machine in &machines {
+            let host = machine.host;
+            self.network.set_cut(host, Side::Agent, false);
+            self.network.set_cut(host, Side::Coordinator, false);
+            self.network.set_slow(host, false);
+            self.network.lead(host, current.number);
         }
-        self.coordinator.disk.set_slow(false);
-        self.coordinator.disk.set_full(false);
-        self.coordinator.set_frozen(false);
-        self.coordinator.start();
-        for machine in self.machines.values() {
+        for coordinator in self.succession.all() {
+            coordinator.disk.set_slow(false);
+            coordinator.disk.set_full(false);
+            coordinator.set_frozen(false);
+            if coordinator.number != current.number {
+                coordinator.kill();
+            }
+        }
+        current.start();
+        for machine in machines {
             machine.files.set_full(false);
             machine.files.set_slow(false);
+            machine.set_fence_manner(FenceManner::Honest);
+            machine.set_frozen(false);
             machine.forget_death();
             machine.power_up();
             machine.start_agent();
@@ -328,19 +424,49 @@ impl Stage {
                 return Ok(());
             }
         }
-        self.checker.check_promises(self.coordinator.disk.records()).await
+        let current = self.succession.current();
+        let records = current.disk.records();
+        self.checker.check_promises(records).await?;
+        match current.office() {
+            Some(office) => check_emptied(&office.service, records, &self.user.asked(), &self.trace).await,
+            None => Ok(()),
+        }
     }
 
     fn unfinished(&self) -> Option<String> {
         if !self.passing.is_empty() {
             return Some("a request is under way".to_owned());
         }
-        let Some(office) = self.coordinator.office() else {
+        let Some(office) = self.succession.current().office() else {
             return Some("no coordinator is there".to_owned());
         };
-        self.checker
-            .unfinished(&office.service)
-            .or_else(|| self.machines.values().find_map(|machine| machine.unfinished()))
+        self.checker.unfinished(&office.service).or_else(|| {
+            let hosts = office.service.host_bookings();
+            let is_known = |machine: &&Arc<Machine>| hosts.iter().any(|host| host.host == machine.host);
+            self.park.all().iter().filter(is_known).find_map(|machine| machine.unfinished())
+        })
+    }
+}
+
+/// What a machine is made with.
+struct Installer {
+    park: Park,
+    seed: u64,
+    network: Arc<Network>,
+    checker: Arc<Checker>,
+    succession: Arc<Succession>,
+}
+
+impl Installer {
+    /// Makes a host's machine and switches it on.
+    fn install(&self, host: HostId, name: HostName) -> Result<()> {
+        let (network, checker) = (Arc::clone(&self.network), Arc::clone(&self.checker));
+        network.set_route(host, self.succession.current().number);
+        let machine = Machine::new(host, name, realm()?, self.seed, network, checker)?;
+        self.checker.watch_host(host, Arc::clone(&machine.hypervisor));
+        machine.start_agent();
+        self.park.add(machine);
+        Ok(())
     }
 }
 

@@ -17,7 +17,7 @@ use super::signal::Signal;
 
 /// The disk of the coordinator's machine, and whether its process runs.
 pub struct Disk {
-    records: MemoryStore,
+    records: Arc<MemoryStore>,
     chance: Mutex<Chance>,
     slow: AtomicBool,
     full: AtomicBool,
@@ -28,9 +28,19 @@ impl Disk {
     /// A disk with these records.
     #[must_use]
     pub fn new(seed: u64, records: MemoryStore) -> Arc<Self> {
+        Self::on(Arc::new(records), Chance::new(seed, 2))
+    }
+
+    /// Another machine's way to the same records.
+    #[must_use]
+    pub fn another_way(&self, seed: u64, number: u64) -> Arc<Self> {
+        Self::on(Arc::clone(&self.records), Chance::new(seed, 200 + number))
+    }
+
+    fn on(records: Arc<MemoryStore>, chance: Chance) -> Arc<Self> {
         Arc::new(Self {
             records,
-            chance: Mutex::new(Chance::new(seed, 2)),
+            chance: Mutex::new(chance),
             slow: AtomicBool::new(false),
             full: AtomicBool::new(false),
             frozen: Signal::new(false),
@@ -54,7 +64,7 @@ impl Disk {
 
     /// What is on it.
     #[must_use]
-    pub const fn records(&self) -> &MemoryStore {
+    pub fn records(&self) -> &MemoryStore {
         &self.records
     }
 

@@ -5,96 +5,14 @@ use std::time::Duration;
 
 use reeve_common::ids::HostId;
 
+use super::administrator::HostCare;
 use super::chance::Chance;
-use super::estate::{CONFIGURATION_NAMES, HOSTS};
+use super::deed::{Deed, FAILING_CALLS, FailingCall};
+use super::estate::{CONFIGURATION_NAMES, Care, HOST_IDS_MAX, HOSTS};
+use super::fences::FenceManner;
 
 /// For so long things are done and go wrong; afterwards all is well again, and everything must come to rest.
 pub const TURMOIL: Duration = Duration::from_secs(100);
-
-/// Something that is done to the fleet, or goes wrong.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Deed {
-    /// A user starts a VM of this configuration.
-    Start(&'static str),
-    /// A user asks one of the VMs they know to shut down.
-    ShutDown(u64),
-    /// A user destroys one of the VMs they know.
-    Destroy(u64),
-    /// An administrator takes a host out of placement, or takes it back.
-    Schedule(HostId, bool),
-    /// The coordinator dies, and is started again after so long.
-    KillCoordinator(Duration),
-    /// The coordinator's process is stopped for so long.
-    StopCoordinator(Duration),
-    /// The coordinator's disk is slow for so long.
-    SlowStore(Duration),
-    /// The coordinator's disk is full for so long.
-    FullStore(Duration),
-    /// An agent dies, and is started again after so long.
-    KillAgent(HostId, Duration),
-    /// An agent dies in the middle of its work, after so many more calls, before or after the last has its effect.
-    KillAgentAt(HostId, u32, bool, Duration),
-    /// A host loses its power for so long.
-    LosePower(HostId, Duration),
-    /// A host and the coordinator do not hear each other for so long.
-    Cut(HostId, Duration),
-    /// The host hears nothing for so long, and is heard.
-    CutTowardHost(HostId, Duration),
-    /// The host is not heard for so long, and hears.
-    CutTowardCoordinator(HostId, Duration),
-    /// The connection breaks.
-    Break(HostId),
-    /// A host's path is slow and uneven for so long.
-    Slow(HostId, Duration),
-    /// libvirt is away for so long.
-    LoseLibvirt(HostId, Duration),
-    /// A call to libvirt fails: which, and whether it has its effect all the same.
-    FailCall(HostId, FailingCall, bool),
-    /// A host's own disk is full for so long.
-    FullDisk(HostId, Duration),
-    /// A host's own disk is slow for so long.
-    SlowDisk(HostId, Duration),
-    /// The QEMU of one of the VMs that run dies.
-    KillQemu(u64),
-    /// A host's wall clock is set by so many seconds.
-    SetClock(HostId, i64),
-    /// The coordinator's wall clock is set by so many seconds.
-    SetCoordinatorClock(i64),
-    /// A host hears once more what it was told before.
-    Repeat(HostId),
-}
-
-/// The calls that are made to fail.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FailingCall {
-    /// Making the disk.
-    CreateDisk,
-    /// Defining the domain.
-    Define,
-    /// Writing the ledger.
-    WriteLedger,
-    /// Starting the domain.
-    Start,
-    /// Looking at one domain.
-    Look,
-    /// Destroying the domain.
-    Destroy,
-    /// Removing the disk.
-    DeleteDisk,
-    /// Removing the definition.
-    Undefine,
-}
-
-const FAILING_CALLS: [FailingCall; 8] = [
-    FailingCall::CreateDisk,
-    FailingCall::Define,
-    FailingCall::WriteLedger,
-    FailingCall::Start,
-    FailingCall::Look,
-    FailingCall::Destroy,
-    FailingCall::DeleteDisk,
-    FailingCall::Undefine,
-];
 
 /// One line of a story.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,6 +28,8 @@ pub struct Step {
 pub struct Story {
     /// Where it comes from; delays and ids follow from it too.
     pub seed: u64,
+    /// How the realm takes care of hosts that are lost.
+    pub care: Care,
     /// What is done, in order.
     pub steps: Vec<Step>,
 }
@@ -119,11 +39,16 @@ impl Story {
     #[must_use]
     pub fn of(seed: u64) -> Self {
         let mut chance = Chance::new(seed, 3);
+        let care = chance.pick(&Care::ALL).copied().unwrap_or(Care::Statements);
         let users = chance.within(8..=16);
+        let cares = chance.within(0..=6);
         let faults = chance.within(2..=14);
-        // Half of all stories know only a few kinds of faults, so that those meet each other often.
+        // Half of all stories know only a few kinds of faults, so that those meet each other often; and half of those know
+        // what makes a host lost and the realm care.
         let kinds: Vec<u64> = if chance.permille(500) {
-            (0..chance.within(1..=4)).map(|_| chance.within(0..=FAULT_KINDS - 1)).collect()
+            let losses = if chance.permille(500) { LOSSES.to_vec() } else { Vec::new() };
+            let others = (0..chance.within(1..=4)).map(|_| chance.within(0..=FAULT_KINDS - 1));
+            losses.into_iter().chain(others).collect()
         } else {
             (0..FAULT_KINDS).collect()
         };
@@ -132,37 +57,60 @@ impl Story {
             let at = chance.milliseconds(500..=90_000);
             steps.push(Step { at, deed: users_deed(&mut chance) });
         }
+        for _ in 0..cares {
+            let at = chance.milliseconds(2_000..=90_000);
+            steps.push(Step { at, deed: care_for(&mut chance) });
+        }
         for _ in 0..faults {
             let at = chance.milliseconds(0..=90_000);
             let kind = chance.pick(&kinds).copied().unwrap_or_default();
             steps.push(Step { at, deed: fault(&mut chance, kind) });
         }
         steps.sort_by_key(|step| step.at);
-        Self { seed, steps }
+        Self { seed, care, steps }
     }
 
     /// The same with some steps only.
     #[must_use]
     pub fn with_steps(&self, steps: Vec<Step>) -> Self {
-        Self { seed: self.seed, steps }
+        Self { seed: self.seed, care: self.care, steps }
     }
 }
 
 fn users_deed(chance: &mut Chance) -> Deed {
-    match chance.within(0..=9) {
+    match chance.within(0..=8) {
         0..=4 => Deed::Start(chance.pick(&CONFIGURATION_NAMES).copied().unwrap_or("small")),
         5..=6 => Deed::ShutDown(chance.within(0..=99)),
-        7..=8 => Deed::Destroy(chance.within(0..=99)),
-        _ => Deed::Schedule(some_host(chance), chance.permille(500)),
+        _ => Deed::Destroy(chance.within(0..=99)),
     }
 }
 
-const FAULT_KINDS: u64 = 22;
+fn care_for(chance: &mut Chance) -> Deed {
+    let host = some_host(chance);
+    match chance.within(0..=15) {
+        0..=2 => Deed::Care(host, HostCare::Drain),
+        3..=4 => Deed::Care(host, HostCare::CancelDrain),
+        5 => Deed::Care(host, HostCare::Undrain),
+        6..=7 => Deed::Care(host, HostCare::ConfirmOff),
+        8 => Deed::Care(host, HostCare::Fence),
+        9..=10 => Deed::RestartElsewhere(chance.within(0..=99)),
+        11 => {
+            Deed::AddHost(u32::try_from(chance.within(4..=u64::from(HOST_IDS_MAX))).unwrap_or(HOST_IDS_MAX))
+        }
+        12 => Deed::Care(host, HostCare::Remove),
+        _ => Deed::Care(host, HostCare::Schedule(chance.permille(500))),
+    }
+}
+
+const FAULT_KINDS: u64 = 28;
+/// The kinds of faults that make a host lost, or spoil the proof that it has stopped.
+const LOSSES: [u64; 5] = [7, 22, 23, 24, 25];
 
 fn fault(chance: &mut Chance, kind: u64) -> Deed {
     let host = some_host(chance);
     let short = chance.milliseconds(100..=6_000);
     let long = chance.milliseconds(1_000..=40_000);
+    let lost = chance.milliseconds(15_000..=80_000);
     match kind {
         0 | 18 => Deed::KillCoordinator(short),
         1 => Deed::StopCoordinator(long),
@@ -197,6 +145,15 @@ fn fault(chance: &mut Chance, kind: u64) -> Deed {
                 Deed::SetCoordinatorClock(seconds)
             }
         }
+        22 => Deed::Cut(host, lost),
+        23 => Deed::FreezeAgent(host, if chance.permille(500) { lost } else { long }),
+        24 => Deed::FenceFault(host, chance.pick(&FenceManner::FAULTS).copied().unwrap_or_default(), lost),
+        25 => Deed::LosePower(host, lost),
+        26 => Deed::EndAgent(host, if chance.permille(300) { long } else { short }),
+        27 => {
+            let found = (1..=HOSTS).map(HostId).filter(|_| chance.permille(500)).collect();
+            Deed::Promote(found, long)
+        }
         _ => Deed::Repeat(host),
     }
 }
@@ -205,84 +162,17 @@ fn some_calls(chance: &mut Chance) -> u32 {
     u32::try_from(chance.within(0..=12)).unwrap_or_default()
 }
 
+/// One of those that are there from the beginning, now and then the first that is added.
 fn some_host(chance: &mut Chance) -> HostId {
-    HostId(u32::try_from(chance.within(1..=u64::from(HOSTS))).unwrap_or(1))
-}
-
-impl fmt::Display for Deed {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let seconds = |time: &Duration| format!("{:.1} s", time.as_secs_f64());
-        match self {
-            Self::Start(name) => write!(formatter, "a VM of configuration {name} is started"),
-            Self::ShutDown(pick) => {
-                write!(formatter, "the user shuts a VM down (number {pick} of those known, around again)")
-            }
-            Self::Destroy(pick) => {
-                write!(formatter, "the user destroys a VM (number {pick} of those known, around again)")
-            }
-            Self::Schedule(host, true) => write!(formatter, "host {host} takes new VMs again"),
-            Self::Schedule(host, false) => write!(formatter, "host {host} is to take no new VMs"),
-            Self::KillCoordinator(time) => {
-                write!(formatter, "the coordinator is killed, and started after {}", seconds(time))
-            }
-            Self::StopCoordinator(time) => {
-                write!(formatter, "the coordinator is stopped (SIGSTOP) for {}", seconds(time))
-            }
-            Self::SlowStore(time) => {
-                write!(formatter, "the coordinator's disk is slow for {}", seconds(time))
-            }
-            Self::FullStore(time) => {
-                write!(formatter, "the coordinator's disk is full for {}", seconds(time))
-            }
-            Self::KillAgent(host, time) => {
-                write!(formatter, "the agent of host {host} is killed, and started after {}", seconds(time))
-            }
-            Self::KillAgentAt(host, calls, made, time) => write!(
-                formatter,
-                "the agent of host {host} dies {} its call number {calls} from now, and is started after {}",
-                if *made { "right after" } else { "right before" },
-                seconds(time)
-            ),
-            Self::LosePower(host, time) => {
-                write!(formatter, "host {host} loses its power for {}", seconds(time))
-            }
-            Self::Cut(host, time) => write!(formatter, "host {host} is cut off for {}", seconds(time)),
-            Self::CutTowardHost(host, time) => {
-                write!(formatter, "host {host} hears nothing for {}", seconds(time))
-            }
-            Self::CutTowardCoordinator(host, time) => {
-                write!(formatter, "host {host} is not heard for {}", seconds(time))
-            }
-            Self::Break(host) => write!(formatter, "the connection with host {host} breaks"),
-            Self::Slow(host, time) => {
-                write!(formatter, "the path to host {host} is slow for {}", seconds(time))
-            }
-            Self::LoseLibvirt(host, time) => {
-                write!(formatter, "libvirt on host {host} is away for {}", seconds(time))
-            }
-            Self::FailCall(host, call, effect) => write!(
-                formatter,
-                "the next {call:?} on host {host} fails{}",
-                if *effect { " after its effect" } else { "" }
-            ),
-            Self::FullDisk(host, time) => {
-                write!(formatter, "the disk of host {host} is full for {}", seconds(time))
-            }
-            Self::SlowDisk(host, time) => {
-                write!(formatter, "the disk of host {host} is slow for {}", seconds(time))
-            }
-            Self::KillQemu(pick) => {
-                write!(formatter, "the QEMU of a VM dies (number {pick} of those that run, around again)")
-            }
-            Self::SetClock(host, by) => write!(formatter, "the clock of host {host} is set by {by} s"),
-            Self::SetCoordinatorClock(by) => write!(formatter, "the coordinator's clock is set by {by} s"),
-            Self::Repeat(host) => write!(formatter, "host {host} hears old commands again"),
-        }
+    if chance.permille(60) {
+        return HostId(HOSTS + 1);
     }
+    HostId(u32::try_from(chance.within(1..=u64::from(HOSTS))).unwrap_or(1))
 }
 
 impl fmt::Display for Story {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(formatter, "  {:>10}  {}", "", self.care)?;
         for step in &self.steps {
             writeln!(formatter, "  {:>8.3} s  {}", step.at.as_secs_f64(), step.deed)?;
         }

@@ -64,7 +64,11 @@ async fn begin(service: &Service, pending: impl GreetingAgent, connection: u64) 
         return None;
     };
     let hello = pending.hello().clone();
-    let welcome = match service.greet(host, &hello) {
+    let greeted = match service.confirm_office().await {
+        Ok(()) => service.greet(host, &hello),
+        Err(refusal) => Err(refusal),
+    };
+    let welcome = match greeted {
         Ok(welcome) => welcome,
         Err((code, why)) => {
             log::warn!(REEVE_HOST:% = service.host_label_of(host); "the agent at {} was turned away: {why}", pending.remote());

@@ -11,6 +11,10 @@ use tempfile::TempDir;
 use tokio::time::Instant;
 
 use super::*;
+
+async fn run(means: &FenceMeans, host: &HostName, action: FenceAction) -> FenceRun {
+    Programs.run(means, host, action).await
+}
 use crate::config::OptionValue;
 
 /// A program in a folder of its own. It is written by another process: a file that this one has open for writing while
@@ -80,7 +84,7 @@ async fn a_good_command_is_told_its_options_and_believed_with_its_status() {
     .into();
     let status = run(&means, &node(), FenceAction::Status).await;
     assert_eq!(status.ended, Ended::Exit(0), "it is on");
-    let fencing = switch_off(&means, &node()).await;
+    let fencing = switch_off(&Programs, &means, &node()).await;
     assert_eq!((fencing.verdict, fencing.attempts), (Verdict::Off, 1));
     assert_eq!(fencing.output, "switched off");
     let told = std::fs::read_to_string(directory.path().join("told")).unwrap();
@@ -92,7 +96,7 @@ async fn a_good_command_is_told_its_options_and_believed_with_its_status() {
 async fn a_command_that_fails_once_is_tried_again() {
     let directory = TempDir::new().unwrap();
     let script = format!("[ -e tried ] || {{ touch tried; echo busy >&2; exit 1; }}\n{GOOD}");
-    let fencing = switch_off(&means(program(&directory, &script), PATIENT), &node()).await;
+    let fencing = switch_off(&Programs, &means(program(&directory, &script), PATIENT), &node()).await;
     assert_eq!((fencing.verdict, fencing.attempts), (Verdict::Off, 2));
 }
 

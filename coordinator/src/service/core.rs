@@ -78,6 +78,8 @@ pub(crate) struct HostEntry {
     pub(crate) unmanaged: Vec<VmId>,
     /// What went wrong with the last attempt of an agent to connect.
     pub(crate) refused: Option<String>,
+    /// It is being deleted: it is chosen for nothing, whatever is heard of it meanwhile.
+    pub(crate) leaving: bool,
     /// Who waits for the comparison with the report that answers a command.
     pub(crate) awaited: BTreeMap<OperationId, oneshot::Sender<HostComparison>>,
 }
@@ -98,6 +100,7 @@ impl HostEntry {
             clock_ahead_ms: None,
             unmanaged: Vec::new(),
             refused: None,
+            leaving: false,
             awaited: BTreeMap::new(),
         }
     }

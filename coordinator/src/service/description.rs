@@ -174,7 +174,8 @@ impl Service {
     pub(super) fn describe_host(&self, id: HostId) {
         let (config, now) = (self.config(), self.steady_now());
         let mut core = self.core();
-        let description = core.hosts.get(&id).and_then(|entry| {
+        let staying = core.hosts.get(&id).filter(|entry| !entry.leaving);
+        let description = staying.and_then(|entry| {
             let foreign = foreign_use(&core, entry);
             describe(entry, foreign, &config, now)
         });

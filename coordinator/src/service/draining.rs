@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reeve_common::ids::{HostId, HostName, VmId};
+use reeve_common::mutation::Mutation;
 use reeve_common::units::format_duration;
 
 use super::failing_over::failover_rules;
@@ -129,7 +130,7 @@ impl Service {
 
     /// The host may be chosen again.
     pub(super) async fn unmark_draining(&self, host: HostId) -> Result<Outcome, ServiceError> {
-        if self.core().hosts.contains_key(&host) {
+        if self.core().hosts.contains_key(&host) && !Mutation::ForgetToReopen.is_active() {
             self.change_host(host, |record| record.draining = false).await?;
             self.describe_host(host);
             self.inner.fleet_changed.notify_one();
@@ -140,7 +141,7 @@ impl Service {
     /// Nothing is on the host; what has come meanwhile (a start that was under way, a VM found there) is stopped too.
     pub(super) fn confirm_empty(&self, host: HostId, workflow: &Workflow) -> Outcome {
         let mut then = self.stops(host, workflow);
-        if then.is_empty() {
+        if then.is_empty() || Mutation::SkipLastLook.is_active() {
             return Outcome::DONE;
         }
         let note = Some(format!("{} VMs are on it", then.len()));
@@ -159,7 +160,8 @@ impl Service {
         on_it.sort_by_key(|vm| (rules(vm).priority, Reverse(vm.requested_at), vm.id));
         on_it.truncate(LISTED_MAX);
         let step = |vm: Arc<Vm>| {
-            let again = rules(&vm).restarts() && vm.wish == Wish::Run;
+            let again =
+                rules(&vm).restarts() && vm.wish == Wish::Run && !Mutation::ForgetToStartAgain.is_active();
             let then =
                 again.then(|| StartAgain { configuration: vm.configuration.clone(), vm: VmId::random() });
             Step::StopVm { vm: vm.id, name: vm.name.clone(), grace: *grace, then }

@@ -18,12 +18,12 @@ use crate::model::vm_state::VmState;
 use crate::store::{MemoryStore, Store};
 use crate::workflow::{Purpose, WorkflowState};
 
-fn id_of(service: &Service, host: &str) -> HostId {
+pub(super) fn id_of(service: &Service, host: &str) -> HostId {
     service.host_id(&name::<HostName>(host)).unwrap()
 }
 
 /// Every host has joined once: one that never has is not missed.
-async fn join_all(service: &Service) {
+pub(super) async fn join_all(service: &Service) {
     let hosts: Vec<HostId> = service.core().hosts.keys().copied().collect();
     for host in hosts {
         let now = service.now();
@@ -32,7 +32,7 @@ async fn join_all(service: &Service) {
 }
 
 /// The host falls silent, and stays so until it is lost.
-fn lose(service: &Service, stage: &Stage, hosts: &[HostId]) {
+pub(super) fn lose(service: &Service, stage: &Stage, hosts: &[HostId]) {
     let now = service.steady_now();
     for host in hosts {
         if let Some(entry) = service.core().hosts.get_mut(host) {
@@ -58,7 +58,7 @@ fn prove(service: &Service, host: HostId) {
     }
 }
 
-async fn work(service: &Service) {
+pub(super) async fn work(service: &Service) {
     let mut braked = BTreeSet::new();
     for _ in 0..4 {
         service.fail_over(&mut braked).await;
@@ -73,7 +73,7 @@ fn vms(service: &Service) -> Vec<Arc<Vm>> {
     vms
 }
 
-fn on(service: &Service, host: HostId) -> Vec<String> {
+pub(super) fn on(service: &Service, host: HostId) -> Vec<String> {
     vms(service).iter().filter(|vm| vm.host == Some(host)).map(|vm| vm.configuration.to_string()).collect()
 }
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reeve_common::ids::{HostId, HostName, OperationId};
+use reeve_common::mutation::Mutation;
 
 use super::core::{Core, HostEntry, Kept};
 use super::{Act, Actor, Service, ServiceError};
@@ -82,7 +83,7 @@ impl Service {
     pub async fn try_fence(&self, name: &HostName) -> Result<FenceTrial, ServiceError> {
         let host = self.host_id(name)?;
         let means = self.means_to_fence(host)?;
-        let run = fencing::run(&means, name, FenceAction::Status).await;
+        let run = self.inner.fence_commands.run(&means, name, FenceAction::Status).await;
         let (is_on, problem) = match run.ended {
             Ended::Exit(0) => (Some(true), None),
             Ended::Exit(2) => (Some(false), None),
@@ -135,7 +136,7 @@ impl Service {
     /// # Errors
     /// [`ServiceError`] when that cannot be recorded; the agent must not be told anything then.
     pub(crate) async fn end_proofs(&self, host: HostId, instance: OperationId) -> Result<(), ServiceError> {
-        if self.proofs(host).is_empty() {
+        if self.proofs(host).is_empty() || Mutation::KeepProofOnReturn.is_active() {
             return Ok(());
         }
         let _writer = self.inner.catalogue_writer.lock().await;
@@ -235,7 +236,7 @@ impl Service {
                 return self.forget_end(fence, &error);
             }
         }
-        let done = fencing::switch_off(means, &name).await;
+        let done = fencing::switch_off(self.inner.fence_commands.as_ref(), means, &name).await;
         fence.attempts = done.attempts;
         fence.output = done.output;
         let fence = self.conclude_fence(fence, done.verdict).await;
@@ -255,6 +256,7 @@ impl Service {
         loop {
             let asked = self.agent_of(host);
             let answers = match &asked {
+                _ if Mutation::BelieveOffThoughItAnswers.is_active() => false,
                 Some(agent) if verdict == Verdict::Off => agent.answers(self, ANSWER_PATIENCE).await,
                 _ => false,
             };

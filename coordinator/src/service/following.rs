@@ -49,6 +49,18 @@ impl Service {
         Ok(Welcome { epoch: self.inner.epoch, realm: realm.settings(config.sample_interval) })
     }
 
+    /// Makes sure that this coordinator is still in office. A host that was away may have lost its VMs to another place
+    /// meanwhile, by another coordinator's decision: one that has been succeeded must not tell it what it remembers.
+    ///
+    /// # Errors
+    /// Why the agent must not be welcomed, for both sides' logs.
+    pub(crate) async fn confirm_office(&self) -> Result<(), (RefusalCode, String)> {
+        self.inner.term.confirm().await.map_err(|error| {
+            let code = if error.is_retryable() { RefusalCode::TooBusy } else { RefusalCode::NotInOffice };
+            (code, crate::chain(&error))
+        })
+    }
+
     /// An agent is connected. Answers the one it takes the place of.
     pub(crate) fn agent_connected(
         &self,

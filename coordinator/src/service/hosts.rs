@@ -86,8 +86,9 @@ impl Service {
     pub async fn delete_host(&self, name: &HostName, actor: &Actor) -> Result<(), ServiceError> {
         let _writer = self.inner.catalogue_writer.lock().await;
         let id = self.host_id(name)?;
-        // From here on nothing new is placed there; what is being placed right now is seen below.
-        self.core().fleet.remove_host(id);
+        // From here on nothing new is placed there, also when it reports while this is being written; what is being placed
+        // right now is seen below.
+        self.set_leaving(id, true);
         let found = {
             let core = self.core();
             let vm = core.holding().find(|vm| vm.host == Some(id) && !vm.state.is_final());
@@ -115,9 +116,16 @@ impl Service {
         Ok(())
     }
 
+    fn set_leaving(&self, id: HostId, leaving: bool) {
+        if let Some(entry) = self.core().hosts.get_mut(&id) {
+            entry.leaving = leaving;
+        }
+        self.describe_host(id);
+    }
+
     /// Puts a host back into the scheduler's picture together with what is on it.
     fn restore_host(&self, id: HostId) {
-        self.describe_host(id);
+        self.set_leaving(id, false);
         let mut core = self.core();
         let on_it: Vec<_> = core.holding().filter(|vm| vm.host == Some(id) && vm.holds_capacity()).collect();
         for vm in on_it {
@@ -160,5 +168,69 @@ impl Service {
             .get(name)
             .cloned()
             .ok_or_else(|| ServiceError::not_found("realm", name, "reeve realm list"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use reeve_common::ids::HostName;
+    use tokio::sync::Semaphore;
+
+    use super::super::workflows_tests::{Stage, name};
+    use crate::store::{Batch, Key, MemoryStore, Store, StoreFuture, Stored, Version, Watch};
+
+    /// A store that writes when it is let.
+    #[derive(Debug)]
+    struct Gated {
+        inner: Arc<MemoryStore>,
+        gate: Semaphore,
+    }
+
+    impl Store for Gated {
+        fn get<'a>(&'a self, key: &'a Key) -> StoreFuture<'a, Option<Stored>> {
+            self.inner.get(key)
+        }
+
+        fn list<'a>(&'a self, prefix: &'a str) -> StoreFuture<'a, Vec<Stored>> {
+            self.inner.list(prefix)
+        }
+
+        fn apply(&self, batch: Batch) -> StoreFuture<'_, Version> {
+            Box::pin(async move {
+                let _pass = self.gate.acquire().await.unwrap();
+                self.inner.apply(batch).await
+            })
+        }
+
+        fn watch<'a>(&'a self, prefix: &'a str) -> StoreFuture<'a, Watch> {
+            self.inner.watch(prefix)
+        }
+    }
+
+    #[tokio::test]
+    async fn a_host_that_reports_while_it_is_deleted_is_not_chosen_again() {
+        let stage = Stage::with_vms(1).await;
+        let store = Arc::new(Gated { inner: stage.store().await, gate: Semaphore::new(1) });
+        let service = stage.open(Arc::clone(&store) as Arc<dyn Store>).await;
+        let node_2 = service.host_id(&name::<HostName>("node-2")).unwrap();
+        let shut = store.gate.acquire().await.unwrap();
+        let (deleting, actor) = (service.clone(), stage.actor.clone());
+        let deletion =
+            tokio::spawn(async move { deleting.delete_host(&name::<HostName>("node-2"), &actor).await });
+        while !service.core().hosts[&node_2].leaving {
+            tokio::task::yield_now().await;
+        }
+        service.describe_host(node_2);
+        assert!(service.core().fleet.usage(node_2).is_none(), "it would be chosen again");
+        drop(shut);
+        deletion.await.unwrap().unwrap();
+        assert!(service.core().fleet.usage(node_2).is_none());
+        // One that cannot be deleted is chosen again.
+        let refused = service.delete_host(&name::<HostName>("node-1"), &stage.actor).await.unwrap_err();
+        assert!(refused.message.contains("VM"), "{refused}");
+        let node_1 = service.host_id(&name::<HostName>("node-1")).unwrap();
+        assert_eq!(service.core().fleet.usage(node_1).unwrap().vms, 1);
     }
 }

@@ -3,11 +3,14 @@
 //!
 //! A lease is noted before it is granted, and only for the connection that is the host's at that moment. Nothing is kept
 //! in the store: a coordinator that starts anew knows of no lease, and so proves nothing by one, until the host has asked
-//! it for the next. There is one coordinator at a time: the store's lock sees to that.
+//! it for the next. It could keep how long each host's leases are, and count from its own start; but renewals are written
+//! nowhere, so it would have to be certain that the coordinator before it grants none any more, and that is what it
+//! cannot be when it takes over from one that is cut off. Until the host is back, a fence or a person proves it.
 
 use std::time::Duration;
 
 use reeve_common::ids::HostId;
+use reeve_common::mutation::Mutation;
 
 use super::Service;
 
@@ -34,7 +37,9 @@ impl Service {
             // It has not heard yet that its realm asks for no leases any more.
             (None, Some(_)) => return None,
         };
-        entry.life.grant(lease, watchdog, now);
+        let backing =
+            watchdog.or_else(|| Mutation::TrustLeaseWithoutWatchdog.is_active().then_some(Duration::ZERO));
+        entry.life.grant(lease, backing, now);
         Some(lease)
     }
 }

@@ -11,6 +11,8 @@
 
 mod acting;
 mod auditing;
+#[cfg(test)]
+mod automatic_fencing_tests;
 mod catalogue;
 mod comparing;
 pub(crate) mod core;
@@ -59,6 +61,7 @@ use self::auditing::AuditState;
 use self::core::{Core, HostEntry, Kept, VmVersion};
 use self::warnings::StandingWarning;
 use crate::config::CoordinatorConfig;
+use crate::fencing::{FenceCommands, Programs};
 use crate::metrics::Recorder;
 use crate::model::configuration::Configuration;
 use crate::model::drive::Drive;
@@ -80,7 +83,7 @@ pub use self::comparing::{Comparison, Judgement};
 pub use self::drives::NewDrive;
 pub use self::error::{ErrorKind, ServiceError};
 pub use self::fencing::FenceTrial;
-pub use self::oversight::Booking;
+pub use self::oversight::{Booking, HostBooking};
 pub use self::simulating::{AddedHosts, SimulatedHost, SimulationAnswer, SimulationQuestion, User};
 pub use self::status::{HostCounts, Status};
 pub use self::tokens::StoredTokens;
@@ -140,6 +143,8 @@ struct Inner {
     authority: Arc<Authority>,
     /// What is counted for whoever watches.
     metrics: Recorder,
+    /// What fences hosts.
+    fence_commands: Arc<dyn FenceCommands>,
     epoch: Epoch,
     audit: AuditState,
     started_at: Timestamp,
@@ -176,6 +181,20 @@ impl Service {
         clock: Arc<dyn Clock>,
         authority: Arc<Authority>,
     ) -> Result<Self, OpenError> {
+        Self::open_with(config, store, clock, authority, Arc::new(Programs)).await
+    }
+
+    /// The same, with something of one's own that fences hosts.
+    ///
+    /// # Errors
+    /// As [`Service::open`].
+    pub async fn open_with(
+        config: CoordinatorConfig,
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        authority: Arc<Authority>,
+        fence_commands: Arc<dyn FenceCommands>,
+    ) -> Result<Self, OpenError> {
         if let Some(pending) = recovery::pending_recovery(store.as_ref()).await? {
             return Err(OpenError::RecoveryPending { since: pending.since });
         }
@@ -192,6 +211,7 @@ impl Service {
                 clock,
                 authority,
                 metrics: Recorder::default(),
+                fence_commands,
                 epoch,
                 audit,
                 started_at,

@@ -13,6 +13,7 @@ use reeve_scheduler::{Contact, HostState};
 use super::core::LastReport;
 use super::{Actor, Service};
 use crate::config::CoordinatorConfig;
+use crate::fencing::FenceCommands;
 use crate::model::configuration::Configuration;
 use crate::model::failover::WhenHostLost;
 use crate::model::fixture;
@@ -165,6 +166,20 @@ impl Stage {
     pub(crate) async fn open_unheard(&self, store: Arc<dyn Store>) -> Service {
         let clock = Arc::clone(&self.clock) as Arc<dyn Clock>;
         Service::open(self.config.clone(), store, clock, Arc::clone(&self.authority)).await.unwrap()
+    }
+
+    /// A coordinator that fences by these commands, and has heard of every host.
+    pub(super) async fn open_fencing(
+        &self,
+        store: Arc<dyn Store>,
+        config: CoordinatorConfig,
+        commands: Arc<dyn FenceCommands>,
+    ) -> Service {
+        let clock = Arc::clone(&self.clock) as Arc<dyn Clock>;
+        let authority = Arc::clone(&self.authority);
+        let service = Service::open_with(config, store, clock, authority, commands).await.unwrap();
+        self.connect(&service);
+        service
     }
 
     /// Every host is heard and has told what it has.

@@ -13,6 +13,7 @@
 use std::sync::Arc;
 
 use reeve_common::ids::Epoch;
+use reeve_common::mutation::Mutation;
 use tokio::sync::watch;
 
 use super::batch::{Batch, Precondition, Version};
@@ -55,6 +56,22 @@ impl Term {
         self.epoch
     }
 
+    /// Makes sure that no other term has begun by now. Who is connected with this coordinator cannot be told by another what
+    /// has changed meanwhile; so this is asked before an agent that connects hears anything.
+    ///
+    /// # Errors
+    /// [`StoreError::Deposed`] when one has; another when the store cannot be read.
+    pub async fn confirm(&self) -> Result<(), StoreError> {
+        let current = self.store.get(&self.key).await?;
+        if current.is_some_and(|stored| stored.version == self.version)
+            || Mutation::WriteWhenDeposed.is_active()
+        {
+            return Ok(());
+        }
+        self.over.send_replace(true);
+        Err(StoreError::Deposed { epoch: self.epoch })
+    }
+
     /// Returns when it has shown that another coordinator's term has begun.
     pub async fn deposed(&self) {
         let mut over = self.over.subscribe();
@@ -82,6 +99,9 @@ impl Store for Term {
 
     /// As the store's, with one operation more: a batch may have one less than [`super::BATCH_OPERATIONS_MAX`].
     fn apply(&self, batch: Batch) -> StoreFuture<'_, Version> {
+        if Mutation::WriteWhenDeposed.is_active() {
+            return self.store.apply(batch);
+        }
         let guarded = batch.check(self.key.clone(), Precondition::At(self.version));
         Box::pin(async move {
             match self.store.apply(guarded).await {
@@ -127,6 +147,18 @@ mod tests {
         assert_eq!(store.list("vms").await.unwrap().len(), 1);
         second.apply(put("vms/2")).await.unwrap();
         assert_eq!(next_id(&second, "host").await.unwrap(), 2);
+    }
+
+    #[tokio::test]
+    async fn who_has_been_followed_finds_out_by_asking_before_it_writes() {
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+        let first = Term::begin(Arc::clone(&store)).await.unwrap();
+        first.apply(put("vms/1")).await.unwrap();
+        first.confirm().await.unwrap();
+        let second = Term::begin(Arc::clone(&store)).await.unwrap();
+        assert!(matches!(first.confirm().await, Err(StoreError::Deposed { epoch: Epoch(1) })));
+        first.deposed().await;
+        second.confirm().await.unwrap();
     }
 
     #[tokio::test]
