@@ -219,8 +219,9 @@ impl<const W: usize> Tournament<W> {
                 self.levels.push(vec![root]);
             }
             let level = &mut self.levels[number];
-            if level.len() < width {
-                level.resize(width.next_multiple_of(CHILDREN), Scores::NONE);
+            let padded = width.next_multiple_of(CHILDREN);
+            if level.len() < padded {
+                level.resize(padded, Scores::NONE);
             }
             if number > 0 && width <= 1 {
                 return;
