@@ -16,6 +16,7 @@ mod attribute;
 mod curve;
 mod error;
 mod evaluation;
+mod exponent;
 mod fusion;
 mod lexer;
 mod lowering;

@@ -308,12 +308,14 @@ impl<'a> Ground<'a> {
         self.functions.get(number).map(|bound| (number, bound))
     }
 
-    /// The scores of a group's classes on one host.
+    /// The scores of a group's classes on one host. Sets `has_vetoes` where it can take the VMs of one and its cost does not
+    /// let it.
     pub(super) fn row(
         &self,
         questions: &Questions<'_>,
         slot: usize,
         workspaces: &mut Workspaces<LANES>,
+        has_vetoes: &mut bool,
     ) -> [f64; LANES] {
         let Questions { asks, belongings, demands } = questions;
         let mut scores = [INFEASIBLE; LANES];
@@ -333,7 +335,8 @@ impl<'a> Ground<'a> {
         let rule = bound.function.rule();
         for lane in 0..LANES {
             let score = compared(rule, before[lane], after[lane]);
-            scores[lane] = if fits[lane] && score.is_finite() { score } else { INFEASIBLE };
+            scores[lane] = if lanes.fits[lane] & score.is_finite() { score } else { INFEASIBLE };
+            *has_vetoes |= lanes.fits[lane] & !score.is_finite();
         }
         workspaces.devices = lanes.devices.into_inner();
         scores
