@@ -3,8 +3,6 @@
 //! Must not: know how a term is written or run. A curve is a pure function of numbers; a parameter out of its range gives
 //! NaN, which means "never here"; a constant one is refused when the term is compiled. NaN in is NaN out.
 
-use super::exponent::e_to;
-
 /// Which numbers a parameter may have.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Range {
@@ -270,13 +268,12 @@ pub(super) fn exponential(x: f64, bend: f64) -> f64 {
 
 /// The divisor of [`exponential`], which depends on its bend alone.
 pub(super) fn exponential_scale(bend: f64) -> f64 {
-    e_to(bend) - 1.0
+    bend.exp() - 1.0
 }
 
 /// [`exponential`] with its divisor at hand.
-#[inline]
 pub(super) fn exponential_scaled(x: f64, bend: f64, scale: f64) -> f64 {
-    (e_to(bend * x) - 1.0) / scale
+    ((bend * x).exp() - 1.0) / scale
 }
 
 /// `logarithmic(x, bend)` = ln(1 + bend · x) / ln(1 + bend): 0 at 0 and below, 1 at 1, and the higher `bend` (0.01 to
@@ -308,7 +305,7 @@ pub(super) fn logarithmic(x: f64, bend: f64) -> f64 {
 ///          middle
 /// ```
 pub(super) fn sigmoid(x: f64, middle: f64, steepness: f64) -> f64 {
-    if STEEPNESS.holds(steepness) { 1.0 / (1.0 + e_to(-steepness * (x - middle))) } else { f64::NAN }
+    if STEEPNESS.holds(steepness) { 1.0 / (1.0 + (-steepness * (x - middle)).exp()) } else { f64::NAN }
 }
 
 /// `step(x, at)` = 0 below `at`, 1 from there on.

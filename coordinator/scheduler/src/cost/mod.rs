@@ -16,7 +16,6 @@ mod attribute;
 mod curve;
 mod error;
 mod evaluation;
-mod exponent;
 mod fusion;
 mod lexer;
 mod lowering;
