@@ -119,7 +119,11 @@ impl Stage {
         let endpoint =
             agents::listen(self.address, &credentials, &authority.lasting_secret(), Arc::new(SystemClock))?;
         let service = Service::open(config, store, Arc::new(SystemClock), Arc::clone(&authority)).await?;
-        let listening = tokio::spawn(agents::serve(service.clone(), endpoint.clone()));
+        let mut working = JoinSet::new();
+        working.spawn(agents::serve(service.clone(), endpoint.clone()));
+        // Without it a host that says nothing new counts as silent, though its connection is kept alive.
+        working.spawn(service.clone().keep_watching_hosts());
+        working.spawn(service.clone().keep_checkpoints());
         furnish(&service).await?;
         let runs = Arc::new(AtomicBool::new(false));
         let dialling = shared_client_endpoint((Ipv4Addr::LOCALHOST, 0).into())?;
@@ -141,7 +145,7 @@ impl Stage {
         })
         .await?;
         fleet.shutdown().await;
-        listening.abort();
+        working.shutdown().await;
         endpoint.close(0_u32.into(), b"");
         Ok(rate)
     }

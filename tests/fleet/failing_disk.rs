@@ -18,11 +18,10 @@ truncate -s 64M memory/image
 mkfs.ext2 -q -F -m 0 memory/image
 mount -o loop memory/image disk
 
-coordinator() { "$COORDINATOR" --config "$PWD/coordinator.conf" "$@"; }
 ask() { "$REEVE" --socket "$PWD/reeve.sock" "$@"; }
 begin() {
     rm -f reeve.sock
-    coordinator run 2>>said &
+    "$COORDINATOR" --config "$PWD/coordinator.conf" run 2>>said &
     process=$!
     until ask status >/dev/null 2>&1; do
         kill -0 $process
@@ -30,7 +29,7 @@ begin() {
     done
 }
 
-coordinator init >/dev/null
+"$COORDINATOR" --config "$PWD/coordinator.conf" init >/dev/null
 begin
 number=0
 while [ $number -lt 2000 ] && ask host add node-$number --realm r --profile p >/dev/null 2>>refused; do

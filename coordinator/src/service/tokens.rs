@@ -123,9 +123,9 @@ impl Service {
     }
 }
 
-/// Not above the key of any token: those are hashes in hexadecimal digits.
+/// Not above the key of any token: those are letters, digits, '-' and '_', of which '-' comes first.
 fn first_key() -> Result<Key, InvalidKey> {
-    Key::new(format!("{}/0", TOKENS.prefix()))
+    Key::new(format!("{}/-", TOKENS.prefix()))
 }
 
 /// Where a joining machine finds this coordinator.
