@@ -257,7 +257,12 @@ impl StateDirectory {
         let _writing = lock(&self.writing);
         let vm = tombstone.vm;
         let mut next = self.memory().clone();
-        next.tombstones.insert(vm, tombstone);
+        // The VM's own task may record its end after a later wish for it was answered: what was answered stays answered.
+        let known = next.tombstones.get(&vm);
+        let (generation, epoch) = known.map_or((tombstone.generation, tombstone.epoch), |known| {
+            (known.generation.max(tombstone.generation), known.epoch.max(tombstone.epoch))
+        });
+        next.tombstones.insert(vm, Tombstone { generation, epoch, ..tombstone });
         next.preparations.remove(&vm);
         self.write_tombstones(&next)?;
         *self.memory() = next;

@@ -165,3 +165,15 @@ fn the_highest_checkpoint_outlives_the_agent_and_a_lower_one_changes_nothing() {
     fs::write(directory.path().join("checkpoint.json"), "{}").unwrap();
     assert!(matches!(StateDirectory::open(directory.path()), Err(StateError::Damaged { .. })));
 }
+
+#[test]
+fn a_tombstone_never_goes_back_to_an_older_wish() {
+    let directory = TempDir::new().unwrap();
+    let state = open(&directory);
+    state.bury(tombstone(1, 2)).unwrap();
+    state.bury(tombstone(1, 3)).unwrap();
+    state.bury(Tombstone { epoch: Epoch(1), ..tombstone(1, 2) }).unwrap();
+    assert_eq!(state.tombstone(vm(1)), Some(tombstone(1, 3)));
+    drop(state);
+    assert_eq!(open(&directory).tombstone(vm(1)), Some(tombstone(1, 3)));
+}

@@ -99,6 +99,9 @@ fn recover(fleet: &Fleet, further: &[&str]) -> Result<String> {
         configuration.to_string_lossy().into_owned(),
         "--hosts".to_owned(),
         HOSTS.to_string(),
+        // For a host that nobody thought of; the others are named.
+        "--profile".to_owned(),
+        "small".to_owned(),
     ];
     for host in &fleet.lab.description().hosts {
         command.extend(["--host-profile".to_owned(), format!("{}={}", host.name, host.profile)]);

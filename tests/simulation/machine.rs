@@ -42,7 +42,7 @@ use super::trace::{Place, Trace, violated};
 use super::watchdog::Watchdog;
 
 /// How often guests are looked after and the hypervisor's events are handed on, besides after each call.
-const TICK: Duration = Duration::from_millis(200);
+const TICK: Duration = Duration::from_millis(300);
 /// The calls an agent may make in one story. The busiest makes a few thousand: one that makes more goes round in circles.
 const CALLS_MAX: u32 = 30_000;
 /// As in the daemon.

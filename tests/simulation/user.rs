@@ -58,7 +58,7 @@ impl User {
     /// The coordinator that this request goes to: as people do, now and then the wrong one.
     pub(super) async fn office(&self) -> Option<Office> {
         let number = self.requests.fetch_add(1, Ordering::Relaxed);
-        let asks_the_old = number % (REQUESTS_TO_THE_NEW + 1) == 0;
+        let asks_the_old = number.is_multiple_of(REQUESTS_TO_THE_NEW + 1);
         loop {
             let outlived = self.succession.outlived().filter(|_| asks_the_old);
             let machine = outlived.unwrap_or_else(|| self.succession.current());
