@@ -61,4 +61,4 @@ test-packages: setup-packages
 	rm -rf target/packages/trial
 	packaging/build.sh --profile dev --version 0.0.9 --output target/packages/trial
 	packaging/build.sh --profile dev --output target/packages/trial
-	$(CARGO) $(RUN_AS_ROOT) test --workspace --locked --test packages -- --ignored --test-threads=2
+	$(CARGO) $(RUN_AS_ROOT) test --workspace --locked --test packages -- --ignored --test-threads=1

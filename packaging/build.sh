@@ -5,18 +5,21 @@
 #   packaging/build.sh --profile dev       of the programs that `make test` has built: quick, for trying packages
 #   packaging/build.sh --version 0.0.9     with another version in the packages' names, for trying upgrades
 #   packaging/build.sh --output DIRECTORY  elsewhere
+#   packaging/build.sh --no-build          of programs that have been built already
 set -eu
 cd "$(dirname "$0")/.."
 
 profile=release
 version=
 output=target/packages
+build=yes
 while [ $# -gt 0 ]; do
   case $1 in
   --profile) profile=$2; shift 2 ;;
   --version) version=$2; shift 2 ;;
   --output) output=$2; shift 2 ;;
-  *) echo "usage: packaging/build.sh [--profile dev|release] [--version VERSION] [--output DIRECTORY]" >&2; exit 2 ;;
+  --no-build) build=no; shift ;;
+  *) echo "usage: packaging/build.sh [--profile dev|release] [--version VERSION] [--output DIRECTORY] [--no-build]" >&2; exit 2 ;;
   esac
 done
 cargo=${CARGO:-cargo}
@@ -32,13 +35,13 @@ if [ "$profile" = release ]; then
   # Paths of this machine are not part of the programs. A folder of its own, since these flags mean building everything.
   home=${CARGO_HOME:-$HOME/.cargo}
   built=target/packages/build
-  CARGO_TARGET_DIR=$built \
+  [ $build = no ] || CARGO_TARGET_DIR=$built \
     RUSTFLAGS="--remap-path-prefix=$PWD=/reeve --remap-path-prefix=$home=/cargo" \
     CFLAGS="-ffile-prefix-map=$PWD=/reeve -ffile-prefix-map=$home=/cargo" \
     "$cargo" build --release --workspace --bins --locked
   programs=$built/release
 else
-  "$cargo" build --workspace --bins --locked
+  [ $build = no ] || "$cargo" build --workspace --bins --locked
   programs=${CARGO_TARGET_DIR:-target}/debug
   # Nobody downloads these.
   deb_compression=--fast rpm_compression=none
@@ -63,7 +66,7 @@ for package in reeve-agent reeve-coordinator reeve; do
   reeve-coordinator) crate=coordinator rpm_variant="--variant daemon" ;;
   reeve) crate=coordinator deb_variant="--variant cli" ;;
   esac
-  rm -f "$output/${package}_"*.deb "$output/$package-"[0-9]*.rpm
+  rm -f "$output/${package}_$version-"*.deb "$output/$package-$version-"*.rpm
   "$cargo" deb --quiet --no-build --no-strip $deb_compression --locked -p "reeve-$crate" $deb_variant --deb-version "$version-1" --output "$output/"
   "$cargo" generate-rpm --payload-compress $rpm_compression -p "$crate" $rpm_variant --set-metadata "version = \"$version\"" --output "$output/"
 done

@@ -8,10 +8,17 @@ use super::base;
 use super::built::{CURRENT, NAMES, PREVIOUS, rpm};
 use super::machine::words;
 
+/// A command with the root's own /proc, which scripts need, in a mount namespace that goes with it.
+fn with_processes(root: &Path) -> Command {
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-euc", r#"mount -t proc proc "$0/proc"; exec "$@""#]).arg(root);
+    command
+}
+
 fn rpm_in(root: &Path, arguments: &[&str], versions: &[(&str, &str)]) -> String {
-    let mut command = Command::new("rpm");
+    let mut command = with_processes(root);
     // The packages of that root are dpkg's, so none of their names are known to rpm.
-    command.arg("--root").arg(root).args(["--nodeps", "--dbpath", "/var/lib/rpm"]).args(arguments);
+    command.args(["rpm", "--root"]).arg(root).args(["--nodeps", "--dbpath", "/var/lib/rpm"]).args(arguments);
     for (name, version) in versions {
         command.arg(rpm(name, version));
     }
@@ -24,7 +31,7 @@ fn rpm_in(root: &Path, arguments: &[&str], versions: &[(&str, &str)]) -> String 
 }
 
 fn within(root: &Path, script: &str) -> String {
-    let output = Command::new("chroot").arg(root).args(["sh", "-euc", script]).output().unwrap();
+    let output = with_processes(root).arg("chroot").arg(root).args(["sh", "-euc", script]).output().unwrap();
     assert!(
         output.status.success(),
         "{script}: {}{}",

@@ -132,7 +132,13 @@ impl Site {
         let line = self.join_line("old", "no-scheduler");
         self.machine
             .shell("cp /usr/bin/reeve-agent /usr/local/bin/old-agent; mkdir -m 700 /var/lib/old-agent");
-        self.machine.run(&["old-agent", "join", "--state-directory", "/var/lib/old-agent", &line]);
+        self.machine.run(&[
+            "/usr/local/bin/old-agent",
+            "join",
+            "--state-directory",
+            "/var/lib/old-agent",
+            &line,
+        ]);
         self.machine.run(&[
             "systemd-run",
             "--unit=old-agent",

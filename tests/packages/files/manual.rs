@@ -100,14 +100,14 @@ impl Manual<'_> {
     fn of_files(&self, name: &str, about: &str, files: &[(&str, &str)], remark: &str) -> Page {
         let mut text = format!(
             ".TH {} 5 {} \"{}\" \"reeve\"\n.SH NAME\n{} \\- {about}\n.SH DESCRIPTION\n{}\n",
-            escaped(&name.to_uppercase()),
+            escaped(name.to_uppercase()),
             escaped(self.date),
             self.release,
             escaped(name),
             escaped(remark)
         );
         for (path, contents) in files {
-            text.push_str(&format!(".SH {}\n", escaped(&path.to_uppercase())));
+            text.push_str(&format!(".SH {}\n", escaped(path.to_uppercase())));
             text.push_str(&format!("As it is installed in {}:\n.PP\n", escaped(path)));
             text.push_str(&as_it_stands(contents));
         }
