@@ -391,6 +391,7 @@ const fn is_slow(body: &CommandBody) -> bool {
         CommandBody::Report
         | CommandBody::ReadReport
         | CommandBody::DescribeVms { .. }
+        | CommandBody::DescribeDomain { .. }
         | CommandBody::ReadConsole { .. }
         | CommandBody::ListVolumes { .. }
         | CommandBody::CreateVolume(_)

@@ -10,6 +10,7 @@
 //!
 //! Must not: know how the coordinator is reached. It goes on without one.
 
+mod adopting;
 mod comparison;
 mod description;
 mod operations;
@@ -265,6 +266,10 @@ impl Host {
         }
         let told = roster.observation(vm);
         roster.leave(vm);
+        if matches!(standing, Some(Standing::Kept { disk: None, .. })) {
+            // What was adopted is still there, and nobody's of ours from now on.
+            self.inner.surroundings.attention.notify_one();
+        }
         if let (Some(told), Some(tombstone)) = (told, self.inner.state.tombstone(vm))
             && told.generation != tombstone.generation
         {
@@ -329,6 +334,7 @@ impl Host {
                 Ok(ReplyBody::Report(Box::new(self.report())))
             }
             CommandBody::DescribeVms { after } => self.describe_vms(after).await,
+            CommandBody::DescribeDomain { domain } => self.describe_domain(domain).await,
             CommandBody::ReadConsole { vm, length_max } => self.read_console(vm, length_max).await,
             CommandBody::ListVolumes { pool } => self.list_volumes(pool).await,
             CommandBody::CreateVolume(volume) => {
@@ -396,6 +402,9 @@ fn pool_names(settings: &RealmSettings) -> Vec<PoolName> {
 fn not_recorded(error: &StateError) -> Refusal {
     Refusal::Failed(format!("this host cannot record it: {}", chain(error)))
 }
+
+#[cfg(test)]
+mod adopting_tests;
 
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,7 @@
 
 use utoipa::OpenApi;
 
-use super::routes::{audit, catalogue, fencing, fleet, simulation, vms, workflows};
+use super::routes::{adoption, audit, catalogue, fencing, fleet, simulation, vms, workflows};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -59,6 +59,9 @@ use super::routes::{audit, catalogue, fencing, fleet, simulation, vms, workflows
         catalogue::delete_drive,
         vms::vms,
         vms::past_vms,
+        adoption::unmanaged_domains,
+        adoption::adopt_vm,
+        adoption::release_vm,
         vms::vm,
         vms::start_vm,
         vms::shutdown_vm,

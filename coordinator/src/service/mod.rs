@@ -10,6 +10,7 @@
 //! Must not: speak HTTP or QUIC, or change a VM other than by the pure rules in `model`.
 
 mod acting;
+mod adopting;
 mod auditing;
 mod catalogue;
 mod comparing;
@@ -36,6 +37,9 @@ mod simulating;
 mod starting;
 mod status;
 mod stopping;
+mod succeeding;
+#[cfg(test)]
+mod succeeding_tests;
 mod tokens;
 mod views;
 mod workflows;
@@ -67,6 +71,7 @@ use crate::store::{Collection, CounterError, RecordError, Store, StoreError, Ter
 use crate::workflow::Workflow;
 
 pub(crate) use self::acting::Act;
+pub use self::adopting::UnmanagedDomain;
 pub use self::auditing::{AUDIT_PAGE_MAX, AuditVerification, WitnessView};
 pub use self::comparing::{Comparison, Judgement};
 pub use self::drives::NewDrive;

@@ -3,7 +3,6 @@
 //! Must not: touch a domain that carries no readable ledger entry of ours. Every function runs in a lane.
 
 use reeve_common::ids::{VmId, VmName};
-use reeve_common::text::{TEXT_LENGTH_MAX, printable};
 use reeve_common::units::{Bytes, Mebibytes};
 use reeve_common::vm::{ForeignDomain, VmSpec};
 use virt::connect::Connect;
@@ -18,10 +17,10 @@ use super::domain_xml::{self, DomainPlan};
 use super::failure::{self, Failure, failed, not_found, refused};
 use super::kvm_probe;
 use super::sizes::Sizes;
-use super::{console, ffi, storage};
+use super::{console, ffi, foreign, storage};
 
 /// The kind of metadata that is an XML element of a namespace.
-const METADATA_ELEMENT: i32 = 2;
+pub(super) const METADATA_ELEMENT: i32 = 2;
 /// With the definition goes everything libvirt keeps for it: saved state, snapshots, checkpoints, firmware variables.
 const UNDEFINE_FLAGS: sys::virDomainUndefineFlagsValues = sys::VIR_DOMAIN_UNDEFINE_MANAGED_SAVE
     | sys::VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
@@ -107,9 +106,7 @@ fn look_closely(domain: &Domain) -> Result<Option<Seen>, Failure> {
         (Ownership::Foreign, _) if name.starts_with(kvm_probe::NAME) => return Ok(None),
         (Ownership::Foreign, _) => None,
     };
-    let (vcpus, memory) = size(domain)?;
-    let name = printable(&name, TEXT_LENGTH_MAX);
-    let foreign = ForeignDomain { id: vm, name, active: domain.is_active()?, vcpus, memory };
+    let foreign = foreign::look(domain, vm, &name, unreadable.is_some())?;
     Ok(Some(Seen::Foreign(foreign, unreadable)))
 }
 
@@ -127,7 +124,7 @@ pub(super) fn sizes(connect: &Connect) -> Result<Sizes, Failure> {
 }
 
 /// Its virtual processors, and the most memory that it may take.
-fn size(domain: &Domain) -> Result<(u32, Mebibytes), Failure> {
+pub(super) fn size(domain: &Domain) -> Result<(u32, Mebibytes), Failure> {
     let info = domain.info()?;
     Ok((info.nr_virt_cpu, Bytes(info.max_mem.saturating_mul(1024)).mebibytes()))
 }
@@ -181,7 +178,7 @@ pub(super) fn existing(connect: &Connect, vm: VmId, doing: &'static str) -> Resu
 }
 
 /// Whether it runs, in the trait's words.
-fn state(domain: &Domain) -> Result<DomainState, Error> {
+pub(super) fn state(domain: &Domain) -> Result<DomainState, Error> {
     let (state, reason) = ffi::domain_state(domain)?;
     let known = state_of(u32::try_from(state).unwrap_or(0), u32::try_from(reason).unwrap_or(0));
     match known {
