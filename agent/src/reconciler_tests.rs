@@ -68,8 +68,15 @@ fn a_restarted_agent_adopts_all_it_finds() {
 
 #[test]
 fn a_preparation_beside_an_unreadable_domain_of_its_id_is_unknown() {
-    let somebody =
-        ForeignDomain { id: vm(3), name: "vm-3".to_owned(), active: true, vcpus: 1, memory: Mebibytes(1) };
+    let somebody = ForeignDomain {
+        id: vm(3),
+        name: "vm-3".to_owned(),
+        active: true,
+        vcpus: 1,
+        memory: Mebibytes(1),
+        paused: false,
+        obstacle: None,
+    };
     let domains = Domains { own: Vec::new(), foreign: vec![somebody] };
     let preparations = BTreeMap::from([(vm(3), preparation(3))]);
     let result = reconcile(domains, &BTreeMap::new(), &BTreeMap::new(), &preparations, NOW);

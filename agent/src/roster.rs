@@ -142,7 +142,7 @@ impl Roster {
         let mut keepings = lock(&self.keepings);
         let Some(keeping) = keepings.get_mut(&vm) else { return false };
         keeping.generation = keeping.generation.max(generation);
-        keeping.stopping |= matches!(desired, DesiredVm::Stopped { .. });
+        keeping.stopping |= matches!(desired, DesiredVm::Stopped { .. } | DesiredVm::Released);
         keeping.mailbox.wish(generation, epoch, desired);
         true
     }

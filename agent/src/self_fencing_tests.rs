@@ -1,12 +1,14 @@
 //! The lease on a simulated machine: VMs run while it holds, and none when it has run out, whatever happened meanwhile.
 
-use reeve_common::protocol::{Refusal, ReplyBody};
+use proptest::prelude::*;
+use reeve_common::ids::Epoch;
+use reeve_common::protocol::{CommandBody, Refusal, ReplyBody};
 use tokio::time::Instant;
 
 use super::*;
 use crate::hypervisor::simulated::{Call, Fault};
 use crate::outbox::Due;
-use crate::test_machine::{Machine, settings};
+use crate::test_machine::{EPOCH, Machine, settings};
 use crate::vm::sample_values::running;
 
 const LEASE: Duration = Duration::from_secs(30);
@@ -125,6 +127,54 @@ async fn vms_run_while_the_lease_is_renewed_and_are_destroyed_when_it_is_not() {
     leased.renew().await;
     assert_eq!(leased.machine.ensure(2, 1, running(2)).await, Ok(ReplyBody::Accepted));
     leased.machine.until_running(2).await;
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
+
+    /// Grants that come twice, late, in any order, unasked for, or from a deposed coordinator: the lease is what the latest
+    /// question that was answered allows, to the second.
+    #[test]
+    fn grants_in_any_order_and_number_allow_what_the_latest_answered_question_does(
+        heard in prop::collection::vec((0_usize..5, any::<bool>()), 1..12),
+    ) {
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+        runtime.block_on(async {
+            let leased = Leased::new().await;
+            leased.tell(Some(LEASE));
+            let mut questions = Vec::new();
+            for _ in 0..3 {
+                leased.keeper.connected();
+                questions.push(leased.question().unwrap().0);
+                leased.pass(Duration::from_secs(5)).await;
+            }
+            let first_asked_ago = Duration::from_secs(15);
+            // Two numbers that were never asked.
+            questions.extend([0, u64::MAX]);
+            let mut allowed = None;
+            for (which, deposed) in heard {
+                let epoch = if deposed { Epoch(EPOCH.0 - 1) } else { EPOCH };
+                let lease = if deposed { LEASE * 100 } else { LEASE };
+                // Whoever is in office was heard first.
+                leased.machine.send(CommandBody::Report).await.unwrap();
+                let grant = CommandBody::GrantLease { number: questions[which], lease };
+                let answer = leased.machine.send_from(epoch, grant).await;
+                assert_eq!(answer.is_err(), deposed, "{answer:?}");
+                if !deposed && which < 3 {
+                    allowed = allowed.max(Some(which));
+                }
+            }
+            let expected = allowed.map_or(LEASE, |which| LEASE + Duration::from_secs(5) * u32::try_from(which).unwrap())
+                - first_asked_ago;
+            match leased.keeper.standing() {
+                Standing::Held { left } => {
+                    assert!(left <= expected && expected - left < Duration::from_secs(1), "{left:?}");
+                }
+                other => panic!("{other:?}"),
+            }
+        });
+    }
 }
 
 #[tokio::test(start_paused = true)]

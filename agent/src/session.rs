@@ -400,6 +400,7 @@ const fn is_slow(body: &CommandBody) -> bool {
         CommandBody::Report
         | CommandBody::ReadReport
         | CommandBody::DescribeVms { .. }
+        | CommandBody::DescribeDomain { .. }
         | CommandBody::ReadConsole { .. }
         | CommandBody::ListVolumes { .. }
         | CommandBody::CreateVolume(_)

@@ -73,6 +73,7 @@ enum ReasonRecord {
     RegistrationTimeout,
     StartFailed(String),
     FoundStopped,
+    Released,
 }
 
 /// `preparations.json`.
@@ -226,6 +227,7 @@ impl From<&StopReason> for ReasonRecord {
             StopReason::RegistrationTimeout => Self::RegistrationTimeout,
             StopReason::StartFailed(why) => Self::StartFailed(printable(why, TEXT_LENGTH_MAX)),
             StopReason::FoundStopped => Self::FoundStopped,
+            StopReason::Released => Self::Released,
         }
     }
 }
@@ -241,6 +243,7 @@ impl From<ReasonRecord> for StopReason {
             ReasonRecord::RegistrationTimeout => Self::RegistrationTimeout,
             ReasonRecord::StartFailed(why) => Self::StartFailed(printable(&why, TEXT_LENGTH_MAX)),
             ReasonRecord::FoundStopped => Self::FoundStopped,
+            ReasonRecord::Released => Self::Released,
         }
     }
 }

@@ -23,7 +23,7 @@ use crate::ids::{Epoch, Generation, HostId, HostName, OperationId, PoolName, Rea
 use crate::inventory::HostInventory;
 use crate::realm::RealmSettings;
 use crate::storage::{NewVolume, PoolReport, Volume};
-use crate::vm::{DesiredVm, DomainSize, ForeignDomain, VmDescription, VmObservation};
+use crate::vm::{DesiredVm, DomainDescription, DomainSize, ForeignDomain, VmDescription, VmObservation};
 
 /// The agent's first words.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -133,6 +133,11 @@ pub enum CommandBody {
     /// Compare everything with libvirt and answer with the report. It is for being looked at: unlike the event, it may
     /// be older than events that were told meanwhile.
     ReadReport,
+    /// What of a domain that nobody manages decides whether it can be adopted.
+    DescribeDomain {
+        /// Which.
+        domain: VmId,
+    },
 }
 
 /// What became of a command.
@@ -172,6 +177,8 @@ pub enum ReplyBody {
     },
     /// Everything, as it was a moment ago.
     Report(Box<HostReport>),
+    /// A domain that somebody else made; none when there is no such domain, or it is ours.
+    Domain(Option<Box<DomainDescription>>),
 }
 
 /// Why a command was not carried out.

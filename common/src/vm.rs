@@ -154,6 +154,43 @@ pub enum DesiredVm {
         /// How long the guest has.
         grace: Duration,
     },
+    /// Ours from now on as it is: a domain that somebody else made, which goes on running.
+    Adopted(Box<AdoptedVm>),
+    /// Not ours any more, and otherwise as it is. Only what was adopted is released.
+    Released,
+}
+
+/// A domain that somebody else made, as it was when it was decided to take it in. Nothing of it is made or removed by us.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct AdoptedVm {
+    /// Its name in libvirt.
+    pub name: VmName,
+    /// Its name for people; free text.
+    pub title: String,
+    /// Its realm.
+    pub realm: RealmName,
+    /// Virtual processors.
+    pub vcpus: u32,
+    /// The most memory it may take.
+    pub memory: Mebibytes,
+    /// Its disks, in its definition's order; at most [`limits::ADOPTED_DISKS_MAX`].
+    pub disks: Vec<DomainDisk>,
+    /// As [`VmSpec::origin`].
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub origin: String,
+}
+
+/// A disk of a domain that somebody else made.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct DomainDisk {
+    /// Where its bytes are, made printable: a path, or what the definition says in its place.
+    pub source: String,
+    /// The pool and the volume, where libvirt knows it as one.
+    pub volume: Option<(PoolName, VolumeName)>,
+    /// Whether the domain never writes it.
+    pub read_only: bool,
 }
 
 /// Why a VM is not running, or not any more.
@@ -176,6 +213,8 @@ pub enum StopReason {
     StartFailed(String),
     /// It was found stopped and nobody saw why, as after the host lost power.
     FoundStopped,
+    /// It was given back as it was: it may be running on, and is no VM of ours.
+    Released,
 }
 
 impl StopReason {
@@ -201,6 +240,7 @@ impl std::fmt::Display for StopReason {
             }
             Self::StartFailed(why) => write!(formatter, "could not be started: {why}"),
             Self::FoundStopped => formatter.write_str("was found stopped"),
+            Self::Released => formatter.write_str("released as it was, and not managed any more"),
         }
     }
 }
@@ -279,6 +319,55 @@ pub struct ForeignDomain {
     pub vcpus: u32,
     /// Its memory.
     pub memory: Mebibytes,
+    /// Whether it is suspended; it is active then.
+    #[serde(default)]
+    pub paused: bool,
+    /// Why it cannot be adopted, as far as its host tells; none when nothing there stands against it.
+    #[serde(default)]
+    pub obstacle: Option<AdoptionObstacle>,
+}
+
+/// Why a domain cannot be adopted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AdoptionObstacle {
+    /// It does not run: there is nothing to keep running.
+    Off,
+    /// libvirt forgets it when it stops, and what we know of it with it.
+    Transient,
+    /// Another system manages it; the text is that system's namespace, made printable.
+    Managed(String),
+    /// Its name is none that a VM can have.
+    Name,
+    /// It carries a ledger of ours that cannot be read.
+    SpoiltLedger,
+}
+
+impl std::fmt::Display for AdoptionObstacle {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Off => formatter.write_str("it does not run: start it first"),
+            Self::Transient => formatter.write_str("it is transient: `virsh define` makes it persistent"),
+            Self::Managed(by) => write!(formatter, "another system manages it ({by})"),
+            Self::Name => formatter
+                .write_str("a VM cannot have its name: shut it down, and `virsh domrename` gives it another"),
+            Self::SpoiltLedger => formatter.write_str(
+                "it carries a ledger of reeve that cannot be read: `virsh metadata --uri urn:reeve:libvirt:vm --remove` removes it",
+            ),
+        }
+    }
+}
+
+/// A domain that somebody else made, with all that decides whether it can be adopted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct DomainDescription {
+    /// What is reported of it.
+    pub domain: ForeignDomain,
+    /// Its disks.
+    pub disks: Vec<DomainDisk>,
+    /// The highest generation of a wish that this host has obeyed for it, if it was ours before; 0 if not.
+    pub last_generation: Generation,
 }
 
 /// What one of our domains may take of its host, as libvirt has it: somebody may have given it more than it was made
@@ -313,6 +402,8 @@ pub mod limits {
     pub const CPU_FEATURES_MAX: usize = 64;
     /// Network interfaces of one VM.
     pub const NETWORKS_MAX: usize = 4;
+    /// Disks of a domain that is adopted: virtio disks are named by a letter each.
+    pub const ADOPTED_DISKS_MAX: usize = 26;
     /// Bytes of what a coordinator gives along with a VM for its own recovery: usually 2 KiB; a VM with every feature,
     /// label and rule that a setup may have stays below this.
     pub const ORIGIN_LENGTH_MAX: usize = 32 << 10;

@@ -104,8 +104,8 @@ impl Record for Drive {
 impl Record for Vm {
     const KIND: &'static str = "vm";
     /// 2: what is asked of the host as the setup says it, processor features and huge pages. 3: the hosts it was moved
-    /// away from.
-    const VERSION: u32 = 3;
+    /// away from. 4: what was adopted, and whether it ended unasked.
+    const VERSION: u32 = 4;
 }
 impl Record for Workflow {
     const KIND: &'static str = "workflow";
@@ -282,7 +282,7 @@ mod tests {
         let vm: Vm =
             Record::decode(&stored(VMS.key(&fixture::vm().id), include_str!("snapshots/vm-1.json").into()))
                 .unwrap();
-        assert_eq!((vm.spec.clone(), vm.host), (fixture::vm().spec, Some(HostId(4))));
+        assert_eq!((vm.definition.clone(), vm.host), (fixture::vm().definition, Some(HostId(4))));
         assert_eq!(vm.request.devices.len(), 1);
         assert!(
             vm.request.pools.is_empty()
@@ -292,7 +292,7 @@ mod tests {
         let mut complete = vm.clone();
         complete.complete();
         assert_eq!(complete.request.pools.len(), 2, "the pools of its disk and of its image");
-        assert!(vm.encode().unwrap().starts_with(r#"{"version":3,"#), "written anew in the form of now");
+        assert!(vm.encode().unwrap().starts_with(r#"{"version":4,"#), "written anew in the form of now");
     }
 
     /// Every older form that is still read, as it was written: `snapshots/KIND-VERSION.json`.

@@ -4,6 +4,8 @@
 // A test's helper fails by panicking.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "hypervisor/adoption.rs"]
+mod adoption;
 #[path = "hypervisor/by_hand.rs"]
 mod by_hand;
 #[path = "hypervisor/domains.rs"]
@@ -42,6 +44,8 @@ on_every_hypervisor!(
     domains::the_ledger_comes_back_as_it_was_written,
     domains::domains_of_others_are_seen_and_left_alone,
     domains::a_spoilt_ledger_makes_a_domain_somebody_elses,
+    adoption::what_somebody_else_made_is_adopted_and_released,
+    adoption::what_cannot_be_adopted_is_refused,
     domains::a_hostile_title_stays_a_title,
     domains::a_name_is_taken_once,
     domains::a_guest_without_an_agent_gives_no_sign_of_life,

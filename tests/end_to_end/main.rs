@@ -1,6 +1,8 @@
 //! The whole product on several isolated hosts with real libvirt and real guests: the path from a request to a guest
 //! that has registered, and what must survive when its parts are killed, cut off or lied to.
 
+mod adopting;
+mod by_hand;
 mod checking;
 mod clocks;
 mod drives;

@@ -136,8 +136,8 @@ fn with_nothing_but_the_authority_hosts_vms_and_configurations_come_from_the_age
     for vm in &vms {
         let view = second.wait_for_state(&vm.vm.id.to_string(), "running");
         assert_eq!(
-            (&view.vm.name, view.vm.host, &view.vm.request, &view.vm.spec),
-            (&vm.vm.name, vm.vm.host, &vm.vm.request, &vm.vm.spec)
+            (&view.vm.name, view.vm.host, &view.vm.request, &view.vm.definition),
+            (&vm.vm.name, vm.vm.host, &vm.vm.request, &vm.vm.definition)
         );
         assert_eq!((view.vm.owner.as_str(), view.vm.project.as_deref()), ("ada", Some("difference")));
     }

@@ -173,6 +173,8 @@ pub(super) fn command_name(command: &Command) -> (&'static str, Option<VmId>) {
         CommandBody::EnsureVm { vm, desired, .. } => match desired {
             DesiredVm::Running(_) => ("is told to run", Some(*vm)),
             DesiredVm::Stopped { .. } => ("is told to stop", Some(*vm)),
+            DesiredVm::Adopted(_) => ("is told to be adopted", Some(*vm)),
+            DesiredVm::Released => ("is told to be released", Some(*vm)),
         },
         CommandBody::ForgetVm { vm, .. } => ("may forget", Some(*vm)),
         CommandBody::ConfigureRealm(_) => ("is told its realm's settings", None),

@@ -10,6 +10,7 @@
 //!
 //! Must not: know how the coordinator is reached. It goes on without one.
 
+mod adopting;
 mod comparison;
 mod description;
 mod operations;
@@ -41,8 +42,8 @@ use crate::self_fencing::LeaseKeeper;
 use crate::start_gate::StartGate;
 use crate::state_directory::{StateDirectory, StateError};
 use crate::vm::driver::Driver;
-use crate::vm::known::{Disk, Known};
-use crate::vm::request_policy::check_epoch;
+use crate::vm::known::{Disk, Known, Tombstone};
+use crate::vm::request_policy::{Standing, check_epoch};
 use crate::vm::supervisor::{Surroundings, supervise};
 
 /// Handing an event on takes a few small frames; a thread's usual 2 MiB would only be address space.
@@ -234,7 +235,7 @@ impl Host {
         tokio::spawn(async move {
             let ended = kept.await;
             lock(&host.inner.supervisors).remove(&vm);
-            host.take_leave(vm);
+            host.take_leave(vm).await;
             if let Err(error) = ended
                 && error.is_panic()
             {
@@ -246,12 +247,31 @@ impl Host {
     }
 
     /// Strikes a VM off that has no supervisor any more. Its tombstone may have been raised to a later wish's generation
-    /// while the supervisor was still removing the last of it.
-    fn take_leave(&self, vm: VmId) {
-        let told = self.inner.surroundings.roster.observation(vm);
-        self.inner.surroundings.roster.leave(vm);
+    /// while the supervisor was still removing the last of it; or a later wish came when its tombstone was written and
+    /// its supervisor was about to end: it counts as obeyed, and the tombstone says so.
+    async fn take_leave(&self, vm: VmId) {
+        let _one_at_a_time = self.inner.judging.lock().await;
+        let roster = &self.inner.surroundings.roster;
+        let standing = roster.standing(vm);
+        if let (Some(Standing::Kept { generation, .. }), Some(tombstone)) =
+            (&standing, self.inner.state.tombstone(vm))
+            && *generation > tombstone.generation
+        {
+            let generation = *generation;
+            let raised = Tombstone { generation, ..tombstone };
+            if let Err(error) = self.driver().remember(move |state| state.bury(raised)).await {
+                // The coordinator repeats a wish that it is not told to be obeyed.
+                log::warn!(REEVE_VM:% = vm; "the end of VM {vm} is recorded for an older wish: {}", chain(&error));
+            }
+        }
+        let told = roster.observation(vm);
+        roster.leave(vm);
+        if matches!(standing, Some(Standing::Kept { disk: None, .. })) {
+            // What was adopted is still there, and nobody's of ours from now on.
+            self.inner.surroundings.attention.notify_one();
+        }
         if let (Some(told), Some(tombstone)) = (told, self.inner.state.tombstone(vm))
-            && told.generation < tombstone.generation
+            && told.generation != tombstone.generation
         {
             self.outbox().vm_changed(tombstone.observation());
         }
@@ -337,6 +357,7 @@ impl Host {
                 Ok(ReplyBody::Report(Box::new(self.report())))
             }
             CommandBody::DescribeVms { after } => self.describe_vms(after).await,
+            CommandBody::DescribeDomain { domain } => self.describe_domain(domain).await,
             CommandBody::ReadConsole { vm, length_max } => self.read_console(vm, length_max).await,
             CommandBody::ListVolumes { pool } => self.list_volumes(pool).await,
             CommandBody::CreateVolume(volume) => {
@@ -404,6 +425,9 @@ fn pool_names(settings: &RealmSettings) -> Vec<PoolName> {
 fn not_recorded(error: &StateError) -> Refusal {
     Refusal::Failed(format!("this host cannot record it: {}", chain(error)))
 }
+
+#[cfg(test)]
+mod adopting_tests;
 
 #[cfg(test)]
 mod tests;

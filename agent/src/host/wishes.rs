@@ -43,6 +43,11 @@ impl Host {
             Verdict::Superseded { current } => Ok(ReplyBody::Superseded { current }),
             Verdict::AlreadyGone => self.repeat_end(vm, epoch, generation).await,
             Verdict::Accept | Verdict::AlreadySo => {
+                if let DesiredVm::Adopted(adopted) = &desired
+                    && !self.is_kept(vm)
+                {
+                    return self.adopt(vm, epoch, generation, adopted).await;
+                }
                 let now = self.inner.surroundings.clock.now();
                 let fresh = standing == Standing::Unknown
                     && self.keep(Known::wished(vm, generation, epoch, desired.clone(), now));
@@ -54,7 +59,7 @@ impl Host {
         }
     }
 
-    fn standing(&self, vm: VmId) -> Standing {
+    pub(super) fn standing(&self, vm: VmId) -> Standing {
         if let Some(tombstone) = self.inner.state.tombstone(vm) {
             return Standing::Gone { generation: tombstone.generation };
         }

@@ -183,6 +183,7 @@ const fn reason_word(reason: &StopReason) -> &'static str {
         StopReason::RegistrationTimeout => "registration-timeout",
         StopReason::StartFailed(_) => "start-failed",
         StopReason::FoundStopped => "found-stopped",
+        StopReason::Released => "released",
     }
 }
 
@@ -196,6 +197,7 @@ fn reason(word: &str, values: &Values<'_>) -> Result<StopReason, UnreadableLedge
         "registration-timeout" => StopReason::RegistrationTimeout,
         "start-failed" => StopReason::StartFailed(values.word("reason-text")?.to_owned()),
         "found-stopped" => StopReason::FoundStopped,
+        "released" => StopReason::Released,
         _ => return Err(UnreadableLedger::Attribute { attribute: "reason" }),
     })
 }
@@ -232,6 +234,7 @@ mod tests {
             Just(StopReason::Crashed),
             Just(StopReason::RegistrationTimeout),
             Just(StopReason::FoundStopped),
+            Just(StopReason::Released),
             "[ -~]{0,40}".prop_map(StopReason::StartFailed),
         ]
     }

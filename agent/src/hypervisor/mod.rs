@@ -20,7 +20,7 @@ use reeve_common::inventory::{NumaNodeInventory, PciId, Processor};
 use reeve_common::storage::{NewVolume, PoolReport, Volume};
 use reeve_common::units::Mebibytes;
 use reeve_common::utilization::VmSample;
-use reeve_common::vm::{ForeignDomain, StopReason, VirtType, VmSpec};
+use reeve_common::vm::{DomainDisk, ForeignDomain, StopReason, VirtType, VmSpec};
 
 pub use self::events::{EventReceiver, EventSender, HypervisorEvent, NoEvent, event_queue};
 
@@ -61,12 +61,21 @@ pub struct LedgerEntry {
     pub started_at: Option<Timestamp>,
     /// When the guest first answered.
     pub registered_at: Option<Timestamp>,
-    /// The disk that was made for it and goes with it.
+    /// The disk that was made for it and goes with it; none for a domain that was adopted.
     pub system_disk: Option<(PoolName, VolumeName)>,
     /// How long the guest has between start and registration.
     pub registration_timeout: Duration,
     /// What the coordinator wants back if it loses its records ([`VmSpec::origin`]); opaque here.
     pub origin: String,
+}
+
+impl LedgerEntry {
+    /// Whether the domain was made by somebody else: then nothing of it is removed by us, neither its disks nor its
+    /// definition.
+    #[must_use]
+    pub const fn is_adopted(&self) -> bool {
+        self.system_disk.is_none()
+    }
 }
 
 /// What the coordinator last wished for a VM.
@@ -201,6 +210,17 @@ pub trait Hypervisor: Send + Sync + fmt::Debug + 'static {
 
     /// Replaces the ledger entry of a domain that is defined, running or not.
     fn write_ledger(&self, vm: VmId, ledger: &LedgerEntry) -> HypervisorResult<()>;
+
+    /// One domain that is not ours, with its disks; `None` when there is no domain with this id, or it is ours.
+    fn describe_foreign(&self, id: VmId) -> HypervisorResult<Option<(ForeignDomain, Vec<DomainDisk>)>>;
+
+    /// Writes our ledger into somebody else's domain, as it is, running or not; one that is ours already gets this entry.
+    /// Refused when [`ForeignDomain::obstacle`] says why.
+    fn adopt(&self, vm: VmId, ledger: &LedgerEntry) -> HypervisorResult<()>;
+
+    /// Takes our ledger out of a domain and leaves everything else of it as it is; one without a ledger of ours, or none
+    /// at all, is success.
+    fn release(&self, vm: VmId) -> HypervisorResult<()>;
 
     /// Starts a defined domain; one that runs already is success.
     fn start(&self, vm: VmId) -> HypervisorResult<()>;

@@ -212,6 +212,7 @@ impl Driver {
             Step::Undefine => {
                 self.ordinary(step, move |hypervisor| not_found_is_done(hypervisor.undefine(vm))).await
             }
+            Step::Release => self.ordinary(step, move |hypervisor| hypervisor.release(vm)).await,
             Step::Wait(_) | Step::GiveUp(_) | Step::Settle(_) | Step::Done => Outcome::Done,
         }
     }

@@ -157,6 +157,8 @@ pub struct Progress {
     pub console_saved: bool,
     /// The system disk was removed.
     pub disk_deleted: bool,
+    /// Its domain was seen to be one that somebody else made and that was adopted.
+    pub adopted: bool,
 }
 
 /// All that is known of one VM.
@@ -256,6 +258,7 @@ impl Known {
     pub fn see(&mut self, seen: Seen, now: Timestamp) {
         if let Seen::Present { ledger, .. } = &seen {
             self.progress.was_present = true;
+            self.progress.adopted = ledger.is_adopted();
             if self.disk.is_none() {
                 self.disk.clone_from(&ledger.system_disk);
             }
@@ -292,7 +295,13 @@ impl Known {
         self.generation = generation;
         self.epoch = self.epoch.max(epoch);
         match (&mut self.wish, desired) {
-            (Wish::Stopped { .. }, DesiredVm::Running(_)) => {}
+            (Wish::Stopped { .. }, DesiredVm::Running(_) | DesiredVm::Adopted(_) | DesiredVm::Released)
+            | (Wish::Running { .. }, DesiredVm::Adopted(_)) => {}
+            (Wish::Running { .. }, DesiredVm::Released) => {
+                self.wish = Wish::Stopped { destroy_at: now, reason: Some(StopReason::Released) };
+                self.progress.retry_at = None;
+                self.progress.failures = 0;
+            }
             (Wish::Running { spec }, DesiredVm::Running(wished)) => {
                 if self.disk.is_none() {
                     self.disk = Some((wished.system_disk.pool.clone(), wished.system_disk.volume.clone()));
@@ -359,7 +368,21 @@ impl Known {
         })
     }
 
-    /// Whether the wish is that it stops.
+    /// Whether it is given back as it is, and so never stopped.
+    #[must_use]
+    pub const fn is_released(&self) -> bool {
+        let wished = matches!(self.wish, Wish::Stopped { reason: Some(StopReason::Released), .. });
+        wished || matches!(self.buried, Some(StopReason::Released))
+    }
+
+    /// Whether its end is recorded and what is there is somebody else's again: nothing of it is left that is ours.
+    #[must_use]
+    pub const fn is_theirs_again(&self) -> bool {
+        let is_there = matches!(self.seen, Seen::NotOurs) && self.buried.is_some();
+        is_there && (self.progress.adopted || self.is_released())
+    }
+
+    /// Whether the wish is that it stops, or is ours no longer.
     #[must_use]
     pub const fn is_stopping(&self) -> bool {
         matches!(self.wish, Wish::Stopped { .. }) || self.buried.is_some()

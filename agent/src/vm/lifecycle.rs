@@ -24,6 +24,9 @@
 //!   found inactive after an earlier life of the agent began to start it ──▶ looked at twice ──▶ give up likewise
 //! ```
 //!
+//!   what was adopted: the same, but no disk is deleted, and instead of "undefine" our ledger is taken out ("release");
+//!   wish: Released ── write tombstone ── release, running on
+//!
 //! Invariants, kept by the tests below: whatever step is the last before a crash, the VM is there once or nothing of
 //! it is left but a tombstone with its reason; a VM is never started while it may be running, nor after it ran;
 //! "cannot be asked" leads to no step but waiting.
@@ -87,6 +90,8 @@ pub enum Step {
     WriteTombstone(Tombstone),
     /// Remove the definition.
     Undefine,
+    /// Take our ledger out of what was adopted, and leave the rest as it is.
+    Release,
     /// Nothing is left to do, ever.
     Done,
 }
@@ -116,6 +121,7 @@ impl Step {
             Self::DeleteDisk(_) => "deleting the system disk",
             Self::WriteTombstone(_) => "recording the end",
             Self::Undefine => "undefining the domain",
+            Self::Release => "releasing the domain",
             Self::Done => "finishing",
         }
     }
@@ -125,6 +131,8 @@ impl Step {
 #[must_use]
 pub fn next_step(known: &Known, now: Timestamp) -> Step {
     let step = match (&known.seen, &known.buried, &known.wish) {
+        (Seen::NotOurs, Some(_), _) if known.is_theirs_again() => Step::Done,
+        (Seen::NotOurs, None, _) if known.is_released() => bury(known, &StopReason::Released),
         (Seen::Unknown | Seen::NotOurs, _, _) => Step::Wait(Some(now.after(UNKNOWN_RECHECK))),
         (_, Some(_), _) => remove_the_rest(known, now),
         (_, None, Wish::Running { spec }) => keep_running(known, spec.as_deref(), now),
@@ -261,6 +269,10 @@ fn bring_down(known: &Known, destroy_at: Timestamp, reason: Option<&StopReason>,
             if known.seen.is_active() && reason.is_none() && now >= destroy_at {
                 return Step::Settle(StopReason::DestroyedAfterGrace);
             }
+            if let Some(StopReason::Released) = reason {
+                // The tombstone says all that the next life of the agent must know.
+                return bury(known, &StopReason::Released);
+            }
             let wish = LedgerWish::Stopped { destroy_at, reason: reason.cloned() };
             let right =
                 LedgerEntry { generation: known.generation, epoch: known.epoch, wish, ..ledger.clone() };
@@ -307,7 +319,9 @@ fn bury(known: &Known, reason: &StopReason) -> Step {
 fn remove_the_rest(known: &Known, now: Timestamp) -> Step {
     match &known.seen {
         Seen::Absent => Step::Done,
+        Seen::Present { ledger, .. } if ledger.is_adopted() && known.is_released() => Step::Release,
         Seen::Present { .. } if known.seen.is_active() => destroy(known, now),
+        Seen::Present { ledger, .. } if ledger.is_adopted() => Step::Release,
         Seen::Present { .. } => Step::Undefine,
         Seen::Unknown | Seen::NotOurs => Step::Wait(None),
     }

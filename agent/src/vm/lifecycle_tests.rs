@@ -113,6 +113,7 @@ impl World {
                 assert!(!self.is_active(), "a running VM was undefined");
                 self.domain = None;
             }
+            Step::Release => panic!("what was made here was released"),
             Step::GiveUp(_) | Step::Settle(_) | Step::Wait(_) | Step::Done => {}
         }
         Outcome::Done

@@ -33,6 +33,7 @@ impl Tombstone {
 fn observe(known: &Known) -> ObservedVm {
     match (&known.seen, &known.buried, &known.wish) {
         (Seen::Absent, Some(reason), _) => ObservedVm::Gone(reason.clone()),
+        (Seen::NotOurs, Some(reason), _) if known.is_theirs_again() => ObservedVm::Gone(reason.clone()),
         (Seen::Unknown | Seen::NotOurs, _, _) => ObservedVm::Unknown,
         (_, Some(reason), _) => being_removed(known, Some(reason)),
         (_, None, Wish::Stopped { reason, .. }) => being_removed(known, reason.as_ref()),

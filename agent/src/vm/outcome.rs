@@ -125,7 +125,8 @@ impl Known {
                 self.buried = Some(tombstone.reason.clone());
                 return true;
             }
-            Step::Undefine => self.see(Seen::Absent, now),
+            // What is there after a release is nobody's of ours: nothing of the VM is left.
+            Step::Undefine | Step::Release => self.see(Seen::Absent, now),
             Step::Destroy => {
                 self.progress.destroyed_at = Some(now);
                 return true;

@@ -16,7 +16,7 @@ use std::time::Duration;
 use reeve_common::ids::{Epoch, Generation, RealmName, VmId};
 use reeve_common::protocol::Refusal;
 use reeve_common::text::{TEXT_LENGTH_MAX, is_printable};
-use reeve_common::vm::{CpuModel, DesiredVm, VmSpec, limits};
+use reeve_common::vm::{AdoptedVm, CpuModel, DesiredVm, VmSpec, limits};
 
 use super::known::Disk;
 
@@ -117,9 +117,18 @@ pub fn judge(
     }
     let repeated = standing.generation() == Some(generation);
     match (standing, desired) {
-        (Standing::Gone { .. }, DesiredVm::Stopped { .. }) => Verdict::AlreadyGone,
-        (Standing::Gone { .. }, DesiredVm::Running(_)) if repeated => Verdict::AlreadyGone,
-        (Standing::Forgotten { .. }, DesiredVm::Stopped { .. }) => Verdict::AlreadySo,
+        (Standing::Gone { .. }, DesiredVm::Stopped { .. } | DesiredVm::Released) => Verdict::AlreadyGone,
+        (Standing::Gone { .. }, DesiredVm::Running(_) | DesiredVm::Adopted(_)) if repeated => {
+            Verdict::AlreadyGone
+        }
+        (Standing::Forgotten { .. }, DesiredVm::Stopped { .. } | DesiredVm::Released) => Verdict::AlreadySo,
+        (_, DesiredVm::Adopted(adopted)) => judge_adoption(adopted, standing, repeated, realm, vms_known),
+        (Standing::Kept { disk: Some(_), .. }, DesiredVm::Released) => invalid(
+            "this VM was made here, with a disk that goes with it; only what was adopted can be released",
+        ),
+        (Standing::Kept { stopping: false, disk: None, .. }, DesiredVm::Running(_)) => invalid(
+            "this VM was adopted: there is no image to start it from; start its domain by hand and adopt it again",
+        ),
         (Standing::Gone { .. } | Standing::Forgotten { .. }, DesiredVm::Running(_)) => invalid(
             "this VM has run here and is gone; a VM is started once, so start its configuration again",
         ),
@@ -131,12 +140,13 @@ pub fn judge(
             grace.as_secs(),
             GRACE_MAX.as_secs()
         )),
-        (Standing::Unknown, _) if vms_known >= VMS_MAX => Verdict::Refuse(Refusal::Failed(format!(
-            "this host keeps {vms_known} VMs and notices of VMs that are gone, the most it takes; \
-             it accepts new ones when the coordinator has taken note of those that are gone"
-        ))),
-        (Standing::Kept { .. }, DesiredVm::Stopped { .. }) if repeated => Verdict::AlreadySo,
-        (Standing::Kept { .. } | Standing::Unknown, DesiredVm::Stopped { .. }) => Verdict::Accept,
+        (Standing::Unknown, _) if vms_known >= VMS_MAX => full(vms_known),
+        (Standing::Kept { .. }, DesiredVm::Stopped { .. } | DesiredVm::Released) if repeated => {
+            Verdict::AlreadySo
+        }
+        (Standing::Kept { .. } | Standing::Unknown, DesiredVm::Stopped { .. } | DesiredVm::Released) => {
+            Verdict::Accept
+        }
         (Standing::Kept { disk, .. }, DesiredVm::Running(spec)) => {
             match check_spec(spec, realm).and_then(|()| check_same_disk(spec, disk.as_ref())) {
                 Err(refusal) => Verdict::Refuse(refusal),
@@ -151,6 +161,42 @@ pub fn judge(
             }
         }
     }
+}
+
+/// What is done with the wish that a domain of somebody else's be ours. What was ours before and is forgotten may be ours
+/// again, at a higher generation: unlike a VM that we made, it may have been started again.
+fn judge_adoption(
+    adopted: &AdoptedVm,
+    standing: &Standing,
+    repeated: bool,
+    realm: &RealmName,
+    vms_known: usize,
+) -> Verdict {
+    if adopted.realm != *realm {
+        return invalid(format!(
+            "domain {}: it is wanted for realm {}, and this host is of realm {realm}; realms never mix",
+            adopted.name, adopted.realm
+        ));
+    }
+    match standing {
+        Standing::Kept { .. } if repeated => Verdict::AlreadySo,
+        Standing::Kept { stopping: true, .. } => invalid("this VM is being stopped or released"),
+        Standing::Kept { disk: Some(_), .. } => invalid("this VM was made here, and is ours"),
+        Standing::Kept { .. } => Verdict::Accept,
+        Standing::Gone { .. } => Verdict::Refuse(Refusal::Failed(
+            "its last end is not recorded yet; repeat the command when it is".to_owned(),
+        )),
+        Standing::Forgotten { .. } if repeated => invalid("this VM was adopted and is gone; adopt it again"),
+        Standing::Unknown | Standing::Forgotten { .. } if vms_known >= VMS_MAX => full(vms_known),
+        Standing::Unknown | Standing::Forgotten { .. } => Verdict::Accept,
+    }
+}
+
+fn full(vms_known: usize) -> Verdict {
+    Verdict::Refuse(Refusal::Failed(format!(
+        "this host keeps {vms_known} VMs and notices of VMs that are gone, the most it takes; \
+         it accepts new ones when the coordinator has taken note of those that are gone"
+    )))
 }
 
 /// What is done when the coordinator says that it has recorded a VM's end.

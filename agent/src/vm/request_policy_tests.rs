@@ -146,7 +146,21 @@ fn verdict(generation: u64, desired: &DesiredVm, standing: &Standing) -> Verdict
 }
 
 fn kept(generation: u64, stopping: bool) -> Standing {
-    Standing::Kept { generation: Generation(generation), stopping, disk: None }
+    let system = spec(1).system_disk;
+    let disk = Some((system.pool, system.volume));
+    Standing::Kept { generation: Generation(generation), stopping, disk }
+}
+
+#[test]
+fn what_was_adopted_is_not_started_and_what_was_made_is_not_released() {
+    let adopted = Standing::Kept { generation: Generation(5), stopping: false, disk: None };
+    for generation in [5, 6] {
+        let refused = verdict(generation, &running(1), &adopted);
+        assert!(matches!(refused, Verdict::Refuse(Refusal::Invalid(_))), "{refused:?}");
+    }
+    assert_eq!(verdict(6, &DesiredVm::Released, &adopted), Verdict::Accept);
+    let refused = verdict(6, &DesiredVm::Released, &kept(5, false));
+    assert!(matches!(refused, Verdict::Refuse(Refusal::Invalid(_))), "{refused:?}");
 }
 
 #[test]

@@ -21,6 +21,8 @@ pub const HUGE_PAGE_MEBIBYTES_MAX: u32 = 16 << 10;
 pub const VMS_MAX: usize = 2048;
 /// Domains of others on one host; what is beyond is not ours to report.
 pub const FOREIGN_DOMAINS_MAX: usize = 1024;
+/// The namespace of a system that manages a domain: those known have under fifty characters.
+pub const MANAGER_LENGTH_MAX: usize = 128;
 /// Pools of one report: a realm has three.
 pub const POOLS_MAX: usize = 16;
 /// VMs described in one answer: with the longest origins it stays within a reply's frame.

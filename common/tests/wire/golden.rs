@@ -67,12 +67,13 @@ fn written() -> Vec<String> {
 #[test]
 fn every_message_is_written_in_the_recorded_bytes() {
     let recorded: Vec<_> = GOLDEN.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
-    for line in written() {
-        assert!(
-            recorded.contains(&line.as_str()),
-            "these bytes are not recorded; if the variant is new, add the line, and never change another:\n{line}"
-        );
-    }
+    let missing: Vec<String> =
+        written().into_iter().filter(|line| !recorded.contains(&line.as_str())).collect();
+    assert!(
+        missing.is_empty(),
+        "these bytes are not recorded; if a variant is new, add its line, and never change another:\n{}",
+        missing.join("\n")
+    );
     assert_eq!(recorded.len(), written().len(), "a recorded message has no sample any more");
 }
 

@@ -17,8 +17,8 @@ use reeve_common::text::printable;
 use reeve_common::units::{Bytes, Mebibytes};
 use reeve_common::utilization::{HostSample, VmSample};
 use reeve_common::vm::{
-    CpuModel, DesiredVm, DomainSize, DriveAttachment, ForeignDomain, Machine, NetworkInterface, ObservedVm,
-    StopReason, SystemDisk, VirtType, VmDescription, VmObservation, VmSpec,
+    AdoptionObstacle, CpuModel, DesiredVm, DomainSize, DriveAttachment, ForeignDomain, Machine,
+    NetworkInterface, ObservedVm, StopReason, SystemDisk, VirtType, VmDescription, VmObservation, VmSpec,
 };
 use reeve_common::wire::message::Message;
 use reeve_common::wire::version::CURRENT;
@@ -226,6 +226,8 @@ fn report() -> impl Strategy<Value = HostReport> {
             active,
             vcpus,
             memory: Mebibytes(memory),
+            paused: false,
+            obstacle: None,
         },
     );
     let state = prop_oneof![
@@ -373,6 +375,8 @@ fn the_largest_messages_fit() {
         active: true,
         vcpus: u32::MAX,
         memory: Mebibytes(u64::MAX),
+        paused: true,
+        obstacle: Some(AdoptionObstacle::Managed("m".repeat(100))),
     };
     let size = DomainSize {
         vm: VmId(Uuid::max()),

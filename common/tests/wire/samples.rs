@@ -20,8 +20,9 @@ use reeve_common::tls::JoinSecret;
 use reeve_common::units::{Bytes, Mebibytes};
 use reeve_common::utilization::{HostSample, VmSample};
 use reeve_common::vm::{
-    CpuModel, DesiredVm, DomainSize, DriveAttachment, ForeignDomain, Machine, NetworkInterface, ObservedVm,
-    StopReason, SystemDisk, VirtType, VmDescription, VmObservation, VmSpec,
+    AdoptedVm, AdoptionObstacle, CpuModel, DesiredVm, DomainDescription, DomainDisk, DomainSize,
+    DriveAttachment, ForeignDomain, Machine, NetworkInterface, ObservedVm, StopReason, SystemDisk, VirtType,
+    VmDescription, VmObservation, VmSpec,
 };
 use reeve_common::wire::join::{JoinAnswer, JoinRefusal, JoinRequest, Joined};
 use uuid::Uuid;
@@ -159,10 +160,67 @@ fn specs() -> Vec<VmSpec> {
     vec![spec(), pc, named, host_model]
 }
 
+fn adopted() -> AdoptedVm {
+    AdoptedVm {
+        name: VmName::new("legacy").unwrap(),
+        title: "Alt, prüfen".to_owned(),
+        realm: RealmName::new("lab").unwrap(),
+        vcpus: 4,
+        memory: Mebibytes(2048),
+        disks: vec![
+            DomainDisk {
+                source: "/srv/legacy.qcow2".to_owned(),
+                volume: Some((pool("srv"), volume("legacy.qcow2"))),
+                read_only: false,
+            },
+            DomainDisk { source: "network:rbd".to_owned(), volume: None, read_only: true },
+        ],
+        origin: r#"{"version":2}"#.to_owned(),
+    }
+}
+
+fn foreign() -> ForeignDomain {
+    ForeignDomain {
+        id: vm(),
+        name: "legacy".to_owned(),
+        active: true,
+        vcpus: 4,
+        memory: Mebibytes(2048),
+        paused: true,
+        obstacle: None,
+    }
+}
+
+const fn obstacle_is_listed(obstacle: &AdoptionObstacle) {
+    // A new obstacle does not compile until it stands here, and then belongs into the list below.
+    match obstacle {
+        AdoptionObstacle::Off
+        | AdoptionObstacle::Transient
+        | AdoptionObstacle::Managed(_)
+        | AdoptionObstacle::Name
+        | AdoptionObstacle::SpoiltLedger => {}
+    }
+}
+
+fn obstacles() -> Vec<Option<AdoptionObstacle>> {
+    let obstacles = vec![
+        None,
+        Some(AdoptionObstacle::Off),
+        Some(AdoptionObstacle::Transient),
+        Some(AdoptionObstacle::Managed("urn:other".to_owned())),
+        Some(AdoptionObstacle::Name),
+        Some(AdoptionObstacle::SpoiltLedger),
+    ];
+    obstacles.iter().flatten().for_each(obstacle_is_listed);
+    obstacles
+}
+
 const fn command_name(body: &CommandBody) -> &'static str {
     match body {
         CommandBody::EnsureVm { desired: DesiredVm::Running(_), .. } => "ensure-running",
         CommandBody::EnsureVm { desired: DesiredVm::Stopped { .. }, .. } => "ensure-stopped",
+        CommandBody::EnsureVm { desired: DesiredVm::Adopted(_), .. } => "ensure-adopted",
+        CommandBody::EnsureVm { desired: DesiredVm::Released, .. } => "ensure-released",
         CommandBody::ForgetVm { .. } => "forget-vm",
         CommandBody::ConfigureRealm(_) => "configure-realm",
         CommandBody::Report => "report",
@@ -176,6 +234,7 @@ const fn command_name(body: &CommandBody) -> &'static str {
         CommandBody::Witness { checkpoint: Some(_) } => "witness",
         CommandBody::Witness { checkpoint: None } => "witness-asked",
         CommandBody::ReadReport => "read-report",
+        CommandBody::DescribeDomain { .. } => "describe-domain",
     }
 }
 
@@ -223,6 +282,9 @@ pub(crate) fn commands() -> Vec<(&'static str, Command)> {
         CommandBody::Witness { checkpoint: Some(checkpoint()) },
         CommandBody::Witness { checkpoint: None },
         CommandBody::ReadReport,
+        CommandBody::EnsureVm { vm: vm(), generation, desired: DesiredVm::Adopted(Box::new(adopted())) },
+        CommandBody::EnsureVm { vm: vm(), generation, desired: DesiredVm::Released },
+        CommandBody::DescribeDomain { domain: vm() },
     ];
     running
         .chain(bodies)
@@ -239,6 +301,8 @@ const fn reply_name(outcome: &Result<ReplyBody, Refusal>) -> &'static str {
         Ok(ReplyBody::Descriptions { .. }) => "descriptions",
         Ok(ReplyBody::Witnessed { .. }) => "witnessed",
         Ok(ReplyBody::Report(_)) => "report",
+        Ok(ReplyBody::Domain(Some(_))) => "domain",
+        Ok(ReplyBody::Domain(None)) => "no-domain",
         Err(Refusal::StaleEpoch { .. }) => "stale-epoch",
         Err(Refusal::Invalid(_)) => "invalid",
         Err(Refusal::Failed(_)) => "failed",
@@ -275,8 +339,17 @@ pub(crate) fn replies() -> Vec<(&'static str, Reply)> {
         Err(Refusal::Invalid("no such pool".to_owned())),
         Err(Refusal::Failed("libvirt is away".to_owned())),
         Ok(ReplyBody::Report(Box::new(report()))),
+        Ok(ReplyBody::Domain(None)),
     ]
     .into_iter()
+    .chain(obstacles().into_iter().map(|obstacle| {
+        let description = DomainDescription {
+            domain: ForeignDomain { obstacle, ..foreign() },
+            disks: adopted().disks,
+            last_generation: Generation(3),
+        };
+        Ok(ReplyBody::Domain(Some(Box::new(description))))
+    }))
     .map(|outcome| (reply_name(&outcome), Reply { operation: operation(), outcome }))
     .collect()
 }
@@ -295,7 +368,8 @@ const fn reason_is_listed(reason: &StopReason) {
         | StopReason::Crashed
         | StopReason::RegistrationTimeout
         | StopReason::StartFailed(_)
-        | StopReason::FoundStopped => {}
+        | StopReason::FoundStopped
+        | StopReason::Released => {}
     }
 }
 
@@ -309,6 +383,7 @@ fn reasons() -> Vec<StopReason> {
         StopReason::RegistrationTimeout,
         StopReason::StartFailed("no space left".to_owned()),
         StopReason::FoundStopped,
+        StopReason::Released,
     ];
     reasons.iter().for_each(reason_is_listed);
     reasons
@@ -340,13 +415,7 @@ fn report() -> HostReport {
     HostReport {
         hypervisor_reachable: true,
         vms: vec![observation(ObservedVm::Paused)],
-        foreign: vec![ForeignDomain {
-            id: vm(),
-            name: "legacy".to_owned(),
-            active: true,
-            vcpus: 4,
-            memory: Mebibytes(2048),
-        }],
+        foreign: vec![foreign()],
         pools: vec![
             pool_report("volumes", PoolState::Active { capacity: Bytes(1 << 40), available: Bytes(1 << 39) }),
             pool_report("drives", PoolState::Inactive),

@@ -2,7 +2,7 @@
 
 use utoipa::OpenApi;
 
-use super::routes::{audit, catalogue, fencing, fleet, simulation, vms, watching, workflows};
+use super::routes::{adoption, audit, catalogue, fencing, fleet, simulation, vms, watching, workflows};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -63,6 +63,9 @@ use super::routes::{audit, catalogue, fencing, fleet, simulation, vms, watching,
         catalogue::delete_drive,
         vms::vms,
         vms::past_vms,
+        adoption::unmanaged_domains,
+        adoption::adopt_vm,
+        adoption::release_vm,
         vms::vm,
         vms::start_vm,
         vms::start_vms,

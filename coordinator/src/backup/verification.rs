@@ -195,7 +195,7 @@ fn check_references(records: &mut Records) {
     }
     let mut writers: BTreeMap<(String, String, String), &str> = BTreeMap::new();
     for vm in &records.vms {
-        for drive in vm.spec.drives.iter().filter(|drive| !drive.read_only) {
+        for drive in vm.definition.used_volumes().filter(|drive| !drive.read_only) {
             let volume = (vm.realm.to_string(), drive.pool.to_string(), drive.volume.to_string());
             if let Some(other) = writers.insert(volume, vm.name.as_str()) {
                 problems.push(format!("VMs {other} and {} both write drive {}", vm.name, drive.volume));

@@ -1,12 +1,13 @@
 //! Owns the making of a VM out of a configuration: everything looked up and checked before anything is placed. Pure.
 
 use reeve_common::clock::Timestamp;
-use reeve_common::ids::{Generation, VmId, VmName, VolumeName};
+use reeve_common::ids::{ConfigurationName, Generation, VmId, VmName, VolumeName};
 use reeve_common::units::Millicores;
 use reeve_common::vm::{CpuModel, DriveAttachment, NetworkInterface, SystemDisk, VmSpec, limits};
 use reeve_scheduler::{Assignment, CpuDemand, Request};
 
 use super::configuration::Configuration;
+use super::definition::Definition;
 use super::drive::Drive;
 use super::image::Image;
 use super::setup::Setup;
@@ -15,7 +16,7 @@ use super::vm_state::VmState;
 use crate::config::Realm;
 
 /// The end of a system disk's name.
-const DISK_SUFFIX: &str = ".qcow2";
+pub(super) const DISK_SUFFIX: &str = ".qcow2";
 
 /// How much of a configuration's name goes into its VMs' names: of 63 characters, room is left for `-`, eight digits
 /// of the id, and the longest suffix that a volume of the VM gets (`.console`).
@@ -139,7 +140,7 @@ fn request_of(parts: Parts<'_>) -> Request {
 pub fn admit(id: VmId, parts: Parts<'_>, now: Timestamp) -> Result<Vm, AdmissionError> {
     check(parts)?;
     let Parts { configuration, setup, image, drives, realm } = parts;
-    let name = vm_name(configuration, id)?;
+    let name = vm_name(&configuration.name, id)?;
     let volume = VolumeName::new(format!("{name}{DISK_SUFFIX}"))
         .map_err(|error| AdmissionError::Name(error.to_string()))?;
     let networks = setup.networks.clone().unwrap_or_else(|| vec![realm.network.clone()]);
@@ -185,14 +186,14 @@ pub fn admit(id: VmId, parts: Parts<'_>, now: Timestamp) -> Result<Vm, Admission
     Ok(Vm {
         id,
         name,
-        configuration: configuration.name.clone(),
-        setup: setup.name.clone(),
+        configuration: Some(configuration.name.clone()),
+        setup: Some(setup.name.clone()),
         realm: setup.realm.clone(),
         owner: configuration.owner.clone(),
         team: configuration.team.clone(),
         project: configuration.project.clone(),
         request: request_of(parts),
-        spec,
+        definition: Definition::Made(spec),
         state: VmState::Requested,
         reason: None,
         host: None,
@@ -201,6 +202,7 @@ pub fn admit(id: VmId, parts: Parts<'_>, now: Timestamp) -> Result<Vm, Admission
         wish: Wish::Run,
         generation: Generation(1),
         end: None,
+        ended_unasked: false,
         requested_at: now,
         registered_at: None,
         ended_at: None,
@@ -250,8 +252,9 @@ fn check(parts: Parts<'_>) -> Result<(), AdmissionError> {
     Ok(())
 }
 
-fn vm_name(configuration: &Configuration, id: VmId) -> Result<VmName, AdmissionError> {
-    let full = configuration.name.as_str();
+/// What a run of a configuration is called.
+pub(super) fn vm_name(configuration: &ConfigurationName, id: VmId) -> Result<VmName, AdmissionError> {
+    let full = configuration.as_str();
     let prefix = full.get(..NAME_PREFIX_MAX).unwrap_or(full);
     let digits = id.to_string();
     let start = digits.get(..8).unwrap_or(&digits);
@@ -264,7 +267,7 @@ mod tests {
 
     use reeve_common::device::DeviceAmount;
     use reeve_common::hardware_profile::HugePageSize;
-    use reeve_common::ids::{ConfigurationName, NetworkFilterName, NetworkName, PoolName, RealmName};
+    use reeve_common::ids::{NetworkFilterName, NetworkName, PoolName, RealmName};
     use reeve_common::storage::DiskCache;
     use reeve_common::units::Mebibytes;
     use reeve_common::vm::VirtType;
@@ -274,6 +277,10 @@ mod tests {
     use super::super::fixture;
     use super::*;
     use crate::config::DriveRules;
+
+    fn made(vm: &Vm) -> &VmSpec {
+        vm.definition.made().unwrap()
+    }
 
     fn realm() -> Realm {
         let pool = |name: &str| PoolName::new(name).unwrap();
@@ -342,11 +349,11 @@ mod tests {
     fn a_vm_gets_what_its_setup_and_its_realm_say() {
         let vm = admit_with(|_, _, _, _, _| {}).unwrap();
         assert_eq!(vm.name.as_str(), "web-5f0c0000");
-        assert_eq!(vm.spec.virt_type, VirtType::Qemu, "the realm's, as the setup says nothing");
-        assert_eq!(vm.spec.drives[0].cache, DiskCache::Writeback);
-        assert!(vm.spec.drives[0].read_only);
-        assert_eq!(vm.spec.networks[0].filter.as_ref().unwrap().as_str(), "clean-traffic");
-        assert_eq!(vm.spec.registration_timeout, Duration::from_secs(300));
+        assert_eq!(made(&vm).virt_type, VirtType::Qemu, "the realm's, as the setup says nothing");
+        assert_eq!(made(&vm).drives[0].cache, DiskCache::Writeback);
+        assert!(made(&vm).drives[0].read_only);
+        assert_eq!(made(&vm).networks[0].filter.as_ref().unwrap().as_str(), "clean-traffic");
+        assert_eq!(made(&vm).registration_timeout, Duration::from_secs(300));
         assert_eq!((vm.request.cores, vm.request.memory), (Millicores(2000), Mebibytes(2048)));
     }
 
@@ -360,9 +367,9 @@ mod tests {
         })
         .unwrap();
         assert_eq!(vm.request.cpu.model.as_deref(), Some("EPYC"));
-        assert!(vm.request.cpu.features.contains("avx2") && vm.spec.cpu_features.len() == 1);
+        assert!(vm.request.cpu.features.contains("avx2") && made(&vm).cpu_features.len() == 1);
         assert_eq!(
-            (vm.request.huge_pages, vm.spec.huge_pages),
+            (vm.request.huge_pages, made(&vm).huge_pages),
             (Some(HugePageSize(2)), Some(HugePageSize(2)))
         );
         assert_eq!(vm.request.affinity.len(), 1);
@@ -406,7 +413,7 @@ mod tests {
     fn the_longest_name_still_makes_good_names() {
         let name = ConfigurationName::new("n".repeat(63)).unwrap();
         let vm = admit_with(|configuration, _, _, _, _| configuration.name = name).unwrap();
-        assert!(vm.spec.system_disk.volume.as_str().len() <= 63);
+        assert!(made(&vm).system_disk.volume.as_str().len() <= 63);
         assert!(VolumeName::new(format!("{}.console", vm.name)).is_ok());
     }
 }

@@ -24,6 +24,7 @@ use reeve_common::vm::DesiredVm;
 use reeve_scheduler::Assignment;
 use serde::{Deserialize, Serialize};
 
+use super::definition::Definition;
 use super::vm::{Vm, Wish};
 use super::vm_state::VmState;
 
@@ -52,7 +53,9 @@ pub fn displace(vm: &Vm, why: &str, now: Timestamp) -> Option<Vm> {
     next.displaced_from.retain(|displaced| displaced.host != host);
     next.displaced_from.push(Displaced { host, generation: next.generation, at: now });
     next.request.left.insert(host);
-    next.spec.system_disk.volume = disk_name(vm, next.generation)?;
+    // What somebody else made can be made by nobody here.
+    let Definition::Made(spec) = &mut next.definition else { return None };
+    spec.system_disk.volume = disk_name(vm, next.generation)?;
     next.enter(VmState::Unplaceable, Some(format!("{why}; it waits for a place elsewhere")), now);
     Some(next)
 }
@@ -91,6 +94,10 @@ mod tests {
 
     const NOW: Timestamp = Timestamp(5_000);
 
+    fn disk_of(vm: &Vm) -> VolumeName {
+        vm.definition.made().unwrap().system_disk.volume.clone()
+    }
+
     fn on(host: u32) -> Vm {
         let mut vm = fixture::vm();
         vm.host = Some(HostId(host));
@@ -104,7 +111,7 @@ mod tests {
         let displaced = displace(&vm, "host node-1 was fenced", NOW).unwrap();
         assert_eq!((displaced.host, displaced.generation), (None, vm.generation.next()));
         assert!(!displaced.holds_capacity() && displaced.state == VmState::Unplaceable);
-        assert_ne!(displaced.spec.system_disk.volume, vm.spec.system_disk.volume);
+        assert_ne!(disk_of(&displaced), disk_of(&vm));
         assert!(displaced.request.left.contains(&HostId(1)), "it is never placed there again");
         assert_eq!(
             displaced.reason.as_deref(),
@@ -139,14 +146,14 @@ mod tests {
         #[test]
         fn places_are_kept_apart(hosts in proptest::collection::vec(1..6_u32, 1..12)) {
             let mut vm = on(hosts[0]);
-            let mut disks = vec![vm.spec.system_disk.volume.clone()];
+            let mut disks = vec![disk_of(&vm)];
             for host in &hosts {
                 vm.host = Some(HostId(*host));
                 let told = vm.generation;
                 let next = displace(&vm, "lost", NOW).unwrap();
                 prop_assert!(leftover_wish(&next, HostId(*host)).unwrap().0 > told);
-                prop_assert!(!disks.contains(&next.spec.system_disk.volume));
-                disks.push(next.spec.system_disk.volume.clone());
+                prop_assert!(!disks.contains(&disk_of(&next)));
+                disks.push(disk_of(&next));
                 vm = next;
             }
             let mut distinct = hosts.clone();

@@ -14,6 +14,7 @@ use reeve_scheduler::{Assignment, Request};
 use uuid::Uuid;
 
 use super::configuration::Configuration;
+use super::definition::Definition;
 use super::image::Image;
 use super::setup::Setup;
 use super::vm::{Vm, Wish};
@@ -74,8 +75,8 @@ pub(crate) fn vm() -> Vm {
     Vm {
         id: VmId(Uuid::from_u128(0x5f0c_0000_0000_4000_8000_0000_0000_0001)),
         name: VmName::new("web-5f0c0000").unwrap(),
-        configuration: ConfigurationName::new("web").unwrap(),
-        setup: SetupName::new("small").unwrap(),
+        configuration: Some(ConfigurationName::new("web").unwrap()),
+        setup: Some(SetupName::new("small").unwrap()),
         realm: RealmName::new("primary").unwrap(),
         owner: "ada".to_owned(),
         team: "engines".to_owned(),
@@ -85,7 +86,7 @@ pub(crate) fn vm() -> Vm {
             team: "engines".to_owned(),
             ..Request::new(RealmName::new("primary").unwrap(), Millicores::from_cores(2), Mebibytes(2048))
         },
-        spec: VmSpec {
+        definition: Definition::Made(VmSpec {
             name: VmName::new("web-5f0c0000").unwrap(),
             title: "Web server".to_owned(),
             realm: RealmName::new("primary").unwrap(),
@@ -109,7 +110,7 @@ pub(crate) fn vm() -> Vm {
             vnc: false,
             registration_timeout: Duration::from_secs(300),
             origin: String::new(),
-        },
+        }),
         state: VmState::Requested,
         reason: None,
         host: None,
@@ -118,6 +119,7 @@ pub(crate) fn vm() -> Vm {
         wish: Wish::Run,
         generation: Generation(1),
         end: None,
+        ended_unasked: false,
         requested_at: Timestamp(10),
         registered_at: None,
         ended_at: None,

@@ -5,7 +5,9 @@
 //! they are shown is `api`'s.
 
 pub mod admission;
+pub mod adoption;
 pub mod configuration;
+pub mod definition;
 pub mod discovery;
 pub mod displacement;
 pub mod drive;
@@ -20,6 +22,7 @@ pub mod image;
 pub mod reconciliation;
 pub mod setup;
 pub mod setup_problem;
+pub mod succession;
 pub mod unaccounted_use;
 pub mod vm;
 pub mod vm_life;

@@ -127,7 +127,8 @@ impl<F: Fn(VmId) -> Option<std::sync::Arc<Vm>>> Recorded<'_, F> {
                 record.as_deref().filter(|vm| vm.host == Some(self.host) && !vm.state.is_final())
             {
                 differences.extend(sizes.get(&vm.id).and_then(|size| reconfigured(vm, size)));
-                if foreign.contains(&vm.id) && report.hypervisor_reachable {
+                let is_gone = matches!(observation.observed, ObservedVm::Gone(_));
+                if foreign.contains(&vm.id) && report.hypervisor_reachable && !is_gone {
                     differences.push(without_ledger(vm));
                 }
             } else if let (None, Some(first)) = (&record, differences.first_mut()) {
@@ -249,19 +250,19 @@ fn not_mentioned(vm: &Vm, now: Timestamp) -> Option<Difference> {
 }
 
 fn reconfigured(vm: &Vm, size: &DomainSize) -> Option<Difference> {
-    let spec = &vm.spec;
-    if (size.vcpus, size.memory) == (spec.vcpus, spec.memory) {
+    let (vcpus, memory) = (vm.definition.vcpus(), vm.definition.memory());
+    if (size.vcpus, size.memory) == (vcpus, memory) {
         return None;
     }
     let words = format!(
-        "made with {} processors and {}, reconfigured there to {} and {}",
-        spec.vcpus, spec.memory, size.vcpus, size.memory
+        "had {vcpus} processors and {memory}, reconfigured there to {} and {}",
+        size.vcpus, size.memory
     );
     let treatment = decision([
         "leave it: it runs on, and what it takes beyond its own counts as used".to_owned(),
         format!(
             "set it back by hand: `virsh setvcpus {0} {1}`, `virsh setmaxmem {0} {2}M`",
-            vm.id, spec.vcpus, spec.memory.0
+            vm.id, vcpus, memory.0
         ),
     ]);
     Some(Difference { vm: vm.id, name: Some(vm.name.to_string()), words, treatment })

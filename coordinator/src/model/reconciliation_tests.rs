@@ -37,9 +37,9 @@ fn report(vm: &Vm, observed: Option<ObservedVm>) -> HostReport {
         pools: Vec::new(),
         sizes: vec![DomainSize {
             vm: vm.id,
-            name: vm.spec.name.clone(),
-            vcpus: vm.spec.vcpus,
-            memory: vm.spec.memory,
+            name: vm.name.clone(),
+            vcpus: vm.definition.vcpus(),
+            memory: vm.definition.memory(),
         }],
         answers: Vec::new(),
     }
@@ -158,7 +158,7 @@ fn a_domain_that_was_given_more_by_hand_is_told() {
     report.sizes[0].memory = Mebibytes(4096);
     let (words, repair) = only(&compare(Some(&vm), &report));
     assert_eq!(repair, None);
-    assert_eq!(words, "made with 2 processors and 2 GiB, reconfigured there to 8 and 4 GiB");
+    assert_eq!(words, "had 2 processors and 2 GiB, reconfigured there to 8 and 4 GiB");
 }
 
 #[test]
@@ -172,6 +172,8 @@ fn a_domain_whose_ledger_is_gone_is_told() {
         active: true,
         vcpus: 2,
         memory: Mebibytes(2048),
+        paused: false,
+        obstacle: None,
     });
     let (words, repair) = only(&compare(Some(&vm), &report));
     assert!(words.contains("ledger") && repair.is_none(), "{words}");

@@ -53,7 +53,15 @@ mod tests {
     }
 
     fn foreign(number: u8, active: bool, vcpus: u32, memory: u64) -> ForeignDomain {
-        ForeignDomain { id: id(number), name: "legacy".to_owned(), active, vcpus, memory: Mebibytes(memory) }
+        ForeignDomain {
+            id: id(number),
+            name: "legacy".to_owned(),
+            active,
+            vcpus,
+            memory: Mebibytes(memory),
+            paused: false,
+            obstacle: None,
+        }
     }
 
     fn own(number: u8, vcpus: u32, memory: u64) -> DomainSize {

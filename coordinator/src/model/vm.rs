@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use reeve_common::clock::Timestamp;
 use reeve_common::ids::{ConfigurationName, Generation, HostId, RealmName, SetupName, VmId, VmName};
-use reeve_common::vm::{DesiredVm, StopReason, VmSpec};
+use reeve_common::vm::{DesiredVm, StopReason};
 use reeve_scheduler::{Assignment, Request};
 use serde::{Deserialize, Serialize};
 
+use super::definition::Definition;
 use super::displacement::Displaced;
 use super::vm_state::VmState;
 
@@ -23,10 +24,10 @@ pub struct Vm {
     pub id: VmId,
     /// Its name, and its domain's.
     pub name: VmName,
-    /// What it is a run of.
-    pub configuration: ConfigurationName,
-    /// The setup it was made from, as it was called then.
-    pub setup: SetupName,
+    /// What it is a run of; none when it was adopted.
+    pub configuration: Option<ConfigurationName>,
+    /// The setup it was made from, as it was called then; none when it was adopted.
+    pub setup: Option<SetupName>,
     /// Its realm.
     pub realm: RealmName,
     /// Whose it is.
@@ -37,8 +38,9 @@ pub struct Vm {
     pub project: Option<String>,
     /// What it needs of a host.
     pub request: Request,
-    /// What its agent is told to make.
-    pub spec: VmSpec,
+    /// What its domain is made of.
+    #[serde(rename = "spec")]
+    pub definition: Definition,
     /// Where it is in its life.
     pub state: VmState,
     /// Why it is there, where that needs words.
@@ -57,6 +59,9 @@ pub struct Vm {
     pub generation: Generation,
     /// Why it ended, as far as is known before it is gone from its host.
     pub end: Option<StopReason>,
+    /// It ended while it was to run, and nobody has asked for its end since.
+    #[serde(default)]
+    pub ended_unasked: bool,
     /// When it was asked for.
     pub requested_at: Timestamp,
     /// When the guest first answered.
@@ -78,6 +83,8 @@ pub enum Wish {
         /// How long the guest has before it is destroyed.
         grace: Duration,
     },
+    /// Not to be ours any more, and otherwise to stay as it is. Only what was adopted is released.
+    Release,
 }
 
 /// One change of state.
@@ -97,17 +104,20 @@ impl Vm {
     #[must_use]
     pub fn desired(&self) -> DesiredVm {
         match &self.wish {
-            Wish::Run => DesiredVm::Running(Box::new(self.spec.clone())),
+            Wish::Run => self.definition.desired(),
+            Wish::Release => DesiredVm::Released,
             Wish::Stop { grace } => DesiredVm::Stopped { grace: *grace },
         }
     }
 
     /// Completes a record that was written before pools were asked for: the pools of its disks.
     pub fn complete(&mut self) {
-        if self.request.pools.is_empty() {
-            let disk = &self.spec.system_disk;
+        if self.request.pools.is_empty()
+            && let Definition::Made(spec) = &self.definition
+        {
+            let disk = &spec.system_disk;
             self.request.pools = [disk.pool.clone(), disk.image_pool.clone()].into();
-            self.request.pools.extend(self.spec.drives.iter().map(|drive| drive.pool.clone()));
+            self.request.pools.extend(spec.drives.iter().map(|drive| drive.pool.clone()));
         }
     }
 

@@ -8,7 +8,7 @@
 //!   registering     registering                                stopping
 //!   running         running                                    stopping
 //!   paused          paused                                     stopping
-//!   ended(why)      wish becomes Stop at once; stopping        stopping
+//!   ended(why)      wish becomes Stop at once; stopping        stopping            (Release as Stop)
 //!   gone(why)       stopped or failed, capacity free           stopped or failed, capacity free
 //!   unknown         as it was                                  as it was
 //!   (not reported)  placed, defining: the wish is repeated     the wish is repeated: the agent
@@ -62,11 +62,12 @@ pub fn apply_observation(vm: &Vm, observation: &VmObservation, now: Timestamp) -
             if next.wish == Wish::Run {
                 next.wish = Wish::Stop { grace: Duration::ZERO };
                 next.generation = next.generation.next();
+                next.ended_unasked = true;
             }
             next.enter(VmState::Stopping, Some(reason.to_string()), now);
         }
         ObservedVm::Unknown => {}
-        _ if matches!(next.wish, Wish::Stop { .. }) => {
+        _ if next.wish != Wish::Run => {
             let reason = next.reason.clone().filter(|_| next.state == VmState::Stopping);
             next.enter(VmState::Stopping, reason, now);
         }
@@ -108,6 +109,7 @@ pub fn apply_absence(vm: &Vm, now: Timestamp) -> Outcome {
     // It has run there and is not known there any more. A second start could only be a different VM with this name.
     let mut next = vm.clone();
     next.end = Some(StopReason::FoundStopped);
+    next.ended_unasked = true;
     next.wish = Wish::Stop { grace: Duration::ZERO };
     next.generation = next.generation.next();
     next.enter(VmState::Stopping, Some("its domain is no longer on its host".to_owned()), now);
@@ -128,9 +130,11 @@ pub fn wish_stop(vm: &Vm, grace: Duration, now: Timestamp) -> Outcome {
         next.enter(VmState::Stopped, Some("stopped before it was placed".to_owned()), now);
         return Outcome { changed: Some(Box::new(next)), tell_agent: false, gone: false };
     }
+    next.ended_unasked = false;
     match vm.wish {
         Wish::Stop { grace: current } if current <= grace => {
-            return Outcome { tell_agent: true, ..Outcome::NOTHING };
+            let changed = vm.ended_unasked.then(|| Box::new(next));
+            return Outcome { changed, tell_agent: true, gone: false };
         }
         _ => {}
     }
@@ -149,9 +153,25 @@ pub fn give_up(vm: &Vm, why: &str, now: Timestamp) -> Outcome {
     }
     let mut next = vm.clone();
     next.end = Some(StopReason::StartFailed(why.to_owned()));
-    next.wish = Wish::Stop { grace: Duration::ZERO };
+    // What was to be adopted is somebody else's, and stays as it is.
+    let adopted = next.definition.is_adopted();
+    next.wish = if adopted { Wish::Release } else { Wish::Stop { grace: Duration::ZERO } };
     next.generation = next.generation.next();
     next.enter(VmState::Stopping, Some(why.to_owned()), now);
+    Outcome { changed: Some(Box::new(next)), tell_agent: true, gone: false }
+}
+
+/// Wishes that `vm`, which was adopted, is ours no longer and runs on as it is. Nothing when that is wished already, or it
+/// is to stop.
+#[must_use]
+pub fn wish_release(vm: &Vm, now: Timestamp) -> Outcome {
+    if vm.state.is_final() || vm.wish != Wish::Run || !vm.definition.is_adopted() {
+        return Outcome::NOTHING;
+    }
+    let mut next = vm.clone();
+    next.wish = Wish::Release;
+    next.generation = next.generation.next();
+    next.enter(VmState::Stopping, Some("release requested".to_owned()), now);
     Outcome { changed: Some(Box::new(next)), tell_agent: true, gone: false }
 }
 
@@ -160,7 +180,11 @@ fn finish(vm: &Vm, reported: &StopReason, now: Timestamp) -> Outcome {
     // What was known first is the cause; the agent's notice of a clean-up we ordered is its consequence.
     let reason = next.end.get_or_insert_with(|| reported.clone()).clone();
     let state = if reason.is_failure() { VmState::Failed } else { VmState::Stopped };
-    next.enter(state, Some(reason.to_string()), now);
+    let words = match &reason {
+        StopReason::StartFailed(why) if vm.definition.is_adopted() => format!("could not be adopted: {why}"),
+        reason => reason.to_string(),
+    };
+    next.enter(state, Some(words), now);
     Outcome { changed: Some(Box::new(next)), tell_agent: false, gone: true }
 }
 

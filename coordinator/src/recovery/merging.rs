@@ -194,8 +194,8 @@ fn take_in_vm(known: &Known, id: VmId, places: &[FoundVm], now: Timestamp, merge
     let mut vm = match (recorded, &origin) {
         (Some(recorded), _) => recorded.clone(),
         (None, Ok(origin)) => {
-            let configuration = origin.configuration();
-            if !known.configurations.contains(&configuration.name)
+            if let Some(configuration) = origin.configuration()
+                && !known.configurations.contains(&configuration.name)
                 && !merged.configurations.iter().any(|taken_in| taken_in.name == configuration.name)
             {
                 merged.configurations.push(configuration);

@@ -85,8 +85,11 @@ fn out_of_nothing_hosts_vms_and_their_configurations_are_taken_in() {
     assert_eq!((host.id, host.name.as_str(), host.state), (HostId(7), "node-7", HostState::NoScheduler));
     let vm = &merged.vms[0];
     assert_eq!((vm.id, vm.host, vm.state), (there.id, Some(HostId(7)), VmState::Running));
-    assert_eq!((vm.generation, &vm.request, &vm.spec), (Generation(4), &there.request, &there.spec));
-    assert_eq!(merged.configurations[0].name, there.configuration);
+    assert_eq!(
+        (vm.generation, &vm.request, &vm.definition),
+        (Generation(4), &there.request, &there.definition)
+    );
+    assert_eq!(Some(&merged.configurations[0].name), there.configuration.as_ref());
     assert!(merged.findings.lines.is_empty(), "{:?}", merged.findings);
 }
 

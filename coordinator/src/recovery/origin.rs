@@ -6,12 +6,13 @@
 
 use reeve_common::clock::Timestamp;
 use reeve_common::ids::{ConfigurationName, DriveName, Generation, HostId, SetupName, VmId};
+use reeve_common::vm::DriveAttachment;
 use reeve_common::vm::limits::ORIGIN_LENGTH_MAX;
-use reeve_common::vm::{DriveAttachment, VmSpec};
 use reeve_scheduler::{Assignment, Request};
 use serde::{Deserialize, Serialize};
 
 use crate::model::configuration::{Configuration, DriveUse};
+use crate::model::definition::Definition;
 use crate::model::vm::{Transition, Vm, Wish};
 use crate::model::vm_state::VmState;
 use crate::records::Record;
@@ -24,10 +25,10 @@ const ORIGINS: Collection = Collection::new("origins");
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Origin {
-    /// What it is a run of.
-    pub configuration: ConfigurationName,
-    /// The setup it was made from.
-    pub setup: SetupName,
+    /// What it is a run of; none when it was adopted.
+    pub configuration: Option<ConfigurationName>,
+    /// The setup it was made from; none when it was adopted.
+    pub setup: Option<SetupName>,
     /// Whose it is.
     pub owner: String,
     /// The owner's team.
@@ -36,8 +37,9 @@ pub struct Origin {
     pub project: Option<String>,
     /// What it needs of a host.
     pub request: Request,
-    /// What its agent was told to make, without the origin itself.
-    pub spec: VmSpec,
+    /// What its domain is made of, without the origin itself.
+    #[serde(rename = "spec")]
+    pub definition: Definition,
     /// The host it was placed on.
     pub host: Option<HostId>,
     /// Which of its host's devices and NUMA nodes it has.
@@ -48,6 +50,8 @@ pub struct Origin {
 
 impl Record for Origin {
     const KIND: &'static str = "vm-origin";
+    /// 2: of what was adopted, too.
+    const VERSION: u32 = 2;
 }
 
 /// A VM's origin as its agent is told it; empty in the case that it is longer than an agent keeps.
@@ -71,7 +75,7 @@ impl Origin {
             team: vm.team.clone(),
             project: vm.project.clone(),
             request: vm.request.clone(),
-            spec: VmSpec { origin: String::new(), ..vm.spec.clone() },
+            definition: vm.definition.with_origin(String::new()),
             host: vm.host,
             assignment: vm.assignment.clone(),
             requested_at: vm.requested_at,
@@ -95,15 +99,15 @@ impl Origin {
         let taken_in = Transition { at: now, state: VmState::Starting, reason: reason.clone() };
         Vm {
             id,
-            name: self.spec.name.clone(),
+            name: self.definition.name().clone(),
             configuration: self.configuration,
             setup: self.setup,
-            realm: self.spec.realm.clone(),
+            realm: self.definition.realm().clone(),
             owner: self.owner,
             team: self.team,
             project: self.project,
             request: self.request,
-            spec: self.spec,
+            definition: self.definition,
             state: VmState::Starting,
             reason,
             host: Some(host),
@@ -113,6 +117,7 @@ impl Origin {
             wish: Wish::Run,
             generation,
             end: None,
+            ended_unasked: false,
             requested_at: self.requested_at,
             registered_at: None,
             ended_at: None,
@@ -120,25 +125,27 @@ impl Origin {
         }
     }
 
-    /// The configuration it is a run of, as far as its runs tell it. A drive's volume bears the drive's name.
+    /// The configuration it is a run of, as far as its runs tell it; none when it was adopted. A drive's volume bears the
+    /// drive's name.
     #[must_use]
-    pub fn configuration(&self) -> Configuration {
+    pub fn configuration(&self) -> Option<Configuration> {
+        let spec = self.definition.made()?;
         let drive = |attached: &DriveAttachment| {
             let drive = DriveName::new(attached.volume.as_str()).ok()?;
             Some(DriveUse { drive, read_only: attached.read_only })
         };
-        Configuration {
-            name: self.configuration.clone(),
-            title: self.spec.title.clone(),
-            setup: self.setup.clone(),
+        Some(Configuration {
+            name: self.configuration.clone()?,
+            title: spec.title.clone(),
+            setup: self.setup.clone()?,
             owner: self.owner.clone(),
             team: self.team.clone(),
             project: self.project.clone(),
-            drives: self.spec.drives.iter().filter_map(drive).collect(),
+            drives: spec.drives.iter().filter_map(drive).collect(),
             when_host_lost: None,
             priority: 0,
             created_at: self.requested_at,
-        }
+        })
     }
 }
 
@@ -163,12 +170,12 @@ mod tests {
         let origin = Origin::read(vm.id, &origin_text(&vm)).unwrap();
         let back = origin.clone().into_vm(vm.id, HostId(4), Generation(7), Timestamp(99));
         assert_eq!(
-            (&back.request, &back.spec, &back.name, back.host),
-            (&vm.request, &vm.spec, &vm.name, vm.host)
+            (&back.request, &back.definition, &back.name, back.host),
+            (&vm.request, &vm.definition, &vm.name, vm.host)
         );
         assert_eq!((back.generation, back.requested_at), (Generation(7), vm.requested_at));
-        let configuration = origin.configuration();
-        assert_eq!((configuration.name, configuration.owner), (vm.configuration, vm.owner));
+        let configuration = origin.configuration().unwrap();
+        assert_eq!((Some(configuration.name), configuration.owner), (vm.configuration, vm.owner));
     }
 
     #[test]
@@ -178,7 +185,7 @@ mod tests {
         vm.enter(VmState::Running, None, Timestamp(50));
         vm.registered_at = Some(Timestamp(50));
         vm.generation = Generation(9);
-        vm.spec.origin.clone_from(&before);
+        vm.definition = vm.definition.with_origin(before.clone());
         assert_eq!(origin_text(&vm), before);
     }
 
@@ -188,9 +195,9 @@ mod tests {
         for bad in ["", "{}", r#"{"version":1,"kind":"vm","record":{}}"#] {
             assert!(Origin::read(vm.id, bad).is_err(), "{bad:?} was read");
         }
-        let newer = origin_text(&vm).replace("\"version\":1", "\"version\":2");
+        let newer = origin_text(&vm).replace("\"version\":2", "\"version\":9");
         let error = Origin::read(vm.id, &newer).unwrap_err().to_string();
-        assert!(error.contains("version 2") && error.contains(&vm.id.to_string()), "{error}");
+        assert!(error.contains("version 9") && error.contains(&vm.id.to_string()), "{error}");
     }
 
     #[test]

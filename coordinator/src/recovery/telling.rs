@@ -76,9 +76,15 @@ fn not_known(known: &Known, merged: &Merged) -> Vec<String> {
     let names = |of: &dyn Fn(&Vm) -> Vec<String>| -> Vec<String> {
         new.iter().flat_map(|vm| of(vm)).collect::<BTreeSet<_>>().into_iter().collect()
     };
-    let setups = names(&|vm| vec![vm.setup.to_string()]);
-    let images = names(&|vm| vec![vm.spec.system_disk.image_volume.to_string()]);
-    let drives = names(&|vm| vm.spec.drives.iter().map(|drive| drive.volume.to_string()).collect());
+    let setups = names(&|vm| vm.setup.iter().map(ToString::to_string).collect());
+    let images = names(&|vm| {
+        let made = vm.definition.made().into_iter();
+        made.map(|spec| spec.system_disk.image_volume.to_string()).collect()
+    });
+    let drives = names(&|vm| {
+        let made = vm.definition.made().into_iter();
+        made.flat_map(|spec| &spec.drives).map(|drive| drive.volume.to_string()).collect()
+    });
     let hosts: Vec<HostId> = merged.hosts.iter().map(|host| host.id).collect();
     let mut lines = Vec::new();
     if new.is_empty() && hosts.is_empty() {

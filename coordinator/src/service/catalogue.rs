@@ -246,7 +246,7 @@ impl Service {
                 .configurations
                 .get(name)
                 .ok_or_else(|| ServiceError::not_found("configuration", name, "reeve config list"))?;
-            if let Some(vm) = core.holding().find(|vm| vm.configuration == *name) {
+            if let Some(vm) = core.holding().find(|vm| vm.configuration.as_ref() == Some(name)) {
                 return Err(in_use("configuration", name, "VM", &vm.name, "reeve vm shutdown"));
             }
             kept.version

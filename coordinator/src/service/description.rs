@@ -169,20 +169,25 @@ fn mebibytes(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 20)
 }
 
+/// Brings the scheduler's picture of one host up to date.
+pub(super) fn describe_in(core: &mut Core, id: HostId, config: &CoordinatorConfig, now: Timestamp) {
+    let shared: &Core = core;
+    let staying = shared.hosts.get(&id).filter(|entry| !entry.leaving);
+    let description = staying.and_then(|entry| {
+        let foreign = foreign_use(shared, entry);
+        describe(entry, foreign, config, now)
+    });
+    match description {
+        Some(description) => core.fleet.upsert_host(description),
+        None => core.fleet.remove_host(id),
+    }
+}
+
 impl Service {
     /// Brings the scheduler's picture of one host up to date.
     pub(super) fn describe_host(&self, id: HostId) {
         let (config, now) = (self.config(), self.steady_now());
-        let mut core = self.core();
-        let staying = core.hosts.get(&id).filter(|entry| !entry.leaving);
-        let description = staying.and_then(|entry| {
-            let foreign = foreign_use(&core, entry);
-            describe(entry, foreign, &config, now)
-        });
-        match description {
-            Some(description) => core.fleet.upsert_host(description),
-            None => core.fleet.remove_host(id),
-        }
+        describe_in(&mut self.core(), id, &config, now);
     }
 
     pub(super) fn describe_all_hosts(&self) {

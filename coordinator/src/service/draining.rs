@@ -162,8 +162,8 @@ impl Service {
         let step = |vm: Arc<Vm>| {
             let again =
                 rules(&vm).restarts() && vm.wish == Wish::Run && !Mutation::ForgetToStartAgain.is_active();
-            let then =
-                again.then(|| StartAgain { configuration: vm.configuration.clone(), vm: VmId::random() });
+            let configuration = vm.configuration.clone().filter(|_| again);
+            let then = configuration.map(|configuration| StartAgain { configuration, vm: VmId::random() });
             Step::StopVm { vm: vm.id, name: vm.name.clone(), grace: *grace, then }
         };
         on_it.into_iter().map(step).collect()
@@ -179,7 +179,9 @@ impl Service {
         if self.core().vm(id).is_some() {
             self.change_vm(id, |vm, now| match vm.wish {
                 // Somebody else's wish to stop, with whatever grace, is left as it is.
-                Wish::Stop { .. } => vm_life::Outcome { changed: None, tell_agent: true, gone: false },
+                Wish::Stop { .. } | Wish::Release => {
+                    vm_life::Outcome { changed: None, tell_agent: true, gone: false }
+                }
                 Wish::Run => vm_life::wish_stop(vm, grace, now),
             })
             .await?;

@@ -52,11 +52,16 @@ const BY_ITSELF: &str = "failover";
 
 /// What holds for a VM: what its configuration says, and where that is silent, its realm.
 pub(super) fn failover_rules(core: &Core, config: &CoordinatorConfig, vm: &Vm) -> FailoverRules {
-    let configuration = core.configurations.get(&vm.configuration);
+    let configuration = vm.configuration.as_ref().and_then(|name| core.configurations.get(name));
     let own = configuration.and_then(|kept| kept.value.when_host_lost);
     let of_realm = || config.realms.get(&vm.realm).map(|realm| realm.when_host_lost).unwrap_or_default();
     FailoverRules {
-        when_host_lost: own.unwrap_or_else(of_realm),
+        // What was adopted can be made by nobody elsewhere.
+        when_host_lost: if vm.definition.is_adopted() {
+            WhenHostLost::Leave
+        } else {
+            own.unwrap_or_else(of_realm)
+        },
         priority: configuration.map_or(0, |kept| kept.value.priority),
     }
 }
@@ -305,6 +310,12 @@ impl Service {
         let Some((host, host_name)) = &view.host else {
             return Err(ServiceError::conflict(format!("VM {} is on no host", vm.name)));
         };
+        if vm.definition.is_adopted() {
+            return Err(ServiceError::conflict(format!(
+                "VM {} was adopted: there is no image to make it from elsewhere",
+                vm.name
+            )));
+        }
         if vm.state.is_final() || vm.wish != Wish::Run {
             return Err(ServiceError::conflict(format!("VM {} is not to run ({})", vm.name, vm.state)));
         }

@@ -67,14 +67,18 @@ pub(super) async fn work(service: &Service) {
     }
 }
 
+fn configuration_of(vm: &Vm) -> String {
+    vm.configuration.as_ref().unwrap().to_string()
+}
+
 fn vms(service: &Service) -> Vec<Arc<Vm>> {
     let mut vms: Vec<Arc<Vm>> = service.core().living().map(|current| current.vm).collect();
-    vms.sort_by_key(|vm| vm.configuration.to_string());
+    vms.sort_by_key(|vm| configuration_of(vm));
     vms
 }
 
 pub(super) fn on(service: &Service, host: HostId) -> Vec<String> {
-    vms(service).iter().filter(|vm| vm.host == Some(host)).map(|vm| vm.configuration.to_string()).collect()
+    vms(service).iter().filter(|vm| vm.host == Some(host)).map(|vm| configuration_of(vm)).collect()
 }
 
 async fn opened(stage: &Stage) -> (Service, Arc<MemoryStore>) {
@@ -99,7 +103,7 @@ async fn without_a_proof_nothing_is_started_elsewhere_and_with_one_each_once() {
     let note = workflow.steps[0].note.clone().unwrap();
     assert!(note.contains("reeve host confirm-off node-1"), "{note}");
     // Nor by hand.
-    let asked = vms(&service).iter().find(|vm| vm.configuration.as_str() == "web-0").unwrap().id;
+    let asked = vms(&service).iter().find(|vm| configuration_of(vm) == "web-0").unwrap().id;
     let refused = service.restart_elsewhere(&asked, &stage.actor).await.unwrap_err();
     assert!(refused.message.contains("nothing proves that host node-1"), "{refused}");
     assert!(refused.advice.unwrap().contains("reeve host confirm-off node-1"));
@@ -139,7 +143,7 @@ async fn the_urgent_are_placed_first_when_not_all_fit() {
     prove(&service, node_1);
     work(&service).await;
     let waiting: Vec<String> =
-        vms(&service).iter().filter(|vm| vm.host.is_none()).map(|vm| vm.configuration.to_string()).collect();
+        vms(&service).iter().filter(|vm| vm.host.is_none()).map(|vm| configuration_of(vm)).collect();
     assert_eq!(waiting, ["web-3"], "the priorities are 1, 0 and 2");
 }
 
@@ -163,7 +167,8 @@ async fn a_host_that_returns_keeps_what_it_has_and_stops_what_has_moved() {
     tell_running(&service).await;
     let moved = vms(&service)[1].clone();
     assert_eq!((moved.host, moved.state), (Some(node_2), VmState::Running));
-    assert_ne!(moved.spec.system_disk.volume, old.spec.system_disk.volume);
+    let disk = |vm: &Vm| vm.definition.made().unwrap().system_disk.volume.clone();
+    assert_ne!(disk(&moved), disk(&old));
     stage.connect(&service);
     let now = service.now();
     let running = ObservedVm::Running { started_at: now, registered_at: now };

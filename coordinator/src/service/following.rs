@@ -192,9 +192,11 @@ impl Service {
             return None;
         }
         let mut desired = vm.desired();
-        if let DesiredVm::Running(spec) = &mut desired {
-            // Its host keeps this for a coordinator that has lost its records.
-            spec.origin = origin_text(&vm);
+        // Its host keeps this for a coordinator that has lost its records.
+        match &mut desired {
+            DesiredVm::Running(spec) => spec.origin = origin_text(&vm),
+            DesiredVm::Adopted(adopted) => adopted.origin = origin_text(&vm),
+            DesiredVm::Stopped { .. } | DesiredVm::Released => {}
         }
         Some(CommandBody::EnsureVm { vm: id, generation: vm.generation, desired })
     }

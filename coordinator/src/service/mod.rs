@@ -10,6 +10,7 @@
 //! Must not: speak HTTP or QUIC, or change a VM other than by the pure rules in `model`.
 
 mod acting;
+mod adopting;
 mod auditing;
 #[cfg(test)]
 mod automatic_fencing_tests;
@@ -41,6 +42,9 @@ mod starting;
 mod starting_together;
 mod status;
 mod stopping;
+mod succeeding;
+#[cfg(test)]
+mod succeeding_tests;
 mod tokens;
 mod views;
 mod vm_index;
@@ -78,6 +82,7 @@ use crate::store::{Collection, CounterError, RecordError, Store, StoreError, Ter
 use crate::workflow::Workflow;
 
 pub(crate) use self::acting::Act;
+pub use self::adopting::UnmanagedDomain;
 pub use self::auditing::{AUDIT_PAGE_MAX, AuditVerification, WitnessView};
 pub use self::comparing::{Comparison, Judgement};
 pub use self::drives::NewDrive;

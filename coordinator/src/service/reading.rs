@@ -155,14 +155,14 @@ impl Service {
             return Ok(exact.vm.id);
         }
         let of_configuration: Vec<VmVersion> =
-            core.living().filter(|current| current.vm.configuration.as_str() == selector).collect();
+            core.living().filter(|current| is_run_of(&current.vm, selector)).collect();
         let mut meant = of_configuration;
         if meant.is_empty() && selector.len() >= ID_START_MIN {
             let starts = |current: &VmVersion| current.vm.id.to_string().starts_with(selector);
             meant = core.living().chain(core.past.iter().cloned()).filter(starts).collect();
         }
         if meant.is_empty() {
-            let of_past = |current: &&VmVersion| current.vm.configuration.as_str() == selector;
+            let of_past = |current: &&VmVersion| is_run_of(&current.vm, selector);
             meant.extend(core.past.iter().rev().find(of_past).cloned());
         }
         match meant.as_slice() {
@@ -218,10 +218,13 @@ impl Service {
 
     async fn console(&self, view: &VmView) -> Result<Vec<u8>, String> {
         let Some((host, name)) = &view.host else { return Err("it was never on a host".to_owned()) };
-        if !view.vm.spec.console {
-            return Err(
-                "its setup does not keep the console's output: `debug { console = true }` would".to_owned()
-            );
+        match view.vm.definition.made() {
+            None => return Err("it was adopted, and where its console's output goes is not known".to_owned()),
+            Some(spec) if !spec.console => {
+                return Err("its setup does not keep the console's output: `debug { console = true }` would"
+                    .to_owned());
+            }
+            Some(_) => {}
         }
         let Some(agent) = self.agent_of(*host) else { return Err(format!("host {name} is not connected")) };
         let body = CommandBody::ReadConsole { vm: view.vm.id, length_max: CONSOLE_LENGTH_MAX };
@@ -235,6 +238,10 @@ impl Service {
 
 /// The fewest digits of an id by which a VM may be named.
 const ID_START_MIN: usize = 4;
+
+fn is_run_of(vm: &Vm, configuration: &str) -> bool {
+    vm.configuration.as_ref().is_some_and(|name| name.as_str() == configuration)
+}
 
 /// Console output made safe for a terminal, line by line.
 fn console_text(bytes: &[u8]) -> String {
@@ -320,7 +327,11 @@ pub(super) fn warnings(entry: &HostEntry, config: &CoordinatorConfig) -> Vec<Str
 pub(super) fn shown_state(core: &Core, config: &CoordinatorConfig, now: Now, vm: &Vm) -> VmState {
     let Some(entry) = vm.host.and_then(|host| core.hosts.get(&host)) else { return vm.state };
     let lost = connection(entry, config, now).is_lost();
-    let blind = entry.report.as_ref().is_some_and(|report| !report.hypervisor_reachable);
+    // A domain of its id that does not carry our ledger is somebody's doing, and nothing is known of the VM.
+    let blind = entry.report.as_ref().is_some_and(|report| {
+        !report.hypervisor_reachable
+            || (vm.state != VmState::Placed && report.foreign.iter().any(|domain| domain.id == vm.id))
+    });
     if !vm.state.is_final() && (lost || blind) { VmState::Unknown } else { vm.state }
 }
 

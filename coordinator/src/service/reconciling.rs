@@ -153,7 +153,7 @@ impl Service {
         self.config().realms.get(&realm).map(|realm| realm.comparison_frequency)
     }
 
-    fn agent_to_ask(&self, host: HostId, name: &HostName) -> Result<AgentHandle, ServiceError> {
+    pub(super) fn agent_to_ask(&self, host: HostId, name: &HostName) -> Result<AgentHandle, ServiceError> {
         let (config, now) = (self.config(), self.both_clocks());
         let core = self.core();
         let entry = core.hosts.get(&host);

@@ -10,13 +10,14 @@ use reeve_common::ids::{Epoch, Generation, ProfileName, RealmName};
 use reeve_common::inventory::HostInventory;
 use reeve_common::protocol::{Command, Hello, Refusal, Reply};
 use reeve_common::units::{Mebibytes, Millicores};
-use reeve_common::vm::{DomainSize, ForeignDomain, StopReason};
+use reeve_common::vm::{DesiredVm, DomainDescription, DomainDisk, DomainSize, ForeignDomain, StopReason};
 use reeve_common::wire::{CloseReason, LinkError, RefusalCode};
 use reeve_scheduler::HostState;
 
 use super::super::core::VmVersion;
 use super::*;
 use crate::agents::{AgentLink, LinkFuture};
+use crate::model::adoption::NewOwner;
 use crate::model::fixture;
 use crate::model::host::NewHost;
 use crate::model::vm::Vm;
@@ -90,7 +91,7 @@ impl Stage {
             pools: Vec::new(),
             sizes: vec![DomainSize {
                 vm: self.vm.id,
-                name: self.vm.spec.name.clone(),
+                name: self.vm.name.clone(),
                 vcpus: 2,
                 memory: Mebibytes(2048),
             }],
@@ -100,6 +101,11 @@ impl Stage {
 
     /// Connects an agent that reports this whenever it is asked.
     fn connect(&self, report: HostReport) {
+        self.connect_with(report, Vec::new());
+    }
+
+    /// The same, with the disks of every domain that is not ours.
+    fn connect_with(&self, report: HostReport, disks: Vec<DomainDisk>) {
         let hello = Hello {
             host: self.host,
             name: HostName::new("node-1").unwrap(),
@@ -108,8 +114,12 @@ impl Stage {
             highest_epoch: Epoch(0),
             inventory: HostInventory::default(),
         };
-        let link =
-            Arc::new(Agent { stage: (self.service.clone(), self.host), report, told: Mutex::default() });
+        let link = Arc::new(Agent {
+            stage: (self.service.clone(), self.host),
+            report,
+            disks,
+            told: Mutex::default(),
+        });
         self.service.agent_connected(self.host, AgentHandle::over(1, link), hello);
     }
 
@@ -123,6 +133,7 @@ impl Stage {
 struct Agent {
     stage: (Service, HostId),
     report: HostReport,
+    disks: Vec<DomainDisk>,
     told: Mutex<Vec<Command>>,
 }
 
@@ -145,6 +156,17 @@ impl AgentLink for Agent {
                     // Events have a stream of their own: the report may come before or after the reply.
                     tokio::spawn(async move { service.follow_report(host, report).await });
                     Ok(ReplyBody::Accepted)
+                }
+                CommandBody::DescribeDomain { domain } => {
+                    let found = self.report.foreign.iter().find(|foreign| foreign.id == domain);
+                    Ok(ReplyBody::Domain(found.map(|found| {
+                        let disks = self.disks.clone();
+                        Box::new(DomainDescription {
+                            domain: found.clone(),
+                            disks,
+                            last_generation: Generation(3),
+                        })
+                    })))
                 }
                 _ => Err(Refusal::Invalid("not asked here".to_owned())),
             };
@@ -196,6 +218,8 @@ async fn what_nobody_reserved_is_counted_as_used() {
         active,
         vcpus: 1,
         memory: Mebibytes(512),
+        paused: false,
+        obstacle: None,
     };
     let mut report = stage.report(running());
     stage.service.follow_report(stage.host, report.clone()).await;
@@ -219,6 +243,94 @@ async fn what_nobody_reserved_is_counted_as_used() {
     report.vms[1].observed = ObservedVm::Unknown;
     stage.service.follow_report(stage.host, report).await;
     assert_eq!(stage.used().1, Millicores(4000));
+}
+
+fn legacy() -> ForeignDomain {
+    ForeignDomain {
+        id: VmId(uuid::Uuid::from_u128(77)),
+        name: "legacy".to_owned(),
+        active: true,
+        vcpus: 1,
+        memory: Mebibytes(512),
+        paused: false,
+        obstacle: None,
+    }
+}
+
+fn whose() -> NewOwner {
+    NewOwner { owner: "ada".to_owned(), team: "engines".to_owned(), project: None, title: None }
+}
+
+#[tokio::test]
+async fn what_is_adopted_changes_the_account_that_it_stands_in_and_no_more() {
+    let stage = Stage::new().await;
+    let node = HostName::new("node-1").unwrap();
+    let mut report = stage.report(running());
+    report.foreign = vec![legacy()];
+    stage.connect(report.clone());
+    stage.service.follow_report(stage.host, report.clone()).await;
+    assert_eq!(stage.used(), (Millicores(2000), Millicores(1000)));
+    let listed = stage.service.unmanaged_domains();
+    assert_eq!((listed.len(), listed[0].obstacle.clone()), (1, None));
+
+    let adopted = stage.service.adopt_vm(&node, "legacy", whose(), &operator()).await.unwrap().view.vm;
+    assert_eq!(
+        (adopted.id, adopted.host, adopted.generation),
+        (legacy().id, Some(stage.host), Generation(4))
+    );
+    assert_eq!(stage.used(), (Millicores(3000), Millicores(0)), "not counted twice, not for a moment");
+    stage.service.follow_report(stage.host, report.clone()).await;
+    assert_eq!(stage.used(), (Millicores(3000), Millicores(0)), "nor while its host does not know yet");
+    let wish = stage.service.wish_for(stage.host, adopted.id);
+    assert!(
+        matches!(wish, Some(CommandBody::EnsureVm { desired: DesiredVm::Adopted(told), .. }) if !told.origin.is_empty())
+    );
+    let again = stage.service.adopt_vm(&node, "legacy", whose(), &operator()).await.unwrap_err();
+    assert!(again.message.contains("VM of reeve"), "{again}");
+
+    // Released, its host says that it is nobody's: it counts as others' again, in one step.
+    let seen = |generation, observed| VmObservation { vm: adopted.id, generation, epoch: Epoch(1), observed };
+    stage.service.follow_vm(stage.host, &seen(Generation(4), running())).await;
+    stage.service.release_vm(&adopted.id, &operator()).await.unwrap();
+    stage.service.follow_vm(stage.host, &seen(Generation(5), ObservedVm::Gone(StopReason::Released))).await;
+    assert_eq!(stage.used(), (Millicores(2000), Millicores(1000)));
+    let over = stage.service.core().any_vm(adopted.id).unwrap().vm;
+    assert_eq!(over.state, VmState::Stopped);
+
+    // Adopted again it has one record, not two; refused by its host, it is nobody's as before.
+    stage.service.adopt_vm(&node, &legacy().id.to_string(), whose(), &operator()).await.unwrap();
+    assert!(stage.service.past_vms().is_empty());
+    let refusal = Refusal::Invalid("it does not run".to_owned());
+    assert!(stage.service.wish_refused(stage.host, adopted.id, &refusal).await);
+    let wish = stage.service.wish_for(stage.host, adopted.id);
+    assert!(matches!(wish, Some(CommandBody::EnsureVm { desired: DesiredVm::Released, .. })), "{wish:?}");
+    stage.service.follow_vm(stage.host, &seen(Generation(9), ObservedVm::Gone(StopReason::Released))).await;
+    let failed = stage.service.core().any_vm(adopted.id).unwrap().vm;
+    assert_eq!(
+        (failed.state, failed.reason.as_deref()),
+        (VmState::Failed, Some("could not be adopted: it does not run"))
+    );
+    assert_eq!(stage.used(), (Millicores(2000), Millicores(1000)));
+}
+
+#[tokio::test]
+async fn what_stands_against_an_adoption_is_said_and_nothing_is_held() {
+    let stage = Stage::new().await;
+    let node = HostName::new("node-1").unwrap();
+    let mut report = stage.report(running());
+    report.foreign = vec![legacy()];
+    let unknown = stage.service.adopt_vm(&node, "legacy", whose(), &operator()).await.unwrap_err();
+    assert!(unknown.message.contains("legacy on host node-1"), "{unknown}");
+    let system = stage.vm.definition.made().unwrap().system_disk.clone();
+    let theirs =
+        DomainDisk { source: "/x".to_owned(), volume: Some((system.pool, system.volume)), read_only: false };
+    stage.connect_with(report.clone(), vec![theirs]);
+    stage.service.follow_report(stage.host, report.clone()).await;
+    let in_use = stage.service.adopt_vm(&node, "legacy", whose(), &operator()).await.unwrap_err();
+    assert!(in_use.message.contains(stage.vm.name.as_str()), "{in_use}");
+    assert_eq!(stage.used(), (Millicores(2000), Millicores(1000)));
+    let made = stage.service.release_vm(&stage.vm.id, &operator()).await.unwrap_err();
+    assert!(made.message.contains("was made by reeve"), "{made}");
 }
 
 /// Something a host tells: one VM, or everything.

@@ -191,9 +191,9 @@ fn check_drives(core: &Core, vm: &Vm) -> Result<(), ServiceError> {
     if Mutation::ShareDrives.is_active() {
         return Ok(());
     }
-    for wanted in &vm.spec.drives {
+    for wanted in vm.definition.used_volumes() {
         let rival = core.holding().filter(|other| !other.state.is_final()).find(|other| {
-            other.spec.drives.iter().any(|held| {
+            other.definition.used_volumes().any(|held| {
                 held.pool == wanted.pool
                     && held.volume == wanted.volume
                     && other.realm == vm.realm

@@ -12,8 +12,8 @@ use super::{Actor, Service, ServiceError};
 use crate::model::host::may_be_told;
 use crate::model::vm::Vm;
 use crate::model::vm_life::{self, Outcome};
-use crate::records::VMS;
-use crate::store::{Batch, Precondition};
+use crate::records::{Record, VMS};
+use crate::store::{Batch, Precondition, Version};
 
 /// The longest a guest may be given to shut down: a day is no shutdown.
 pub(super) const GRACE_MAX: Duration = Duration::from_secs(24 * 3600);
@@ -94,10 +94,15 @@ impl Service {
             } else {
                 (Batch::new(), Precondition::At(current.version))
             };
-            let version = self.write_vm(batch, &changed, precondition).await?;
+            let version = self.write_change(batch, &changed, precondition).await?;
             self.log_change(&current.vm, &changed);
+            let released = over && changed.definition.is_adopted();
             self.show_vm(version, *changed);
             if over {
+                if let Some(host) = host.filter(|_| released) {
+                    // It may run on, and counts as somebody else's from now on.
+                    self.describe_host(host);
+                }
                 self.inner.fleet_changed.notify_one();
                 self.wake_workflows();
             }
@@ -108,6 +113,31 @@ impl Service {
             self.tell(id);
         }
         Ok(())
+    }
+
+    /// Makes a changed record durable, and with the end of a VM its next run, if one follows.
+    async fn write_change(
+        &self,
+        batch: Batch,
+        changed: &Vm,
+        precondition: Precondition,
+    ) -> Result<Version, ServiceError> {
+        let Some(next) = self.hold_successor(changed) else {
+            return self.write_vm(batch, changed, precondition).await;
+        };
+        let text = next.encode().map_err(|error| ServiceError::internal(error.to_string()));
+        let written = match text {
+            Ok(text) => {
+                let batch = batch.put(VMS.key(&next.id), Precondition::Absent, text);
+                self.write_vm(batch, changed, precondition).await
+            }
+            Err(error) => Err(error),
+        };
+        match &written {
+            Ok(version) => self.show_successor(*version, next, changed),
+            Err(_) => self.drop_successor(next.id),
+        }
+        written
     }
 
     fn log_change(&self, before: &Vm, after: &Vm) {

@@ -374,7 +374,7 @@ async fn vms_are_stopped_in_order_a_few_at_once_and_a_drain_of_the_same_host_is_
         let mut stopping: Vec<String> = core
             .living()
             .filter(|current| current.vm.state == VmState::Stopping)
-            .map(|current| current.vm.configuration.to_string())
+            .map(|current| current.vm.configuration.clone().unwrap().to_string())
             .collect();
         stopping.sort();
         stopping
@@ -400,7 +400,7 @@ async fn vms_are_stopped_in_order_a_few_at_once_and_a_drain_of_the_same_host_is_
         .unwrap()
         .vms
         .iter()
-        .map(|vm| service.core().vm(*vm).unwrap().vm.configuration.to_string())
+        .map(|vm| service.core().vm(*vm).unwrap().vm.configuration.clone().unwrap().to_string())
         .collect();
     assert_eq!(kept.len(), 2, "{kept:?}: who was not asked to stop stays");
     assert!(service.cancel_drain(&name("node-1"), &stage.actor).await.is_err());

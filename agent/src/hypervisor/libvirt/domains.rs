@@ -5,7 +5,6 @@
 use std::collections::BTreeMap;
 
 use reeve_common::ids::{VmId, VmName};
-use reeve_common::text::{TEXT_LENGTH_MAX, printable};
 use reeve_common::units::{Bytes, Mebibytes};
 use reeve_common::vm::{ForeignDomain, VmSpec};
 use uuid::Uuid;
@@ -22,10 +21,10 @@ use super::failure::{self, Failure, failed, not_found, refused};
 use super::ffi::StatisticsRecord;
 use super::kvm_probe;
 use super::sizes::Sizes;
-use super::{console, ffi, storage};
+use super::{console, ffi, foreign, storage};
 
 /// The kind of metadata that is an XML element of a namespace.
-const METADATA_ELEMENT: i32 = 2;
+pub(super) const METADATA_ELEMENT: i32 = 2;
 /// With the definition goes everything libvirt keeps for it: saved state, snapshots, checkpoints, firmware variables.
 const UNDEFINE_FLAGS: sys::virDomainUndefineFlagsValues = sys::VIR_DOMAIN_UNDEFINE_MANAGED_SAVE
     | sys::VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
@@ -86,7 +85,7 @@ pub(super) fn list(connect: &Connect) -> Result<Vec<Seen>, Failure> {
 
 /// What one call tells of every domain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Brief {
+pub(super) struct Brief {
     /// libvirt's state and reason.
     state: (u32, u32),
     vcpus: u32,
@@ -151,16 +150,7 @@ fn look_closely(domain: &Domain, brief: Option<Brief>) -> Result<Option<Seen>, F
         (Ownership::Foreign, _) if name.starts_with(kvm_probe::NAME) => return Ok(None),
         (Ownership::Foreign, _) => None,
     };
-    let (vcpus, memory) = size(domain, brief)?;
-    let name = printable(&name, TEXT_LENGTH_MAX);
-    let active = match brief {
-        // One that crashed may have kept its QEMU.
-        Some(Brief { state: (state, _), .. }) if state != sys::VIR_DOMAIN_CRASHED => {
-            state != sys::VIR_DOMAIN_SHUTOFF
-        }
-        _ => domain.is_active()?,
-    };
-    let foreign = ForeignDomain { id: vm, name, active, vcpus, memory };
+    let foreign = foreign::look(domain, vm, &name, unreadable.is_some(), brief)?;
     Ok(Some(Seen::Foreign(foreign, unreadable)))
 }
 
@@ -178,7 +168,7 @@ pub(super) fn sizes(connect: &Connect) -> Result<Sizes, Failure> {
 }
 
 /// Its virtual processors, and the most memory that it may take.
-fn size(domain: &Domain, brief: Option<Brief>) -> Result<(u32, Mebibytes), Failure> {
+pub(super) fn size(domain: &Domain, brief: Option<Brief>) -> Result<(u32, Mebibytes), Failure> {
     if let Some(Brief { vcpus, memory, .. }) = brief {
         return Ok((vcpus, memory));
     }
@@ -235,7 +225,7 @@ pub(super) fn existing(connect: &Connect, vm: VmId, doing: &'static str) -> Resu
 }
 
 /// Whether it runs, in the trait's words.
-fn state(domain: &Domain, brief: Option<Brief>) -> Result<DomainState, Error> {
+pub(super) fn state(domain: &Domain, brief: Option<Brief>) -> Result<DomainState, Error> {
     let (state, reason) = match brief {
         Some(brief) => brief.state,
         None => {

@@ -7,10 +7,10 @@
 //! ```text
 //!   trait calls ─▶ lanes ─▶ connection ─▶ libvirtd            connection.rs  lanes.rs  failure.rs
 //!                    │                        │
-//!   domains.rs  storage.rs  console.rs        └─ events ─▶ ffi.rs ─▶ events.rs ─▶ the agent
-//!   guest_agent.rs  statistics.rs  capabilities.rs  examination.rs      (event_loop.rs)     ▲
-//!   sizes.rs ── what libvirt does not tell ─────────────────────────────────────────────────┘
-//!   pure: domain_xml.rs  host_xml.rs  volume_xml.rs  image_header.rs
+//!   domains.rs  foreign.rs  storage.rs        └─ events ─▶ ffi.rs ─▶ events.rs ─▶ the agent
+//!   console.rs  guest_agent.rs  statistics.rs  capabilities.rs  examination.rs (event_loop.rs) ▲
+//!   sizes.rs ── what libvirt does not tell ─────────────────────────────────────────────────────┘
+//!   pure: domain_xml.rs  foreign_xml.rs  host_xml.rs  volume_xml.rs  image_header.rs
 //! ```
 
 mod capabilities;
@@ -24,6 +24,8 @@ mod examination;
 mod failure;
 #[allow(unsafe_code)] // what `virt` lacks has to be called as C; each block says why it is sound
 mod ffi;
+mod foreign;
+mod foreign_xml;
 mod guest_agent;
 mod host_xml;
 mod image_header;
@@ -43,7 +45,7 @@ use reeve_common::clock::Clock;
 use reeve_common::ids::{PoolName, VmId, VolumeName};
 use reeve_common::storage::{NewVolume, PoolReport, Volume};
 use reeve_common::utilization::VmSample;
-use reeve_common::vm::{VirtType, VmSpec};
+use reeve_common::vm::{DomainDisk, ForeignDomain, VirtType, VmSpec};
 
 pub use capabilities::{KvmTrust, ProbeEnd};
 pub use connection::ConnectionError;
@@ -233,6 +235,20 @@ impl Hypervisor for LibvirtHypervisor {
         let ledger = ledger.clone();
         let kind = quick("writing the ledger");
         self.connection.call(kind, move |connect| domains::write_ledger(connect, vm, &ledger))
+    }
+
+    fn describe_foreign(&self, id: VmId) -> HypervisorResult<Option<(ForeignDomain, Vec<DomainDisk>)>> {
+        self.connection.call(quick("looking at the domain"), move |connect| foreign::describe(connect, id))
+    }
+
+    fn adopt(&self, vm: VmId, ledger: &LedgerEntry) -> HypervisorResult<()> {
+        let ledger = ledger.clone();
+        self.connection
+            .call(quick("adopting the domain"), move |connect| foreign::adopt(connect, vm, &ledger))
+    }
+
+    fn release(&self, vm: VmId) -> HypervisorResult<()> {
+        self.connection.call(quick("releasing the domain"), move |connect| foreign::release(connect, vm))
     }
 
     fn start(&self, vm: VmId) -> HypervisorResult<()> {

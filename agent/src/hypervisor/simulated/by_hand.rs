@@ -1,7 +1,7 @@
 //! Owns what other people do to domains on a simulated host behind the agent's back, as they would with virsh. Each deed
 //! is told as an event, as libvirt tells it.
 
-use reeve_common::ids::VmId;
+use reeve_common::ids::{PoolName, VmId, VolumeName};
 use reeve_common::units::Mebibytes;
 
 use super::super::HypervisorEvent;
@@ -43,6 +43,14 @@ impl SimulatedHypervisor {
     pub fn resize(&self, vm: VmId, vcpus: u32, memory: Mebibytes) -> bool {
         self.step(vm, |domain| {
             (domain.vcpus, domain.memory) = (vcpus, memory);
+            Some(HypervisorEvent::Domain(vm))
+        })
+    }
+
+    /// Somebody gives a domain these disks. Returns whether there is such a domain.
+    pub fn give_disks(&self, vm: VmId, disks: Vec<(PoolName, VolumeName)>) -> bool {
+        self.step(vm, |domain| {
+            domain.disks = disks;
             Some(HypervisorEvent::Domain(vm))
         })
     }

@@ -13,6 +13,9 @@ pub enum Call {
     Domain,
     Define,
     WriteLedger,
+    DescribeForeign,
+    Adopt,
+    Release,
     Start,
     Shutdown,
     Destroy,
@@ -35,6 +38,7 @@ impl Call {
             Self::Facts
                 | Self::Domains
                 | Self::Domain
+                | Self::DescribeForeign
                 | Self::GuestPing
                 | Self::Statistics
                 | Self::Volumes

@@ -8,6 +8,7 @@
 
 mod by_hand;
 mod faults;
+mod foreign;
 mod persistence;
 mod settings;
 mod steps;
@@ -24,7 +25,7 @@ use reeve_common::clock::{Clock, Timestamp};
 use reeve_common::ids::{PoolName, VmId, VolumeName};
 use reeve_common::storage::{NewVolume, PoolReport, Volume};
 use reeve_common::utilization::VmSample;
-use reeve_common::vm::{VirtType, VmSpec};
+use reeve_common::vm::{DomainDisk, ForeignDomain, VirtType, VmSpec};
 
 pub use faults::{Call, Fault, FaultKind};
 pub use persistence::StateFileError;
@@ -214,6 +215,26 @@ impl Hypervisor for SimulatedHypervisor {
 
     fn write_ledger(&self, vm: VmId, ledger: &LedgerEntry) -> HypervisorResult<()> {
         self.call(Call::WriteLedger, |inside, _| inside.world.write_ledger(vm, ledger))
+    }
+
+    fn describe_foreign(&self, id: VmId) -> HypervisorResult<Option<(ForeignDomain, Vec<DomainDisk>)>> {
+        self.call(Call::DescribeForeign, |inside, _| Ok(inside.world.describe_foreign(id)))
+    }
+
+    fn adopt(&self, vm: VmId, ledger: &LedgerEntry) -> HypervisorResult<()> {
+        self.call(Call::Adopt, |inside, _| {
+            inside.world.adopt(vm, ledger)?;
+            inside.emit(HypervisorEvent::Domain(vm));
+            Ok(())
+        })
+    }
+
+    fn release(&self, vm: VmId) -> HypervisorResult<()> {
+        self.call(Call::Release, |inside, _| {
+            let released = inside.world.release(vm);
+            inside.emit_if(released, vm);
+            Ok(())
+        })
     }
 
     fn start(&self, vm: VmId) -> HypervisorResult<()> {

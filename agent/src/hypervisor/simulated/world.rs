@@ -15,10 +15,9 @@ use std::time::Duration;
 
 use reeve_common::clock::Timestamp;
 use reeve_common::ids::{PoolName, VmId, VmName, VolumeName};
-use reeve_common::text::{TEXT_LENGTH_MAX, printable};
 use reeve_common::units::{Bytes, Mebibytes};
 use reeve_common::utilization::VmSample;
-use reeve_common::vm::{ForeignDomain, VmSpec};
+use reeve_common::vm::VmSpec;
 use serde::{Deserialize, Serialize};
 
 use super::super::{
@@ -111,11 +110,6 @@ impl SimulatedDomain {
         let name = VmName::new(self.name.clone()).ok()?;
         let (state, vcpus, memory) = (self.state(), self.vcpus, self.memory);
         Some(OwnDomain { vm, name, state, vcpus, memory, ledger: self.ledger()? })
-    }
-
-    fn foreign(&self, id: VmId) -> ForeignDomain {
-        let name = printable(&self.name, TEXT_LENGTH_MAX);
-        ForeignDomain { id, name, active: self.is_active(), vcpus: self.vcpus, memory: self.memory }
     }
 
     fn print(&mut self, line: &str) {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::adoption::DomainDescription;
 use super::checkpoint::SignedCheckpoint;
 use super::description::VmDescription;
 use super::event::HostReport;
@@ -16,6 +17,7 @@ use super::{
 };
 use crate::ids::{Epoch, Generation, OperationId, VmId};
 use crate::protocol as domain;
+use crate::vm;
 use crate::wire::bounded::{Blob, List, Text};
 use crate::wire::limits::{CONSOLE_LENGTH_MAX, DESCRIPTIONS_MAX, VOLUMES_MAX};
 
@@ -41,6 +43,7 @@ enum CommandBody {
     DescribeVms { after: Option<Id> },
     Witness { checkpoint: Option<SignedCheckpoint> },
     ReadReport,
+    DescribeDomain { domain: Id },
 }
 
 impl From<domain::Command> for Command {
@@ -93,6 +96,9 @@ impl From<domain::CommandBody> for CommandBody {
                 Self::Witness { checkpoint: checkpoint.map(Into::into) }
             }
             domain::CommandBody::ReadReport => Self::ReadReport,
+            domain::CommandBody::DescribeDomain { domain } => {
+                Self::DescribeDomain { domain: to_id(domain.0) }
+            }
         }
     }
 }
@@ -135,6 +141,7 @@ impl TryFrom<CommandBody> for domain::CommandBody {
             }
             CommandBody::Witness { checkpoint } => Self::Witness { checkpoint: checkpoint.map(Into::into) },
             CommandBody::ReadReport => Self::ReadReport,
+            CommandBody::DescribeDomain { domain } => Self::DescribeDomain { domain: VmId(from_id(domain)) },
         })
     }
 }
@@ -157,6 +164,7 @@ enum Outcome {
     Descriptions { vms: List<VmDescription, DESCRIPTIONS_MAX>, more: bool },
     Witnessed { held: Option<SignedCheckpoint> },
     Report(Box<HostReport>),
+    Domain(Option<Box<DomainDescription>>),
 }
 
 impl From<domain::Reply> for Reply {
@@ -173,6 +181,9 @@ impl From<domain::Reply> for Reply {
             }
             Ok(domain::ReplyBody::Witnessed { held }) => Outcome::Witnessed { held: held.map(Into::into) },
             Ok(domain::ReplyBody::Report(report)) => Outcome::Report(Box::new((*report).into())),
+            Ok(domain::ReplyBody::Domain(description)) => {
+                Outcome::Domain(description.map(|description| Box::new((*description).into())))
+            }
             Err(domain::Refusal::StaleEpoch { sent, highest }) => {
                 Outcome::StaleEpoch { sent: sent.0, highest: highest.0 }
             }
@@ -202,6 +213,12 @@ impl TryFrom<Reply> for domain::Reply {
             }),
             Outcome::Witnessed { held } => Ok(domain::ReplyBody::Witnessed { held: held.map(Into::into) }),
             Outcome::Report(report) => Ok(domain::ReplyBody::Report(Box::new((*report).try_into()?))),
+            Outcome::Domain(description) => {
+                let description = description
+                    .map(|description| vm::DomainDescription::try_from(*description))
+                    .transpose()?;
+                Ok(domain::ReplyBody::Domain(description.map(Box::new)))
+            }
             Outcome::StaleEpoch { sent, highest } => {
                 Err(domain::Refusal::StaleEpoch { sent: Epoch(sent), highest: Epoch(highest) })
             }

@@ -6,6 +6,7 @@
 //!
 //! Must not: hold a domain type, recurse, or have a type without size.
 
+mod adoption;
 mod checkpoint;
 mod command;
 mod description;

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::adoption::AdoptionObstacle;
 use super::{
     FreeText, Id, InvalidMessage, Name, from_free_text, from_id, from_name, to_free_text, to_id, to_name,
 };
@@ -20,6 +21,7 @@ enum StopReason {
     RegistrationTimeout,
     StartFailed(FreeText),
     FoundStopped,
+    Released,
 }
 
 impl From<domain::StopReason> for StopReason {
@@ -33,6 +35,7 @@ impl From<domain::StopReason> for StopReason {
             domain::StopReason::RegistrationTimeout => Self::RegistrationTimeout,
             domain::StopReason::StartFailed(why) => Self::StartFailed(to_free_text(&why)),
             domain::StopReason::FoundStopped => Self::FoundStopped,
+            domain::StopReason::Released => Self::Released,
         }
     }
 }
@@ -48,6 +51,7 @@ impl From<StopReason> for domain::StopReason {
             StopReason::RegistrationTimeout => Self::RegistrationTimeout,
             StopReason::StartFailed(why) => Self::StartFailed(from_free_text(&why)),
             StopReason::FoundStopped => Self::FoundStopped,
+            StopReason::Released => Self::Released,
         }
     }
 }
@@ -142,6 +146,8 @@ pub(in crate::wire) struct ForeignDomain {
     active: bool,
     vcpus: u32,
     memory_mebibytes: u64,
+    paused: bool,
+    obstacle: Option<AdoptionObstacle>,
 }
 
 impl From<domain::ForeignDomain> for ForeignDomain {
@@ -152,6 +158,8 @@ impl From<domain::ForeignDomain> for ForeignDomain {
             active: foreign.active,
             vcpus: foreign.vcpus,
             memory_mebibytes: foreign.memory.0,
+            paused: foreign.paused,
+            obstacle: foreign.obstacle.map(Into::into),
         }
     }
 }
@@ -164,6 +172,8 @@ impl From<ForeignDomain> for domain::ForeignDomain {
             active: foreign.active,
             vcpus: foreign.vcpus,
             memory: Mebibytes(foreign.memory_mebibytes),
+            paused: foreign.paused,
+            obstacle: foreign.obstacle.map(Into::into),
         }
     }
 }

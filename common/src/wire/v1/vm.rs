@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::adoption::AdoptedVm;
 use super::inventory::{from_names, page_size};
 use super::storage::{DiskCache, DiskFormat};
 use super::{
@@ -245,6 +246,8 @@ pub(super) fn origin(text: Text<ORIGIN_LENGTH_MAX>) -> Result<String, InvalidMes
 pub(in crate::wire) enum DesiredVm {
     Running(Box<VmSpec>),
     Stopped { grace_milliseconds: u64 },
+    Adopted(Box<AdoptedVm>),
+    Released,
 }
 
 impl From<domain::DesiredVm> for DesiredVm {
@@ -254,6 +257,8 @@ impl From<domain::DesiredVm> for DesiredVm {
             domain::DesiredVm::Stopped { grace } => {
                 Self::Stopped { grace_milliseconds: to_milliseconds(grace) }
             }
+            domain::DesiredVm::Adopted(adopted) => Self::Adopted(Box::new((*adopted).into())),
+            domain::DesiredVm::Released => Self::Released,
         }
     }
 }
@@ -271,6 +276,8 @@ impl TryFrom<DesiredVm> for domain::DesiredVm {
                     std::time::Duration::ZERO,
                 )?,
             },
+            DesiredVm::Adopted(adopted) => Self::Adopted(Box::new((*adopted).try_into()?)),
+            DesiredVm::Released => Self::Released,
         })
     }
 }

@@ -3,6 +3,7 @@
 //! Must not: decide anything but whether a document's amounts and words can be read. What contradicts the state of
 //! things is refused by the service.
 
+mod adoption;
 mod audit;
 mod catalogue;
 mod comparison_of_host;
@@ -29,6 +30,7 @@ use reeve_scheduler::Promised;
 use super::types::Amounts;
 use crate::service::ServiceError;
 
+pub(super) use self::adoption::{adoption, unmanaged_of};
 pub(super) use self::audit::{audit_page_of, audit_verification_of};
 pub(super) use self::catalogue::{
     configuration_of, configuration_to_make, drive_of, drive_to_make, image_of, image_to_make, setup_of,

@@ -40,18 +40,19 @@ fn reason_of(view: &VmView) -> Option<String> {
 
 pub(in crate::api) fn vm_of(view: &VmView) -> Vm {
     let vm = &view.vm;
-    let Mebibytes(memory_mib) = vm.spec.memory;
+    let Mebibytes(memory_mib) = vm.definition.memory();
     Vm {
         id: vm.id,
         name: vm.name.clone(),
-        title: vm.spec.title.clone(),
+        title: vm.definition.title().to_owned(),
         configuration: vm.configuration.clone(),
         setup: vm.setup.clone(),
+        adopted: vm.definition.is_adopted(),
         realm: vm.realm.clone(),
         owner: vm.owner.clone(),
         team: vm.team.clone(),
         project: vm.project.clone(),
-        cores: vm.spec.vcpus,
+        cores: vm.definition.vcpus(),
         memory_mib,
         state: state_of(view.state),
         reason: reason_of(view),
@@ -60,6 +61,7 @@ pub(in crate::api) fn vm_of(view: &VmView) -> Vm {
         wish: match vm.wish {
             model::vm::Wish::Run => Wish::Run,
             model::vm::Wish::Stop { .. } => Wish::Stop,
+            model::vm::Wish::Release => Wish::Release,
         },
         host: view.host.as_ref().map(|(_, name)| name.clone()),
         requested_at: vm.requested_at.into(),

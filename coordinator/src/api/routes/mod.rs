@@ -3,6 +3,7 @@
 //! The table in [`table`] is the router: what is not in it cannot be asked, and a test holds it against the OpenAPI
 //! document.
 
+pub(super) mod adoption;
 pub(super) mod audit;
 pub(super) mod catalogue;
 pub(super) mod fencing;
@@ -135,6 +136,9 @@ pub(super) fn table() -> Vec<Route> {
         post("/v1/vms", vms::start_vm),
         post("/v1/starts", vms::start_vms),
         get("/v1/past-vms", vms::past_vms),
+        get("/v1/unmanaged-domains", adoption::unmanaged_domains),
+        post("/v1/hosts/{host}/adoptions", adoption::adopt_vm),
+        post("/v1/vms/{vm}/release", adoption::release_vm),
         get("/v1/vms/{vm}", vms::vm),
         post("/v1/vms/{vm}/shutdown", vms::shutdown_vm),
         post("/v1/vms/{vm}/destroy", vms::destroy_vm),

@@ -4,6 +4,7 @@
 //! Must not: know records, the service or HTTP. Keys are kebab-case; moments are RFC 3339; an amount carries its unit
 //! at the end of its key (`memory-mib`) in answers and in its value (`"2 GiB"`) in questions, where people write it.
 
+mod adoption;
 mod audit;
 mod catalogue;
 mod comparison_of_host;
@@ -20,6 +21,7 @@ mod vm;
 mod warning;
 mod workflow;
 
+pub use adoption::{AdoptionRequest, DomainState, UnmanagedDomain};
 pub use audit::{
     AuditActor, AuditChange, AuditCheckpoint, AuditOutcome, AuditPage, AuditRecord, AuditVerification,
     AuditWitness,

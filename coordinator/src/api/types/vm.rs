@@ -73,6 +73,8 @@ pub enum Wish {
     Run,
     /// To stop.
     Stop,
+    /// To be managed no longer, and to stay as it is.
+    Release,
 }
 
 /// A VM.
@@ -87,12 +89,15 @@ pub struct Vm {
     pub name: VmName,
     /// Its title for people.
     pub title: String,
-    /// What it is a run of.
-    #[schema(value_type = String)]
-    pub configuration: ConfigurationName,
-    /// The setup it was made from.
-    #[schema(value_type = String)]
-    pub setup: SetupName,
+    /// What it is a run of; none when it was adopted.
+    #[schema(value_type = Option<String>)]
+    pub configuration: Option<ConfigurationName>,
+    /// The setup it was made from; none when it was adopted.
+    #[schema(value_type = Option<String>)]
+    pub setup: Option<SetupName>,
+    /// Somebody else made it, and it was taken in as it was: nothing of it is removed when it stops.
+    #[serde(default)]
+    pub adopted: bool,
     /// Its realm.
     #[schema(value_type = String)]
     pub realm: RealmName,

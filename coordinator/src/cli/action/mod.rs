@@ -1,5 +1,6 @@
 //! Owns carrying out each command: asks the coordinator, shows its answer, and says how it ended.
 
+mod adoption;
 mod audit;
 mod catalogue;
 mod cost;

@@ -22,7 +22,10 @@ impl Run<'_> {
             VmCommand::Shutdown { vms, grace, waiting } => self.shutdown(vms, grace, waiting).await,
             VmCommand::Destroy { vms, waiting } => self.destroy(vms, waiting).await,
             VmCommand::RestartElsewhere { vms } => self.restart_elsewhere(&vms).await,
-            VmCommand::List => {
+            VmCommand::List { unmanaged: true } => self.unmanaged().await,
+            VmCommand::Adopt(arguments) => self.adopt(arguments).await,
+            VmCommand::Release { vms } => self.release(&vms).await,
+            VmCommand::List { unmanaged: false } => {
                 let vms = self.client.vms().await?;
                 self.print(&show::vm::vms(&self.screen, &vms))
             }
@@ -184,7 +187,7 @@ impl Run<'_> {
         Ok(Exit::of_several(exits))
     }
 
-    async fn see_them_go(
+    pub(super) async fn see_them_go(
         &mut self,
         answers: Vec<Result<Vm, Failure>>,
         waiting: Waiting,

@@ -28,6 +28,8 @@ pub(super) enum Goal {
     Registered,
     /// Nothing is left of it on its host.
     Gone,
+    /// It was adopted; or it is clear that it was not.
+    TakenIn,
 }
 
 impl Goal {
@@ -37,6 +39,7 @@ impl Goal {
                 matches!(vm.state, VmState::Running | VmState::Unplaceable) || vm.state.is_final()
             }
             Self::Gone => vm.state.is_final(),
+            Self::TakenIn => matches!(vm.state, VmState::Running | VmState::Paused) || vm.state.is_final(),
         }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Must not: do anything.
 
+mod adoption;
 mod audit;
 mod catalogue;
 mod cost;
@@ -21,6 +22,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use reeve_common::units::parse_duration;
 
+pub(super) use self::adoption::AdoptArguments;
 pub(super) use self::audit::AuditCommand;
 pub(super) use self::catalogue::{
     ConfigurationCommand, CreateFrom, DriveCommand, ImageCommand, SetupCommand,

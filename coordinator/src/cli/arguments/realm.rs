@@ -22,7 +22,7 @@ pub(in crate::cli) enum RealmCommand {
     },
     /// Compares all hosts of a realm with the records of their VMs, and repairs what repairs by itself.
     #[command(
-        after_help = "Examples:\n  reeve realm fix-vms primary\n  reeve realm fix-vms primary --dry-run\n  reeve realm fix-vms primary -o json\n\nWhat needs a decision is told with the choices. The exit code is 5 when a host could not be asked: what runs there\nis unknown, and is never taken for off. It is 1 when a repair could not be recorded."
+        after_help = "Examples:\n  reeve realm fix-vms primary\n  reeve realm fix-vms primary --dry-run\n  reeve realm fix-vms primary -o json\n\nWhat needs a decision is told with the choices. The exit code is 5 when a host could not be asked: what runs there\nis unknown, and is never taken for off. It is 1 when a repair could not be recorded.\n\nWhat somebody does to a VM with virsh is seen within a second, and this becomes of it:\n  started                    kept as if reeve had started it: its guest must register in time\n  stopped                    recorded as ended, and what is left of it is removed\n  stopped while starting     the same: it is not tried again\n  suspended, resumed         recorded\n  undefined while it runs    kept as long as it runs\n  undefined while it is off  recorded as ended\n  its ledger removed         shown as unknown and left alone, until the ledger is back or the domain gone\n  given another size         left as it is; what it takes beyond its own counts as used\n  found stopped              as after its host lost power: failed, and started anew where when-host-lost is restart"
     )]
     FixVms {
         /// The realm's key in the configuration.

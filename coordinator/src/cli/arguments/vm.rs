@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use reeve_common::ids::{ConfigurationName, HostName};
 
-use super::duration;
+use super::{AdoptArguments, duration};
 use crate::cli::selector::VmSelector;
 
 /// Whether and how long to wait.
@@ -17,6 +17,11 @@ pub(in crate::cli) struct Waiting {
     /// How long to wait; after that the exit code is 7, and things go on by themselves.
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "15 minutes", conflicts_with = "no_wait")]
     pub(in crate::cli) timeout: Duration,
+}
+
+impl Waiting {
+    /// For what is done at once by a host that is connected.
+    pub(in crate::cli) const BRIEFLY: Self = Self { no_wait: false, timeout: Duration::from_secs(60) };
 }
 
 #[derive(Debug, Subcommand)]
@@ -33,8 +38,28 @@ pub(in crate::cli) enum VmCommand {
         waiting: Waiting,
     },
     /// Lists the VMs that are not over.
-    #[command(after_help = "Examples:\n  reeve vm list\n  reeve vm list -o json\n  reeve vm list -q")]
-    List,
+    #[command(
+        after_help = "Examples:\n  reeve vm list\n  reeve vm list -o json\n  reeve vm list -q\n  reeve vm list --unmanaged"
+    )]
+    List {
+        /// Instead, the domains on all hosts that nobody manages, and whether they can be adopted.
+        #[arg(long)]
+        unmanaged: bool,
+    },
+    /// Makes a domain that nobody manages a VM, where it runs and without a restart.
+    #[command(
+        after_help = "Examples:\n  reeve vm list --unmanaged\n  reeve vm adopt node-1/legacy-db --owner ada --team engines\n  reeve vm adopt node-1/6f3c1a52-57b2-4c1e-9d0a-0d7a3c1e2b4f --owner ada --team engines --title \"Old database\" -o json\n\nThe domain must run, be persistent, have a VM's name, and be managed by nobody else; its disks must not be in use by\nanother VM. Nothing of it is changed but that reeve's ledger is written into its metadata; its capacity, which counted as\nothers', is its own from then on. When it stops, by `reeve vm shutdown` or by itself, its domain and its disks are left\nas they are and nobody manages it again; reeve has no image to start it from."
+    )]
+    Adopt(AdoptArguments),
+    /// Gives VMs that were adopted back as they are: they run on, and nobody manages them.
+    #[command(
+        after_help = "Examples:\n  reeve vm release legacy-db\n  reeve vm release legacy-db -o json\n\nOnly what was adopted can be released."
+    )]
+    Release {
+        /// The VMs.
+        #[arg(value_name = "VM", required = true)]
+        vms: Vec<VmSelector>,
+    },
     /// Shows one VM: its life so far, and why it is where it is.
     #[command(
         after_help = "Examples:\n  reeve vm show web-1\n  reeve vm show 0f8fad5b -o json\n\nA VM is named by its id, the unique start of its id, its name, or a configuration with one VM."

@@ -19,11 +19,12 @@ use super::exit::Exit;
 use super::failure::Failure;
 use super::selector::VmSelector;
 use crate::api::types::{
-    AuditPage, AuditVerification, Comparison, Configuration, CostEvaluation, CostFunction, DrainRequest,
-    Drive, Explanation, Fence, FenceTrial, Host, HostComparison, HostComparisonRequest, HostState, Image,
-    JoinToken, JoinTokenRequest, NewConfiguration, NewDrive, NewHost, NewImage, NewSetup, PoolKind, Profile,
-    Realm, Setup, ShutdownRequest, Simulation, SimulationRequest, StartOutcome, StartRequest, StartsRequest,
-    StateChange, Status, Vm, VmDetail, VmLog, Volumes, Warning, Workflow,
+    AdoptionRequest, AuditPage, AuditVerification, Comparison, Configuration, CostEvaluation, CostFunction,
+    DrainRequest, Drive, Explanation, Fence, FenceTrial, Host, HostComparison, HostComparisonRequest,
+    HostState, Image, JoinToken, JoinTokenRequest, NewConfiguration, NewDrive, NewHost, NewImage, NewSetup,
+    PoolKind, Profile, Realm, Setup, ShutdownRequest, Simulation, SimulationRequest, StartOutcome,
+    StartRequest, StartsRequest, StateChange, Status, UnmanagedDomain, Vm, VmDetail, VmLog, Volumes, Warning,
+    Workflow,
 };
 
 /// A way to ask one coordinator. Cheap to clone; each question has a connection of its own.
@@ -318,6 +319,18 @@ impl Client {
 
     pub async fn restart_elsewhere(&self, vm: &VmSelector) -> Answer<Vm> {
         self.post(&format!("/v1/vms/{vm}/restart-elsewhere"), &serde_json::json!({})).await
+    }
+
+    pub async fn unmanaged_domains(&self) -> Answer<Vec<UnmanagedDomain>> {
+        self.get("/v1/unmanaged-domains").await
+    }
+
+    pub async fn adopt_vm(&self, host: &HostName, request: &AdoptionRequest) -> Answer<VmDetail> {
+        self.post(&format!("/v1/hosts/{host}/adoptions"), request).await
+    }
+
+    pub async fn release_vm(&self, vm: &VmSelector) -> Answer<Vm> {
+        self.post(&format!("/v1/vms/{vm}/release"), &serde_json::json!({})).await
     }
 
     /// Waits until the VM's document is newer than `version`, or `at_most` is over; then returns it as it is.

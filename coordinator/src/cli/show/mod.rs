@@ -1,6 +1,7 @@
 //! Owns how each document is shown to people: which columns, which keys, in which order. Pure: a document and the
 //! moment in, text out.
 
+pub(super) mod adoption;
 pub(super) mod audit;
 pub(super) mod catalogue;
 pub(super) mod cost;

@@ -96,7 +96,8 @@ fn a_lost_host() -> Value {
 fn a_vm() -> Value {
     json!({
         "id": "0f8fad5b-d9cb-469f-a165-70867728950e", "name": "web-1-0f8fad5b", "title": "Web server",
-        "configuration": "web-1", "setup": "small", "realm": "primary", "owner": "ann", "team": "physics",
+        "configuration": "web-1", "setup": "small", "adopted": false, "realm": "primary", "owner": "ann",
+        "team": "physics",
         "project": null, "cores": 2, "memory-mib": 2048, "state": "running", "reason": null, "decision-wanted": false,
         "state-since": "2026-03-01T11:58:04.200Z", "wish": "run", "host": "node-1",
         "requested-at": "2026-03-01T11:58:00.000Z", "registered-at": "2026-03-01T11:58:04.200Z", "ended-at": null,

@@ -13,6 +13,11 @@ use crate::cli::screen::{Screen, Sheet, number, table, words};
 /// The longest line of a console that is shown, in bytes; a guest may write one without end.
 const CONSOLE_LINE_LENGTH_MAX: usize = 4096;
 
+/// What it is a run of.
+fn run_of(vm: &Vm) -> String {
+    vm.configuration.as_ref().map_or_else(|| "(adopted)".to_owned(), ToString::to_string)
+}
+
 pub(in crate::cli) fn vms(screen: &Screen, vms: &[Vm]) -> String {
     let columns = [
         words("NAME"),
@@ -38,7 +43,7 @@ pub(in crate::cli) fn vms(screen: &Screen, vms: &[Vm]) -> String {
                 vm.cores.to_string(),
                 amounts::memory(vm.memory_mib),
                 vm.owner.clone(),
-                vm.configuration.to_string(),
+                run_of(vm),
                 vm.reason.clone().unwrap_or_default(),
             ]
         },
@@ -66,7 +71,7 @@ pub(in crate::cli) fn past_vms(screen: &Screen, vms: &[Vm]) -> String {
                 vm.ended_at.map(|at| relative(at, screen.now)).unwrap_or_default(),
                 vm.host.as_ref().map(ToString::to_string).unwrap_or_default(),
                 vm.owner.clone(),
-                vm.configuration.to_string(),
+                run_of(vm),
                 vm.reason.clone().unwrap_or_default(),
             ]
         },
@@ -89,8 +94,8 @@ pub(in crate::cli) fn vm(screen: &Screen, detail: &VmDetail) -> String {
                 .line("State", format!("{}, {}", vm.state.as_str(), relative(vm.state_since, screen.now)))
                 .optional("Reason", vm.reason.clone())
                 .optional("Host", vm.host.as_ref().map(ToString::to_string))
-                .line("Configuration", vm.configuration.as_str())
-                .line("Setup", vm.setup.as_str())
+                .line("Configuration", run_of(vm))
+                .optional("Setup", vm.setup.as_ref().map(ToString::to_string))
                 .line("Realm", vm.realm.as_str())
                 .line("Owner", &*vm.owner)
                 .line("Team", &*vm.team)
