@@ -14,6 +14,8 @@
 //! Must not: know what is said in a handshake.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use quinn::{Endpoint, Incoming};
 
@@ -30,6 +32,8 @@ pub struct Admission {
     gate: HandshakeGate,
     line: VecDeque<Incoming>,
     line_max: usize,
+    /// How many wait, for whoever watches.
+    waiting: Arc<AtomicUsize>,
 }
 
 impl Admission {
@@ -42,23 +46,36 @@ impl Admission {
     /// The same with a line of another length.
     #[must_use]
     pub fn with_line(endpoint: Endpoint, gate: HandshakeGate, line_max: usize) -> Self {
-        Self { endpoint, gate, line: VecDeque::new(), line_max }
+        Self { endpoint, gate, line: VecDeque::new(), line_max, waiting: Arc::default() }
+    }
+
+    /// The same, saying how many wait.
+    #[must_use]
+    pub fn telling(self, waiting: Arc<AtomicUsize>) -> Self {
+        Self { waiting, ..self }
+    }
+
+    fn tell(&self) {
+        self.waiting.store(self.line.len(), Ordering::Relaxed);
     }
 
     /// The next peer whose handshake may begin, and its place; none when the endpoint is closed. Cancelling loses nothing.
     pub async fn next(&mut self) -> Option<(Incoming, HandshakePermit)> {
         loop {
+            self.tell();
             // Before the next knock is looked at: a flood of them must not keep out who waits.
             if !self.line.is_empty()
                 && let Some(place) = self.gate.free_place()
                 && let Some(incoming) = self.line.pop_front()
             {
+                self.tell();
                 return Some((incoming, place));
             }
             tokio::select! {
                 incoming = self.endpoint.accept() => self.receive(incoming?),
                 place = self.gate.place(), if !self.line.is_empty() => {
                     if let Some(incoming) = self.line.pop_front() {
+                        self.tell();
                         return Some((incoming, place));
                     }
                 }

@@ -25,7 +25,7 @@ use clap::builder::PossibleValuesParser;
 use placing::Wanted;
 
 /// What there is: the names by which figures are chosen, and what each says.
-const FIGURES: [(&str, &str); 26] = [
+const FIGURES: [(&str, &str); 30] = [
     ("place/5000", "placements a second, every one of 5,000 hosts considered"),
     ("place/50000", "the same with 50,000 hosts"),
     ("place/100000", "the same with 100,000 hosts"),
