@@ -16,6 +16,8 @@
 //! Must not: know what is said in a handshake.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use quinn::{Endpoint, Incoming};
@@ -36,6 +38,8 @@ pub struct Admission {
     endpoint: Endpoint,
     gate: HandshakeGate,
     line: Line<Incoming>,
+    /// How many wait, for whoever watches.
+    waiting: Arc<AtomicUsize>,
 }
 
 /// Those that wait, the oldest first, and since when each does.
@@ -52,6 +56,10 @@ impl<T> Line<T> {
 
     fn is_empty(&self) -> bool {
         self.waiting.is_empty()
+    }
+
+    fn len(&self) -> usize {
+        self.waiting.len()
     }
 
     /// Gives it back when there is no room.
@@ -85,18 +93,30 @@ impl Admission {
     /// The same with a line of another length.
     #[must_use]
     pub fn with_line(endpoint: Endpoint, gate: HandshakeGate, line_max: usize) -> Self {
-        Self { endpoint, gate, line: Line::new(line_max) }
+        Self { endpoint, gate, line: Line::new(line_max), waiting: Arc::default() }
+    }
+
+    /// The same, saying how many wait.
+    #[must_use]
+    pub fn telling(self, waiting: Arc<AtomicUsize>) -> Self {
+        Self { waiting, ..self }
+    }
+
+    fn tell(&self) {
+        self.waiting.store(self.line.len(), Ordering::Relaxed);
     }
 
     /// The next peer whose handshake may begin, and its place; none when the endpoint is closed. Cancelling loses nothing.
     pub async fn next(&mut self) -> Option<(Incoming, HandshakePermit)> {
         loop {
             self.forget_gone();
+            self.tell();
             // Before the next knock is looked at: a flood of them must not keep out who waits.
             if !self.line.is_empty()
                 && let Some(place) = self.gate.free_place()
                 && let Some(incoming) = self.line.pop()
             {
+                self.tell();
                 return Some((incoming, place));
             }
             tokio::select! {
@@ -104,6 +124,7 @@ impl Admission {
                 place = self.gate.place(), if !self.line.is_empty() => {
                     self.forget_gone();
                     if let Some(incoming) = self.line.pop() {
+                        self.tell();
                         return Some((incoming, place));
                     }
                 }

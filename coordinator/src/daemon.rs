@@ -108,7 +108,9 @@ pub async fn run(path: &Path) -> Result<(), DaemonError> {
     tasks.spawn(service.clone().keep_watching_hosts());
     tasks.spawn(service.clone().keep_warnings());
     tasks.spawn(enrolment.serve(join_endpoint.clone()));
-    tasks.spawn(ServerCertificate::new(authority, ports, credentials, clock).keep_fresh());
+    let certificate = ServerCertificate::new(authority, ports, credentials, clock)
+        .telling(Arc::clone(service.metrics().server_certificate_ends()));
+    tasks.spawn(certificate.keep_fresh());
     if let Some(interval) = manager.sign_interval() {
         tasks.spawn(service.clone().keep_alive(manager.clone(), interval));
     }

@@ -144,8 +144,8 @@ fn kvm(kvm: &KvmFacts) -> Check {
         KvmFacts::Probed(ProbeEnd::TooSlow) => Check::failure(
             ABOUT,
             format!("its device opens, and a small guest made no progress under it: {SLOW}"),
-            "this is nested or emulated virtualisation that does not work: use a machine with virtualisation of its own, or \
-             say virt-type = qemu in the realm",
+            "this is nested or emulated virtualisation that does not work: use a machine with virtualisation of its own; or \
+             have the realm say that its VMs are emulated",
         ),
         KvmFacts::Probed(ProbeEnd::NotOffered(why)) => Check::failure(
             ABOUT,

@@ -47,7 +47,7 @@ fn a_good_host_is_well_in_every_respect() {
     assert!(checks.iter().all(|check| check.advice.is_none()));
     assert_eq!(
         check(&good(), "certificate").found,
-        "host node-1 (1) of realm primary, good for 22 h more and renewed by itself"
+        "host node-1 (1) of realm primary, good for 22h more and renewed by itself"
     );
     assert_eq!(check(&good(), "huge pages").found, "4 of 1 GiB (3 free)");
 }

@@ -10,6 +10,7 @@ use nix::unistd::{Group, Uid, User, getgid, getgroups};
 use reeve_common::clock::Clock;
 use reeve_common::machine_facts::{is_time_synchronised, room};
 use reeve_common::text::{chain, printable};
+use reeve_common::tls::check_address;
 
 use super::dialling::dial;
 use super::facts::{
@@ -30,8 +31,11 @@ const WORDS_LENGTH_MAX: usize = 300;
 /// Looks at everything. Takes some seconds: a guest is run, and an absent coordinator is waited for.
 pub async fn gather(configuration: &Configuration, clock: Arc<dyn Clock>) -> HostFacts {
     let (identity, known) = identity(configuration);
-    let address =
-        configuration.coordinator.clone().or_else(|| known.as_ref().map(|known| known.coordinator.clone()));
+    let address = configuration
+        .coordinator
+        .clone()
+        .or_else(|| known.as_ref().map(|known| known.coordinator.clone()))
+        .or_else(|| recorded_address(configuration));
     let credentials = known.as_ref().map(|known| &known.credentials);
     let coordinator = match address {
         Some(address) => {
@@ -62,6 +66,14 @@ pub async fn gather(configuration: &Configuration, clock: Arc<dyn Clock>) -> Hos
         cgroups: cgroups(Path::new("/sys/fs/cgroup")),
         journal: journal(),
     }
+}
+
+/// Where the coordinator is by an identity that is another user's: root may read it, and does not use it.
+fn recorded_address(configuration: &Configuration) -> Option<String> {
+    let path = IdentityDirectory::within(&configuration.state_directory).path().join("host.json");
+    let text = fs::read_to_string(path).ok()?;
+    let record: serde_json::Value = serde_json::from_str(&text).ok()?;
+    record["coordinator"].as_str().filter(|address| check_address(address).is_ok()).map(str::to_owned)
 }
 
 fn identity(configuration: &Configuration) -> (IdentityFacts, Option<HostIdentity>) {

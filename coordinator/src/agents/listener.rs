@@ -52,7 +52,8 @@ pub fn listen(
 
 /// Serves agents until the endpoint is closed.
 pub async fn serve(service: Service, endpoint: quinn::Endpoint) {
-    let mut admission = Admission::new(endpoint, HandshakeGate::default());
+    let waiting = Arc::clone(service.metrics().agents_waiting());
+    let mut admission = Admission::new(endpoint, HandshakeGate::default()).telling(waiting);
     while let Some((incoming, permit)) = admission.next().await {
         let service = service.clone();
         let remote = incoming.remote_address();

@@ -56,6 +56,7 @@ pub struct Recorder {
     pub(super) agents_disconnected: AtomicU64,
     pub(super) agents_refused: AtomicU64,
     agents_waiting: Arc<AtomicUsize>,
+    server_certificate_ends: Arc<AtomicU64>,
 }
 
 impl Default for Recorder {
@@ -74,6 +75,7 @@ impl Default for Recorder {
             agents_disconnected: AtomicU64::new(0),
             agents_refused: AtomicU64::new(0),
             agents_waiting: Arc::default(),
+            server_certificate_ends: Arc::default(),
         }
     }
 }
@@ -144,9 +146,16 @@ impl Recorder {
         add(&self.agents_refused);
     }
 
+    /// Where whoever renews the coordinator's own certificate says when it expires, in milliseconds since 1970; zero when
+    /// nobody has said.
+    #[must_use]
+    pub const fn server_certificate_ends(&self) -> &Arc<AtomicU64> {
+        &self.server_certificate_ends
+    }
+
     /// Where the length of the line at the agents' port is kept by whoever has the line.
     #[must_use]
-    pub fn agents_waiting(&self) -> &Arc<AtomicUsize> {
+    pub const fn agents_waiting(&self) -> &Arc<AtomicUsize> {
         &self.agents_waiting
     }
 }

@@ -78,6 +78,7 @@ kinds! {
     FailoverBraked "failover-braked" "So much of a realm is silent that nothing is restarted by itself.";
     AuditContradicted "audit-contradicted" "A host keeps a checkpoint that contradicts the audit log.";
     AuthorityExpires "authority-expires" "The certificate authority nears its end.";
+    CertificateNotRenewed "certificate-not-renewed" "The coordinator's own certificate was not renewed in time.";
     StoreNearlyFull "store-nearly-full" "The store's file system is nearly full.";
 }
 
@@ -273,7 +274,7 @@ pub fn follow(
     let mut found = BTreeSet::new();
     let mut room =
         WARNINGS_MAX.saturating_sub(kept.values().filter(|kept| kept.warning.is_standing()).count());
-    for finding in gathered(findings) {
+    for finding in gathered(findings, kept) {
         if !found.insert(finding.id.clone()) {
             continue;
         }
@@ -306,9 +307,11 @@ pub fn follow(
     changes
 }
 
-/// Of each kind the first subjects, and one finding for all others.
-fn gathered(mut findings: Vec<Finding>) -> Vec<Finding> {
-    findings.sort_by(|one, other| one.id.cmp(&other.id));
+/// Of each kind some subjects, first those that stand already, and one finding for all others.
+fn gathered(mut findings: Vec<Finding>, kept: &BTreeMap<WarningId, Kept>) -> Vec<Finding> {
+    let stands = |id: &WarningId| kept.get(id).is_some_and(|kept| kept.warning.is_standing());
+    findings
+        .sort_by_cached_key(|finding| (finding.id.kind, !stands(&finding.id), finding.id.subject.clone()));
     let mut counts: BTreeMap<WarningKind, usize> = BTreeMap::new();
     for finding in &findings {
         *counts.entry(finding.id.kind).or_default() += 1;

@@ -20,6 +20,8 @@ pub const LEFTOVER_PATIENCE: Duration = Duration::from_secs(10 * 60);
 const AUTHORITY_NOTICE: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 /// And to be done by then.
 const AUTHORITY_FAILURE: Duration = Duration::from_secs(14 * 24 * 60 * 60);
+/// The coordinator renews its own certificate, of a day, eight hours before its end.
+const SERVER_NOTICE: Duration = Duration::from_secs(6 * 60 * 60);
 /// The store's file system should have this share left, in percent, …
 const STORE_LEFT_PERCENT: u64 = 10;
 /// … and at least as much as the database has, since its write-ahead log may grow to that before it is folded in; and
@@ -91,6 +93,8 @@ pub struct CoordinatorFacts {
     pub now: Timestamp,
     /// When the authority expires.
     pub authority_ends: Timestamp,
+    /// When the coordinator's own certificate expires.
+    pub server_certificate_ends: Option<Timestamp>,
     /// How long a host's certificate lasts.
     pub certificate_lifetime: Duration,
     /// The store: its database's size, what is free and all of the file system, in bytes.
@@ -107,7 +111,11 @@ pub fn can_judge(host: &HostFacts, kind: WarningKind) -> bool {
         WarningKind::DecisionWanted => host.hearing != Hearing::Awaited,
         // That it was not turned away since the coordinator started says nothing before it has had the time to try.
         WarningKind::AgentRefused => host.hearing == Hearing::Heard || host.is_settled,
-        WarningKind::ProfileUnknown => true,
+        WarningKind::ProfileUnknown
+        | WarningKind::FailoverBraked
+        | WarningKind::AuthorityExpires
+        | WarningKind::CertificateNotRenewed
+        | WarningKind::StoreNearlyFull => true,
         _ => host.hearing == Hearing::Heard && host.has_reported,
     }
 }
@@ -126,6 +134,14 @@ pub fn of_coordinator(facts: &CoordinatorFacts) -> Vec<Finding> {
         let advice = "plan a day: set the directory pki aside, `reeve-coordinator init`, and join every host anew with \
                       `reeve host join-token` and `reeve-agent join --replace`; VMs run on meanwhile";
         found.push(of(WarningKind::AuthorityExpires, "coordinator", severity, message, advice.to_owned()));
+    }
+    if let Some(ends) = facts.server_certificate_ends.filter(|ends| ends.since(facts.now) < SERVER_NOTICE) {
+        let message = format!(
+            "the coordinator's own certificate expires at {ends} and was not renewed; agents refuse it then"
+        );
+        let advice = "`journalctl -u reeve-coordinator` says why; is the clock right? `systemctl restart reeve-coordinator` makes a new one";
+        let kind = WarningKind::CertificateNotRenewed;
+        found.push(of(kind, "coordinator", Severity::Failure, message, advice.to_owned()));
     }
     if let Some((database, free, space)) = facts.store {
         let percent = |share: u64| space / 100 * share;
@@ -320,6 +336,7 @@ mod tests {
             version: "1.0.0".to_owned(),
             now: NOW,
             authority_ends: NOW.after(DAY * 365),
+            server_certificate_ends: Some(NOW.after(DAY / 2)),
             certificate_lifetime: DAY,
             store: Some((10, 500, 1_000)),
             braked: Vec::new(),
@@ -453,6 +470,8 @@ mod tests {
         assert_eq!(found(store((10, 99, 1_000))), Some((WarningKind::StoreNearlyFull, Severity::Warning)));
         assert_eq!(found(store((400, 399, 1_000))), Some((WarningKind::StoreNearlyFull, Severity::Warning)));
         assert_eq!(found(store((10, 20, 1_000))), Some((WarningKind::StoreNearlyFull, Severity::Failure)));
+        let late = CoordinatorFacts { server_certificate_ends: Some(NOW.after(DAY / 5)), ..coordinator() };
+        assert_eq!(found(late), Some((WarningKind::CertificateNotRenewed, Severity::Failure)));
         let braked =
             CoordinatorFacts { braked: vec![("r".to_owned(), "3 of 4".to_owned())], ..coordinator() };
         assert_eq!(found(braked), Some((WarningKind::FailoverBraked, Severity::Failure)));

@@ -132,6 +132,16 @@ fn many_of_one_kind_are_one_trouble() {
 }
 
 #[test]
+fn whoever_stands_already_is_not_lost_among_many() {
+    let mut memory = Memory::default();
+    memory.follow(vec![silent("zebra")], true, NOW);
+    let many = (0..200).map(|number| silent(&format!("node-{number:05}")));
+    memory.follow(many.chain([silent("zebra")]).collect(), true, after(5));
+    assert!(memory.kept[&"silent-host/zebra".parse().unwrap()].warning.is_open());
+    assert_eq!(memory.kept.len(), SUBJECTS_MAX + 1);
+}
+
+#[test]
 fn ids_are_read_as_they_are_written() {
     for kind in WarningKind::ALL {
         let id = WarningId { kind: *kind, subject: "node-1.example".to_owned() };

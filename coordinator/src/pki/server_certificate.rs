@@ -1,6 +1,7 @@
 //! Owns keeping the coordinator's own certificate fresh on its open ports. Connections that stand are not disturbed.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use reeve_common::clock::{Clock, Timestamp};
@@ -39,6 +40,7 @@ pub struct ServerCertificate {
     ports: Vec<ServedPort>,
     current: Credentials,
     clock: Arc<dyn Clock>,
+    ends: Arc<AtomicU64>,
 }
 
 impl ServerCertificate {
@@ -50,7 +52,19 @@ impl ServerCertificate {
         current: Credentials,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { authority, ports, current, clock }
+        Self { authority, ports, current, clock, ends: Arc::default() }
+    }
+
+    /// The same, saying from now on when the certificate in use ends, in milliseconds since 1970.
+    #[must_use]
+    pub fn telling(self, ends: Arc<AtomicU64>) -> Self {
+        let this = Self { ends, ..self };
+        this.tell();
+        this
+    }
+
+    fn tell(&self) {
+        self.ends.store(self.not_after().0, Ordering::Relaxed);
     }
 
     /// When the certificate in use ends.
@@ -81,6 +95,7 @@ impl ServerCertificate {
             }
         }
         self.current = credentials;
+        self.tell();
         Ok(true)
     }
 

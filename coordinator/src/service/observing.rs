@@ -5,8 +5,10 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use reeve_common::clock::Timestamp;
 use reeve_common::ids::HostId;
 use reeve_scheduler::HostUsage;
 
@@ -43,6 +45,18 @@ impl Service {
         render(&self.picture(), self.metrics())
     }
 
+    /// When the coordinator's own certificate expires; none when nobody serves agents.
+    pub(super) fn server_certificate_ends(&self) -> Option<Timestamp> {
+        let ends = self.metrics().server_certificate_ends().load(Ordering::Relaxed);
+        (ends > 0).then_some(Timestamp(ends))
+    }
+
+    fn certificates(&self) -> Vec<(&'static str, Timestamp)> {
+        let authority = ("authority", self.inner.authority.not_after());
+        let server = self.server_certificate_ends().map(|ends| ("server", ends));
+        [authority].into_iter().chain(server).collect()
+    }
+
     fn open_by_severity(&self) -> BTreeMap<&'static str, usize> {
         let open = open_warnings(&self.core());
         [(Severity::Failure, open.failures), (Severity::Warning, open.warnings)]
@@ -52,14 +66,18 @@ impl Service {
 
     fn picture(&self) -> Picture {
         let (config, now) = (self.config(), self.both_clocks());
+        // Each asked by itself: two holds of the lock in one expression would wait for each other for ever.
+        let vms = self.core().vm_tally().clone();
+        let warnings = self.open_by_severity();
+        let certificates = self.certificates();
         let mut picture = Picture {
             now: now.wall,
             started_at: self.inner.started_at,
             epoch: self.inner.epoch,
             realms: config.realms.len(),
-            vms: self.core().vm_tally().clone(),
-            warnings: self.open_by_severity(),
-            certificates: vec![("authority", self.inner.authority.not_after())],
+            vms,
+            warnings,
+            certificates,
             store: store_sizes(&config.store_path()),
             process: process_facts(),
             ..Picture::default()

@@ -208,6 +208,7 @@ impl Service {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             now: self.now(),
             authority_ends: self.inner.authority.not_after(),
+            server_certificate_ends: self.server_certificate_ends(),
             certificate_lifetime: HOST_CERTIFICATE_LIFETIME,
             store: store_sizes(&config.store_path()).map(|sizes| (sizes.database, sizes.free, sizes.space)),
             braked: braked.collect(),

@@ -43,6 +43,8 @@ const FIRST_ATTEMPT_LIMIT: Duration = Duration::from_secs(5);
 
 /// After so long what is only needed at the start has been done, the agent's first report included.
 const SETTLED_AFTER: Duration = Duration::from_secs(20);
+/// And then so often what is not in use is given back to the system: it takes some milliseconds each time.
+const TIDY_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Why there can be no connection at all.
 #[derive(Debug, thiserror::Error)]
@@ -271,22 +273,16 @@ impl Link {
     }
 }
 
-/// Waits until this session is at its end. Once it has settled, what was only needed to begin it is let go of.
+/// Waits until this session is at its end, and gives back from time to time what it does not use.
 fn wait_for_end(controls: &Receiver<Control>, number: u64) -> Control {
-    let mut is_settled = false;
+    let mut quiet = SETTLED_AFTER;
     loop {
-        let told = if is_settled {
-            controls.recv().map_err(RecvTimeoutError::from)
-        } else {
-            controls.recv_timeout(SETTLED_AFTER)
-        };
-        match told {
+        match controls.recv_timeout(quiet) {
             Err(RecvTimeoutError::Timeout) => {
-                is_settled = true;
+                quiet = TIDY_INTERVAL;
+                ffi::give_back_free_memory();
                 // Where the kernel does not say what there is, nothing is let go of.
-                let smaps = std::fs::read_to_string("/proc/self/smaps").unwrap_or_default();
-                let bytes = ffi::let_go_of_code(&smaps);
-                log::debug!("let go of {} KiB of code that was needed to begin", bytes >> 10);
+                ffi::let_go_of_code(&std::fs::read_to_string("/proc/self/smaps").unwrap_or_default());
             }
             Err(RecvTimeoutError::Disconnected) | Ok(Control::Stop) => return Control::Stop,
             Ok(end) if end == Control::Closed(number) || end == Control::Stuck(number) => return end,

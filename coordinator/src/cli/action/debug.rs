@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
+use serde::Serialize;
 use tokio::io::AsyncReadExt as _;
 
 use super::Run;
@@ -35,6 +36,16 @@ const JOURNAL_LINES: &str = "5000";
 /// How long the journal may take.
 const JOURNAL_PATIENCE: Duration = Duration::from_secs(20);
 
+/// What was made.
+#[derive(Debug, Serialize)]
+struct Made {
+    file: String,
+    parts: usize,
+    bytes: usize,
+    /// What could not be had.
+    missing: Vec<String>,
+}
+
 impl Run<'_> {
     pub(super) async fn debug(&mut self, command: DebugCommand) -> Result<Exit, Failure> {
         let DebugCommand::Bundle { file } = command;
@@ -51,6 +62,7 @@ impl Run<'_> {
             Err(why) => problems.push_str(&format!("journal.txt: {why}\n")),
         }
         let count = parts.len();
+        let missing = problems.lines().map(str::to_owned).collect();
         if !problems.is_empty() {
             self.remark(&format!("not everything could be had:\n{problems}"));
             parts.push(Part { name: "problems.txt", text: problems });
@@ -60,13 +72,16 @@ impl Run<'_> {
             Failure::new(Exit::Failed, format!("{} cannot be made: {error}", file.display()))
                 .advise("name a file that does not exist yet, in a directory that you may write to")
         })?;
-        self.remark(&format!(
-            "{} has {count} parts and {} KiB, and only you can read it. It holds no secrets, but names of hosts, VMs and \
-             people: look at it before you give it away\n",
-            file.display(),
-            bytes.len() >> 10
-        ));
-        Ok(Exit::Done)
+        self.remark(
+            "only you can read it. It holds no secrets, but names of hosts, VMs and people: look at it before you give it \
+             away\n",
+        );
+        let made = Made { file: file.display().to_string(), parts: count, bytes: bytes.len(), missing };
+        self.print(&self.screen.one(
+            &made,
+            |made| made.file.clone(),
+            |made| format!("{}: {} parts, {} KiB\n", made.file, made.parts, made.bytes >> 10),
+        ))
     }
 }
 
