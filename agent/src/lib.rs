@@ -12,6 +12,7 @@ pub mod host;
 pub mod hypervisor;
 pub mod identity;
 pub mod inventory;
+mod journal;
 pub mod lease;
 pub mod machine;
 pub mod outbox;

@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use crate::checkpoint::SignedCheckpoint;
 use crate::ids::{Epoch, Generation, HostId, HostName, OperationId, PoolName, RealmName, VmId, VolumeName};
 use crate::inventory::HostInventory;
+use crate::journal::{JournalPage, JournalQuery};
 use crate::realm::RealmSettings;
 use crate::storage::{NewVolume, PoolReport, Volume};
 use crate::vm::{DesiredVm, DomainSize, ForeignDomain, VmDescription, VmObservation};
@@ -133,6 +134,8 @@ pub enum CommandBody {
     /// Compare everything with libvirt and answer with the report. It is for being looked at: unlike the event, it may
     /// be older than events that were told meanwhile.
     ReadReport,
+    /// Some lines of the host's journal.
+    ReadJournal(JournalQuery),
 }
 
 /// What became of a command.
@@ -172,6 +175,8 @@ pub enum ReplyBody {
     },
     /// Everything, as it was a moment ago.
     Report(Box<HostReport>),
+    /// Lines of the journal.
+    Journal(JournalPage),
 }
 
 /// Why a command was not carried out.

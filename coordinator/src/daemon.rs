@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use reeve_common::clock::{Clock, SystemClock};
 use reeve_common::ids::Epoch;
+use reeve_common::logging::messages;
 use reeve_common::quic::server_endpoint;
 use reeve_common::tls::{Credentials, join_server_config};
 use reeve_common::wire::RefusalCode;
@@ -75,7 +76,7 @@ pub async fn run(path: &Path) -> Result<(), DaemonError> {
     let (agent_listen, join_listen) = (config.agent_listen, config.join_listen);
     let api_socket = config.api_socket.clone();
     let agent_address = agent_address(&config).unwrap_or_else(|problem| {
-        log::warn!("no host can join: {problem}");
+        log::warn!(MESSAGE_ID:% = messages::NO_HOST_CAN_JOIN; "no host can join: {problem}");
         String::new()
     });
     let service = Service::open(config, store, Arc::clone(&clock), Arc::clone(&authority)).await?;
@@ -99,6 +100,7 @@ pub async fn run(path: &Path) -> Result<(), DaemonError> {
     tasks.spawn(ServerCertificate::new(authority, ports, credentials, clock).keep_fresh());
     let mut api_task = tokio::spawn(api::serve(service.clone(), api_socket.clone(), stopping));
     log::info!(
+        MESSAGE_ID:% = messages::COORDINATOR_READY;
         "reeve-coordinator {} is ready: epoch {}, agents on UDP {agent_listen}, joining on UDP {join_listen}, API at {}",
         env!("CARGO_PKG_VERSION"),
         service.epoch(),
@@ -106,7 +108,7 @@ pub async fn run(path: &Path) -> Result<(), DaemonError> {
     );
 
     let ended = wait_for_end(path, &service, &mut api_task).await;
-    log::info!("going down; VMs and agents are not touched");
+    log::info!(MESSAGE_ID:% = messages::COORDINATOR_STOPPING; "going down; VMs and agents are not touched");
     stop.send_replace(true);
     for endpoint in [&agents_endpoint, &join_endpoint] {
         endpoint.close(RefusalCode::ShuttingDown.number(), b"the coordinator is going down");
@@ -144,7 +146,11 @@ async fn wait_for_end(
             _ = terminate.recv() => return Ok(()),
             _ = interrupt.recv() => return Ok(()),
             _ = hangup.recv() => reload(path, service),
-            () = service.deposed() => return Err(DaemonError::Deposed(service.epoch())),
+            () = service.deposed() => {
+                log::error!(MESSAGE_ID:% = messages::COORDINATOR_DEPOSED;
+                    "another coordinator has taken over: stop this one");
+                return Err(DaemonError::Deposed(service.epoch()));
+            }
             ended = &mut *api_task => return match ended {
                 Ok(result) => result.map_err(DaemonError::from),
                 Err(_) => Ok(()),
@@ -164,9 +170,13 @@ fn reload(path: &Path, service: &Service) {
                 );
             }
             service.reconfigure(config);
-            log::info!("the configuration was read anew from {}", path.display());
+            log::info!(MESSAGE_ID:% = messages::CONFIGURATION_READ;
+                "the configuration was read anew from {}", path.display());
         }
-        Err(error) => log::error!("the configuration stays as it was: {error}"),
+        Err(error) => {
+            log::error!(MESSAGE_ID:% = messages::CONFIGURATION_REFUSED;
+                "the configuration stays as it was: {error}")
+        }
     }
 }
 

@@ -24,7 +24,8 @@ pub(super) async fn keep_comparing(service: Service, host: HostId, agent: AgentH
         part = SPREAD;
         if let Err(error) = service.ask_for_comparison(host, &agent).await {
             // What cannot be asked is unknown; whether it is connected is told elsewhere.
-            log::debug!("host {} was not compared: {error}", service.host_label_of(host));
+            log::debug!(REEVE_HOST:% = service.host_label_of(host);
+                "host {} was not compared: {error}", service.host_label_of(host));
         }
     }
 }

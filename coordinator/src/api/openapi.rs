@@ -2,7 +2,7 @@
 
 use utoipa::OpenApi;
 
-use super::routes::{audit, catalogue, fencing, fleet, simulation, vms, workflows};
+use super::routes::{audit, catalogue, fencing, fleet, journals, simulation, vms, workflows};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -66,6 +66,8 @@ use super::routes::{audit, catalogue, fencing, fleet, simulation, vms, workflows
         simulation::compare,
         vms::vm_changed,
         vms::vm_log,
+        journals::vm_journal,
+        journals::host_journal,
     )
 )]
 struct Document;

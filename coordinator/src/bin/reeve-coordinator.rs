@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 use reeve_common::clock::{Clock, SystemClock};
 use reeve_common::ids::{HostName, ProfileName};
+use reeve_common::logging::{self, messages};
 use reeve_common::units::parse_duration;
 use reeve_coordinator::audit::offline;
 use reeve_coordinator::backup::{Restored, restore, save, verify};
@@ -170,14 +171,25 @@ fn init(config: CoordinatorConfig) -> ExitCode {
 }
 
 fn run(path: &Path) -> ExitCode {
-    reeve_common::logging::init("reeve-coordinator", None);
+    logging::init("reeve-coordinator", None);
     let ended = on_runtime(daemon::run(path));
-    match ended {
+    let code = match ended {
         Err(code) => code,
         Ok(Ok(())) => ExitCode::SUCCESS,
-        Ok(Err(error @ daemon::DaemonError::Config(_))) => fail(2, &chain(&error)),
-        Ok(Err(error)) => fail(1, &chain(&error)),
+        Ok(Err(error @ daemon::DaemonError::Config(_))) => fail_to_run(2, &chain(&error)),
+        Ok(Err(error)) => fail_to_run(1, &chain(&error)),
+    };
+    logging::finish();
+    code
+}
+
+/// Says it where it is read: a service's error stands in the journal as an error.
+fn fail_to_run(code: u8, message: &str) -> ExitCode {
+    if logging::goes_to_journal() {
+        log::error!(MESSAGE_ID:% = messages::COORDINATOR_FAILED; "{message}");
+        return ExitCode::from(code);
     }
+    fail(code, message)
 }
 
 fn restored(config: &CoordinatorConfig, file: &Path, replace: bool) -> ExitCode {
@@ -227,7 +239,7 @@ fn verified(config: &CoordinatorConfig, file: Option<&Path>) -> ExitCode {
 }
 
 fn recovered(config: CoordinatorConfig, arguments: RecoverArguments) -> ExitCode {
-    reeve_common::logging::init("reeve-coordinator", None);
+    logging::init("reeve-coordinator", None);
     let request = RecoverRequest {
         wait: arguments.wait,
         hosts: arguments.hosts,

@@ -8,6 +8,7 @@ use super::checkpoint::SignedCheckpoint;
 use super::description::VmDescription;
 use super::event::HostReport;
 use super::hello::RealmSettings;
+use super::journal::{JournalPage, JournalQuery};
 use super::storage::{NewVolume, Volume};
 use super::vm::DesiredVm;
 use super::{
@@ -41,6 +42,7 @@ enum CommandBody {
     DescribeVms { after: Option<Id> },
     Witness { checkpoint: Option<SignedCheckpoint> },
     ReadReport,
+    ReadJournal(JournalQuery),
 }
 
 impl From<domain::Command> for Command {
@@ -93,6 +95,7 @@ impl From<domain::CommandBody> for CommandBody {
                 Self::Witness { checkpoint: checkpoint.map(Into::into) }
             }
             domain::CommandBody::ReadReport => Self::ReadReport,
+            domain::CommandBody::ReadJournal(query) => Self::ReadJournal(query.into()),
         }
     }
 }
@@ -135,6 +138,7 @@ impl TryFrom<CommandBody> for domain::CommandBody {
             }
             CommandBody::Witness { checkpoint } => Self::Witness { checkpoint: checkpoint.map(Into::into) },
             CommandBody::ReadReport => Self::ReadReport,
+            CommandBody::ReadJournal(query) => Self::ReadJournal(query.try_into()?),
         })
     }
 }
@@ -157,6 +161,7 @@ enum Outcome {
     Descriptions { vms: List<VmDescription, DESCRIPTIONS_MAX>, more: bool },
     Witnessed { held: Option<SignedCheckpoint> },
     Report(Box<HostReport>),
+    Journal(JournalPage),
 }
 
 impl From<domain::Reply> for Reply {
@@ -173,6 +178,7 @@ impl From<domain::Reply> for Reply {
             }
             Ok(domain::ReplyBody::Witnessed { held }) => Outcome::Witnessed { held: held.map(Into::into) },
             Ok(domain::ReplyBody::Report(report)) => Outcome::Report(Box::new((*report).into())),
+            Ok(domain::ReplyBody::Journal(page)) => Outcome::Journal(page.into()),
             Err(domain::Refusal::StaleEpoch { sent, highest }) => {
                 Outcome::StaleEpoch { sent: sent.0, highest: highest.0 }
             }
@@ -202,6 +208,7 @@ impl TryFrom<Reply> for domain::Reply {
             }),
             Outcome::Witnessed { held } => Ok(domain::ReplyBody::Witnessed { held: held.map(Into::into) }),
             Outcome::Report(report) => Ok(domain::ReplyBody::Report(Box::new((*report).try_into()?))),
+            Outcome::Journal(page) => Ok(domain::ReplyBody::Journal(page.try_into()?)),
             Outcome::StaleEpoch { sent, highest } => {
                 Err(domain::Refusal::StaleEpoch { sent: Epoch(sent), highest: Epoch(highest) })
             }

@@ -9,6 +9,7 @@ mod comparison_of_host;
 mod explanation;
 mod fence;
 mod host;
+mod journal;
 mod placement;
 mod realm;
 mod simulation;
@@ -36,6 +37,7 @@ pub(super) use self::comparison_of_host::host_comparison_of;
 pub(super) use self::explanation::explanation_of;
 pub(super) use self::fence::{fence_of, fence_trial_of};
 pub(super) use self::host::{host_of, host_state, host_to_add, join_token_of};
+pub(super) use self::journal::journal_of;
 pub(super) use self::realm::{cost_function_of, profile_of, realm_of, volume_of};
 pub(super) use self::simulation::{
     comparison_of, cost_evaluation_of, simulation_of, simulation_question, user,

@@ -10,6 +10,7 @@ mod comparison_of_host;
 mod explanation;
 mod fence;
 mod host;
+mod journal;
 mod moment;
 mod problem;
 mod realm;
@@ -33,6 +34,7 @@ pub use host::{
     Amounts, ConnectionState, ForeignDomain, Host, HostState, Inventory, JoinToken, JoinTokenRequest,
     NewHost, NumaNode, Pool, PoolState, Sample, StateChange,
 };
+pub use journal::{JournalLevel, JournalLine, JournalPage};
 pub use moment::Moment;
 pub use problem::{Problem, ProblemKind, ProblemReport};
 pub use realm::{

@@ -6,6 +6,7 @@ mod cost;
 mod fencing;
 mod fix_vms;
 mod fleet;
+mod journal;
 mod replay;
 mod simulation;
 mod vm;
