@@ -19,6 +19,8 @@ pub(super) const LINES_MAX: u32 = 10;
 /// Kinds that are counted apart: about 100 bytes and one held line each. A large fleet's hosts fit; beyond it, new
 /// subjects of one place in the source are counted together.
 pub(super) const KINDS_MAX: usize = 4096;
+/// How often room is looked for when there is none.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// The subject of what is counted together for want of room.
 const EVERYTHING_ELSE: u64 = 0;
 
@@ -57,11 +59,13 @@ impl<L> Window<L> {
 #[derive(Debug)]
 pub(super) struct FloodGate<L> {
     windows: HashMap<Kind, Window<L>>,
+    /// When room was last looked for.
+    looked_at: Duration,
 }
 
 impl<L> Default for FloodGate<L> {
     fn default() -> Self {
-        Self { windows: HashMap::new() }
+        Self { windows: HashMap::new(), looked_at: Duration::ZERO }
     }
 }
 
@@ -124,8 +128,12 @@ impl<L> FloodGate<L> {
         if self.windows.len() < KINDS_MAX || self.windows.contains_key(&kind) {
             return kind;
         }
-        // What was written and never held has nothing to tell any more.
-        self.windows.retain(|_, window| window.held.is_some() || !window.is_over(now));
+        // Not at every line: in a flood of new subjects that would be the dearer part of it.
+        if now.saturating_sub(self.looked_at) >= LOOK_INTERVAL {
+            self.looked_at = now;
+            // What was written and never held has nothing to tell any more.
+            self.windows.retain(|_, window| window.held.is_some() || !window.is_over(now));
+        }
         if self.windows.len() < KINDS_MAX { kind } else { Kind { subject: EVERYTHING_ELSE, ..kind } }
     }
 }
