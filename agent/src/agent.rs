@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use reeve_common::clock::{Clock, SystemBootClock};
 use reeve_common::ids::OperationId;
+use reeve_common::logging::messages;
 use reeve_common::service_manager::ServiceManager;
 
 use crate::certificate_renewal::IdentityRenewal;
@@ -113,7 +114,7 @@ impl Agent {
             seed,
         };
         log::info!(
-            REEVE_HOST:% = identity.host, REEVE_REALM:% = identity.realm;
+            MESSAGE_ID:% = messages::AGENT_STARTED, REEVE_HOST:% = identity.name, REEVE_REALM:% = identity.realm;
             "reeve-agent {} for host {} ({}) of realm {}",
             env!("CARGO_PKG_VERSION"), identity.name, identity.host, identity.realm
         );
@@ -125,7 +126,8 @@ impl Agent {
         };
         let stop = async {
             stop.await;
-            log::info!("stopping; the VMs of this host run on");
+            log::info!(MESSAGE_ID:% = messages::AGENT_STOPPING, REEVE_HOST:% = identity.name, REEVE_REALM:% = identity.realm;
+                "stopping; the VMs of this host run on");
             manager.stopping("stopping; the VMs of this host run on");
             // While the coordinator can still be asked to count on this host no more.
             lease.give_up().await;

@@ -13,6 +13,7 @@ pub mod host;
 pub mod hypervisor;
 pub mod identity;
 pub mod inventory;
+mod journal;
 pub mod lease;
 pub mod lease_file;
 pub mod machine;

@@ -28,6 +28,7 @@ use reeve_agent::state_directory::StateDirectory;
 use reeve_agent::vm::driver::BLOCKING_THREADS_MAX;
 use reeve_common::check::{Verdict, told, worst};
 use reeve_common::clock::{Clock, SystemClock, monotonic_count};
+use reeve_common::logging::{self, messages};
 use reeve_common::service_manager::ServiceManager;
 use reeve_common::service_user::become_owner;
 use reeve_common::tls::{InvalidJoinLine, JoinLine};
@@ -57,9 +58,13 @@ fn main() -> ExitCode {
         },
     };
     match result {
-        Ok(()) => ExitCode::from(EXIT_OK),
+        Ok(()) => {
+            logging::finish();
+            ExitCode::from(EXIT_OK)
+        }
         Err(error) => {
             show(&error);
+            logging::finish();
             ExitCode::from(exit_code(&error))
         }
     }
@@ -68,6 +73,10 @@ fn main() -> ExitCode {
 /// Shows an error with all its causes, one below the other.
 #[allow(clippy::print_stderr)] // the one place where the agent speaks to a person and not to a log
 fn show(error: &anyhow::Error) {
+    if logging::goes_to_journal() {
+        log::error!(MESSAGE_ID:% = messages::AGENT_FAILED; "{error:#}");
+        return;
+    }
     eprintln!("reeve-agent: {error}");
     for cause in error.chain().skip(1) {
         eprintln!("  because: {cause}");
@@ -121,7 +130,7 @@ fn join(arguments: &JoinArguments) -> anyhow::Result<()> {
     let runtime = start_runtime()?;
     let joined = runtime.block_on(enrolment::join(&line, &directory, arguments.replace, clock))?;
     log::info!(
-        REEVE_HOST:% = joined.host, REEVE_REALM:% = joined.realm;
+        REEVE_HOST:% = joined.name, REEVE_REALM:% = joined.realm;
         "this machine is now host {} ({}) of realm {}; its certificate is good until {} and renews itself. Start it with \
          `systemctl start reeve-agent`, or by hand with `reeve-agent run`",
         joined.name, joined.host, joined.realm, joined.credentials.facts().not_after
@@ -156,6 +165,7 @@ fn run(arguments: &RunArguments) -> anyhow::Result<()> {
         return run_fleet(&configuration, hosts);
     }
     let identity = IdentityDirectory::within(&configuration.state_directory).load()?;
+    logging::speak_for(identity.name.as_str(), identity.realm.as_str());
     let state = Arc::new(StateDirectory::open(&configuration.state_directory)?);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let hypervisor = start_hypervisor(&configuration, Arc::clone(&clock))?;
@@ -238,7 +248,7 @@ fn run_fleet(configuration: &Configuration, hosts: u32) -> anyhow::Result<()> {
 }
 
 fn start_logging(configuration: &Configuration) {
-    reeve_common::logging::init("reeve-agent", configuration.log_level.map(|level| level.0));
+    logging::init("reeve-agent", configuration.log_level.map(|level| level.0));
 }
 
 /// One thread does all the work that does not block: an agent is idle nearly always, and should be small.

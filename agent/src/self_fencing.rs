@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use reeve_common::clock::BootClock;
 use reeve_common::ids::VmId;
+use reeve_common::logging::messages;
 use reeve_common::mutation::Mutation;
 use reeve_common::protocol::AgentRequest;
 use reeve_common::text::chain;
@@ -251,6 +252,7 @@ impl LeaseKeeper {
                 let words = chain(&error);
                 if kept.complaint.as_deref() != Some(words.as_str()) {
                     log::error!(
+                        MESSAGE_ID:% = messages::WATCHDOG_MISSING;
                         "no watchdog stands behind this host's lease, so its VMs cannot be started elsewhere when it \
                                  is lost: {words}"
                     );
@@ -269,7 +271,8 @@ impl LeaseKeeper {
         if let Some(watchdog) = &mut kept.watchdog
             && let Err(error) = watchdog.sign()
         {
-            log::error!("the watchdog takes no sign: {error}; it may reset this machine soon");
+            log::error!(MESSAGE_ID:% = messages::WATCHDOG_FAILING;
+                "the watchdog takes no sign: {error}; it may reset this machine soon");
         }
     }
 
@@ -277,7 +280,8 @@ impl LeaseKeeper {
         if let Some(watchdog) = self.kept().watchdog.take()
             && let Err(error) = watchdog.disarm()
         {
-            log::error!("the watchdog cannot be disarmed: {error}; it may reset this machine soon");
+            log::error!(MESSAGE_ID:% = messages::WATCHDOG_FAILING;
+                "the watchdog cannot be disarmed: {error}; it may reset this machine soon");
         }
     }
 
@@ -296,6 +300,7 @@ impl LeaseKeeper {
             let is_over = kept.lease.standing(self.clock.since_boot()) == Standing::RunOut;
             if !active.is_empty() && is_over && !kept.told_run_out {
                 log::error!(
+                    MESSAGE_ID:% = messages::LEASE_RAN_OUT;
                     "the coordinator has not answered for the length of this host's lease: its {} VMs are destroyed now, since \
                      they may be started elsewhere soon (self-fencing in the realm's configuration)",
                     active.len()
@@ -316,16 +321,24 @@ impl LeaseKeeper {
                     Standing::RunOut => hypervisor.destroy(vm),
                     Standing::Unbound | Standing::Held { .. } => Ok(()),
                 };
-                driver.call(CallKind::Ordinary, destroy).await
+                let done = driver.call(CallKind::Ordinary, destroy).await;
+                done.map_err(|error| (vm, chain(&error)))
             });
         }
         let mut all_ended = true;
         while let Some(ended) = ending.join_next().await {
-            if let Err(why) =
-                ended.map_err(|error| error.to_string()).and_then(|done| done.map_err(|error| chain(&error)))
-            {
-                all_ended = false;
-                log::error!("a VM cannot be destroyed, and this host's lease has run out: {why}");
+            match ended {
+                Ok(Ok(())) => {}
+                Ok(Err((vm, why))) => {
+                    all_ended = false;
+                    log::error!(MESSAGE_ID:% = messages::VM_NOT_DESTROYED, REEVE_VM:% = vm;
+                        "VM {vm} cannot be destroyed, and this host's lease has run out: {why}");
+                }
+                Err(error) => {
+                    all_ended = false;
+                    log::error!(MESSAGE_ID:% = messages::VM_NOT_DESTROYED;
+                        "a VM may not be destroyed, and this host's lease has run out: {error}");
+                }
             }
         }
         if all_ended {
@@ -343,7 +356,8 @@ impl LeaseKeeper {
     fn store(&self, lease: &Lease) {
         if let Err(error) = lease_file::keep(self.file.as_ref(), &self.boot, lease) {
             // The next life of the agent then goes by the shorter one before it.
-            log::error!("{} cannot be written: {error}", self.file.place());
+            log::error!(MESSAGE_ID:% = messages::STATE_NOT_WRITTEN;
+                "{} cannot be written: {error}", self.file.place());
         }
     }
 

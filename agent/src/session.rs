@@ -20,10 +20,12 @@ use std::time::Duration;
 
 use reeve_common::clock::Clock;
 use reeve_common::ids::{HostId, HostName, OperationId, RealmName};
+use reeve_common::logging::{Message, messages};
 use reeve_common::protocol::{
     AgentRequest, Command, CommandBody, Event, Hello, Refusal, Reply, ReplyBody, Welcome,
 };
 use reeve_common::text::chain;
+use reeve_common::tls::TlsRefusal;
 use reeve_common::wire::agent_end::ConnectError;
 use reeve_common::wire::{CloseReason, LinkError, RefusalCode};
 use tokio::sync::Semaphore;
@@ -61,6 +63,10 @@ const SLOW_COMMANDS_MAX: usize = 16;
 
 /// How often it is looked whether the certificate is due: its life is hours, its last third is long.
 const RENEWAL_CHECK: Duration = Duration::from_secs(60);
+
+/// After so many requests without an answer it is a trouble, and said so: they are [`RENEWAL_CHECK`] apart, and an answer
+/// takes seconds.
+const RENEWALS_UNANSWERED: u32 = 10;
 
 /// How long the session goes on after a new certificate was installed, so that the reply gets out.
 const RENEWAL_LINGER: Duration = Duration::from_secs(1);
@@ -168,7 +174,8 @@ impl<D: CoordinatorDial> Session<D> {
                 }
                 Err(error) => {
                     log::error!(
-                        REEVE_HOST:% = self.identity.host, REEVE_REALM:% = self.identity.realm;
+                        MESSAGE_ID:% = message_of(&error), REEVE_HOST:% = self.identity.name,
+                        REEVE_REALM:% = self.identity.realm;
                         "this host is not let in: {}. Its VMs run on; the agent tries again about every {} s",
                         chain(&error), REFUSED_RETRY.as_secs()
                     );
@@ -188,11 +195,13 @@ impl<D: CoordinatorDial> Session<D> {
             highest_epoch: self.host.highest_epoch(),
             inventory: self.inventory.current().await,
         };
-        log::debug!("dialling the coordinator at {}", self.dial.address());
+        log::debug!(REEVE_HOST:% = self.identity.name, REEVE_REALM:% = self.identity.realm;
+            "dialling the coordinator at {}", self.dial.address());
         match tokio::time::timeout(patience, self.dial.dial(hello)).await {
             Ok(result) => result,
             Err(_) => {
-                log::info!("no welcome from the coordinator at {} within {patience:?}", self.dial.address());
+                log::info!(REEVE_HOST:% = self.identity.name, REEVE_REALM:% = self.identity.realm;
+                    "no welcome from the coordinator at {} within {patience:?}", self.dial.address());
                 let address = std::net::SocketAddr::from(([0, 0, 0, 0], 0));
                 Err(ConnectError::NoAnswer { address, seconds: patience.as_secs() })
             }
@@ -200,15 +209,15 @@ impl<D: CoordinatorDial> Session<D> {
     }
 
     fn pause_after(&self, end: &End, pauses: &mut BackOff) -> Duration {
-        let host = self.identity.host;
+        let (host, realm) = (&self.identity.name, &self.identity.realm);
         match end {
             End::Renewed => {
-                log::info!(REEVE_HOST:% = host; "connecting again with the renewed certificate");
+                log::info!(REEVE_HOST:% = host, REEVE_REALM:% = realm; "connecting again with the renewed certificate");
                 Duration::ZERO
             }
             End::StaleCoordinator(refusal) => {
                 log::error!(
-                    REEVE_HOST:% = host;
+                    MESSAGE_ID:% = messages::COORDINATOR_NOT_OBEYED, REEVE_HOST:% = host, REEVE_REALM:% = realm;
                     "the coordinator at {} is not obeyed: {refusal}. It has been succeeded, or was restored from an old \
                      backup; VMs run on, and the agent tries again about every {} s",
                     self.dial.address(), REFUSED_RETRY.as_secs()
@@ -217,7 +226,7 @@ impl<D: CoordinatorDial> Session<D> {
             }
             End::Link(LinkError::Closed(reason)) if !reason.is_retryable() => {
                 log::error!(
-                    REEVE_HOST:% = host;
+                    MESSAGE_ID:% = messages::NOT_LET_IN, REEVE_HOST:% = host, REEVE_REALM:% = realm;
                     "the coordinator at {} sent this host away: {reason}. Its VMs run on; the agent tries again about \
                      every {} s",
                     self.dial.address(), REFUSED_RETRY.as_secs()
@@ -226,7 +235,7 @@ impl<D: CoordinatorDial> Session<D> {
             }
             End::Link(error) => {
                 log::warn!(
-                    REEVE_HOST:% = host;
+                    MESSAGE_ID:% = messages::COORDINATOR_DISCONNECTED, REEVE_HOST:% = host, REEVE_REALM:% = realm;
                     "the connection to the coordinator at {} is over: {}. VMs run on; dialling again",
                     self.dial.address(), chain(error)
                 );
@@ -245,13 +254,14 @@ impl<D: CoordinatorDial> Session<D> {
             return match refusal {
                 Refusal::StaleEpoch { .. } => End::StaleCoordinator(refusal),
                 other => {
-                    log::error!("the coordinator's epoch cannot be recorded: {other}");
+                    log::error!(MESSAGE_ID:% = messages::STATE_NOT_WRITTEN, REEVE_HOST:% = self.identity.name, REEVE_REALM:% = self.identity.realm;
+                        "the coordinator's epoch cannot be recorded: {other}");
                     End::Link(LinkError::Closed(voice.closed().await))
                 }
             };
         }
         log::info!(
-            REEVE_HOST:% = self.identity.host, REEVE_REALM:% = self.identity.realm;
+            MESSAGE_ID:% = messages::COORDINATOR_CONNECTED, REEVE_HOST:% = self.identity.name, REEVE_REALM:% = self.identity.realm;
             "connected to the coordinator at {} (epoch {})", self.dial.address(), welcome.epoch
         );
         self.host.configure(welcome.realm);
@@ -347,16 +357,30 @@ impl<D: CoordinatorDial> Session<D> {
 
     /// Asks for a new certificate when the old one nears its end, and again as long as none came.
     async fn renew_certificate(&self) -> End {
+        let mut unanswered = 0_u32;
         loop {
             if self.certificates.is_due() {
+                if unanswered >= RENEWALS_UNANSWERED {
+                    log::warn!(
+                        MESSAGE_ID:% = messages::CERTIFICATE_NEAR_END, REEVE_HOST:% = self.identity.name,
+                        REEVE_REALM:% = self.identity.realm;
+                        "a new certificate was asked for {unanswered} times and none came; without one this host is not \
+                         let in any more when the present one ends"
+                    );
+                }
+                unanswered = unanswered.saturating_add(1);
                 let certificates = Arc::clone(&self.certificates);
                 let made = tokio::task::spawn_blocking(move || certificates.request()).await;
                 match made.unwrap_or_else(|error| Err(error.to_string())) {
                     Ok(signing_request) => {
-                        log::info!("this host's certificate nears its end; asking for a new one");
+                        log::info!(
+                            REEVE_HOST:% = self.identity.name, REEVE_REALM:% = self.identity.realm;
+                            "this host's certificate nears its end; asking for a new one"
+                        );
                         self.host.outbox().request(AgentRequest::RenewCertificate { signing_request });
                     }
                     Err(why) => log::error!(
+                        MESSAGE_ID:% = messages::CERTIFICATE_NOT_RENEWED, REEVE_HOST:% = self.identity.name, REEVE_REALM:% = self.identity.realm;
                         "no request for a new certificate can be made: {why}. The present one goes on until it expires"
                     ),
                 }
@@ -374,18 +398,31 @@ impl<D: CoordinatorDial> Session<D> {
             return Reply { operation, outcome: Err(refusal) };
         }
         let certificates = Arc::clone(&self.certificates);
+        let (name, realm) = (self.identity.name.clone(), self.identity.realm.clone());
         let work = async move {
             let installed = tokio::task::spawn_blocking(move || certificates.install(&certificate)).await;
             match installed.unwrap_or_else(|error| Err(error.to_string())) {
                 Ok(()) => Ok(ReplyBody::Accepted),
                 Err(why) => {
-                    log::error!("the new certificate was not taken: {why}");
+                    log::error!(MESSAGE_ID:% = messages::CERTIFICATE_NOT_RENEWED, REEVE_HOST:% = name, REEVE_REALM:% = realm;
+                        "the new certificate was not taken: {why}");
                     Err(Refusal::Invalid(why))
                 }
             }
         };
         let outcome = self.host.once(operation, work).await;
         Reply { operation, outcome }
+    }
+}
+
+/// What the journal calls it that this host is not let in.
+fn message_of(error: &ConnectError) -> Message {
+    match error {
+        ConnectError::CertificateRefused { refusal: TlsRefusal::Expired, .. } => {
+            messages::CERTIFICATE_EXPIRED
+        }
+        ConnectError::Refused { code: RefusalCode::VersionMismatch, .. } => messages::VERSION_SKEW,
+        _ => messages::NOT_LET_IN,
     }
 }
 
@@ -402,6 +439,7 @@ const fn is_slow(body: &CommandBody) -> bool {
         | CommandBody::DescribeVms { .. }
         | CommandBody::DescribeDomain { .. }
         | CommandBody::ReadConsole { .. }
+        | CommandBody::ReadJournal(_)
         | CommandBody::ListVolumes { .. }
         | CommandBody::CreateVolume(_)
         | CommandBody::DeleteVolume { .. }

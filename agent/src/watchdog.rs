@@ -4,6 +4,7 @@
 //! Nothing but reading and writing is used: the time is what the kernel says of the device, or what the configuration
 //! says where the kernel does not.
 
+use reeve_common::logging::messages;
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -133,7 +134,8 @@ impl Watchdog {
         options.write(true).custom_flags(OFlag::O_NONBLOCK.bits());
         let file = options.open(path).map_err(failed)?;
         if !file.metadata().map_err(failed)?.file_type().is_char_device() {
-            log::error!("{} is no device: a watchdog that resets nothing protects nothing", path.display());
+            log::error!(MESSAGE_ID:% = messages::WATCHDOG_MISSING;
+                "{} is no device: a watchdog that resets nothing protects nothing", path.display());
         }
         Ok(Self { file, timeout })
     }

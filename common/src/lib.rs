@@ -14,6 +14,7 @@ pub mod durable_file;
 pub mod hardware_profile;
 pub mod ids;
 pub mod inventory;
+pub mod journal;
 pub mod logging;
 pub mod machine_facts;
 pub mod mutation;

@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use crate::checkpoint::SignedCheckpoint;
 use crate::ids::{Epoch, Generation, HostId, HostName, OperationId, PoolName, RealmName, VmId, VolumeName};
 use crate::inventory::HostInventory;
+use crate::journal::{JournalPage, JournalQuery};
 use crate::realm::RealmSettings;
 use crate::storage::{NewVolume, PoolReport, Volume};
 use crate::vm::{DesiredVm, DomainDescription, DomainSize, ForeignDomain, VmDescription, VmObservation};
@@ -138,6 +139,8 @@ pub enum CommandBody {
         /// Which.
         domain: VmId,
     },
+    /// Some lines of the host's journal.
+    ReadJournal(JournalQuery),
 }
 
 /// What became of a command.
@@ -179,6 +182,8 @@ pub enum ReplyBody {
     Report(Box<HostReport>),
     /// A domain that somebody else made; none when there is no such domain, or it is ours.
     Domain(Option<Box<DomainDescription>>),
+    /// Lines of the journal.
+    Journal(JournalPage),
 }
 
 /// Why a command was not carried out.

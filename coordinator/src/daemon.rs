@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use reeve_common::clock::{Clock, SystemClock, monotonic_count};
 use reeve_common::ids::Epoch;
+use reeve_common::logging::messages;
 use reeve_common::quic::server_endpoint;
 use reeve_common::service_manager::ServiceManager;
 use reeve_common::tls::{Credentials, join_server_config};
@@ -85,7 +86,7 @@ pub async fn run(path: &Path) -> Result<(), DaemonError> {
     let (agent_listen, join_listen) = (config.agent_listen, config.join_listen);
     let api_socket = config.api_socket.clone();
     let agent_address = agent_address(&config).unwrap_or_else(|problem| {
-        log::warn!("no host can join: {problem}");
+        log::warn!(MESSAGE_ID:% = messages::NO_HOST_CAN_JOIN; "no host can join: {problem}");
         String::new()
     });
     let service = Service::open(config, store, Arc::clone(&clock), Arc::clone(&authority)).await?;
@@ -125,6 +126,7 @@ pub async fn run(path: &Path) -> Result<(), DaemonError> {
     }
     let mut api_task = tokio::spawn(api.serve(service.clone(), stopping));
     log::info!(
+        MESSAGE_ID:% = messages::COORDINATOR_READY;
         "reeve-coordinator {} is ready: epoch {}, agents on UDP {agent_listen}, joining on UDP {join_listen}, API at {}",
         env!("CARGO_PKG_VERSION"),
         service.epoch(),
@@ -133,7 +135,7 @@ pub async fn run(path: &Path) -> Result<(), DaemonError> {
     manager.ready(&status(&service));
 
     let ended = wait_for_end(path, &service, &manager, &mut api_task).await;
-    log::info!("going down; VMs and agents are not touched");
+    log::info!(MESSAGE_ID:% = messages::COORDINATOR_STOPPING; "going down; VMs and agents are not touched");
     manager.stopping("going down; VMs and agents are not touched");
     stop.send_replace(true);
     for endpoint in [&agents_endpoint, &join_endpoint] {
@@ -178,7 +180,11 @@ async fn wait_for_end(
                 manager.ready(&problem.unwrap_or_else(|| status(service)));
             }
             failure = service.store_failed() => return Err(DaemonError::StoreFailed(failure)),
-            () = service.deposed() => return Err(DaemonError::Deposed(service.epoch())),
+            () = service.deposed() => {
+                log::error!(MESSAGE_ID:% = messages::COORDINATOR_DEPOSED;
+                    "another coordinator has taken over: stop this one");
+                return Err(DaemonError::Deposed(service.epoch()));
+            }
             _ = &mut *api_task => return Ok(()),
             () = tokio::time::sleep(STATUS_INTERVAL), if manager.is_there() => manager.status(&status(service)),
         }
@@ -203,11 +209,13 @@ fn reload(path: &Path, service: &Service) -> Result<(), String> {
                 );
             }
             service.reconfigure(config);
-            log::info!("the configuration was read anew from {}", path.display());
+            log::info!(MESSAGE_ID:% = messages::CONFIGURATION_READ;
+                "the configuration was read anew from {}", path.display());
             Ok(())
         }
         Err(error) => {
-            log::error!("the configuration stays as it was: {error}");
+            log::error!(MESSAGE_ID:% = messages::CONFIGURATION_REFUSED;
+                "the configuration stays as it was: {error}");
             Err(format!("the configuration stays as it was, for {} is wrong: see the log", path.display()))
         }
     }

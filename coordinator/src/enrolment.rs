@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use quinn::{Connection, Incoming};
 use reeve_common::clock::Clock;
+use reeve_common::logging::messages;
 use reeve_common::quic::{HandshakeGate, HandshakePermit};
 use reeve_common::text::chain;
 use reeve_common::tls::Identity;
@@ -122,21 +123,23 @@ impl<B: TokenBook> Enrolment<B> {
 
     async fn decide(&self, request: JoinRequest, remote: SocketAddr) -> JoinAnswer {
         let signing_request = SigningRequest::read(&request.signing_request).map_err(|refusal| {
-            log::warn!("a join from {remote} was refused: the signing request is bad: {refusal}");
+            log::warn!(MESSAGE_ID:% = messages::JOIN_REFUSED;
+                "a join from {remote} was refused: the signing request is bad: {refusal}");
             JoinRefusal::SigningRequest(refusal.to_string())
         })?;
         let host = self.book.redeem(request.secret.hash(), self.clock.now()).await.map_err(|refusal| {
-            log::warn!("a join from {remote} was refused: {refusal}");
+            log::warn!(MESSAGE_ID:% = messages::JOIN_REFUSED; "a join from {remote} was refused: {refusal}");
             JoinRefusal::from(refusal)
         })?;
         let answer = self.issue(&signing_request, host.clone());
-        let JoiningHost { realm, host, name } = host;
+        let JoiningHost { realm, name, .. } = host;
         match &answer {
             Ok(_) => {
-                log::info!(REEVE_HOST:% = host, REEVE_REALM:% = realm; "{remote} has joined as host {name}");
+                log::info!(MESSAGE_ID:% = messages::HOST_JOINED, REEVE_HOST:% = name, REEVE_REALM:% = realm;
+                    "{remote} has joined as host {name}");
             }
             Err(refusal) => log::warn!(
-                REEVE_HOST:% = host, REEVE_REALM:% = realm;
+                MESSAGE_ID:% = messages::JOIN_REFUSED, REEVE_HOST:% = name, REEVE_REALM:% = realm;
                 "{remote} could not join as host {name}, and its join line is spent: {refusal}"
             ),
         }

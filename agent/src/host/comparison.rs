@@ -5,6 +5,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use reeve_common::logging::messages;
 use reeve_common::protocol::HostReport;
 use reeve_common::storage::PoolReport;
 use reeve_common::text::chain;
@@ -71,7 +72,7 @@ impl Host {
         };
         let reachable = now_seen.reachable;
         if reachable && self.inner.warned.swap(false, Ordering::AcqRel) {
-            log::info!("the domains can be listed again");
+            log::info!(MESSAGE_ID:% = messages::LIBVIRT_BACK; "the domains can be listed again");
         }
         let before = std::mem::replace(&mut *self.seen(), now_seen.clone());
         let first = reachable && !self.inner.listed.swap(true, Ordering::AcqRel);
@@ -88,6 +89,7 @@ impl Host {
     fn warn_unreachable(&self, error: &HypervisorError) {
         if !self.inner.warned.swap(true, Ordering::AcqRel) {
             log::warn!(
+                MESSAGE_ID:% = messages::LIBVIRT_UNREACHABLE;
                 "the domains cannot be listed: {}. VMs run on; the agent goes on trying. Check that libvirtd runs and that \
                  the agent's user may use it (group libvirt)",
                 chain(error)
@@ -102,7 +104,7 @@ impl Host {
             && let Err(error) =
                 self.inner.surroundings.driver.remember(move |state| state.raise_epoch(epoch)).await
         {
-            log::error!("{}", chain(&error));
+            log::error!(MESSAGE_ID:% = messages::STATE_NOT_WRITTEN; "{}", chain(&error));
         }
         for known in result.adopt {
             self.keep(known);

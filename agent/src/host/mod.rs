@@ -25,6 +25,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use reeve_common::clock::Clock;
 use reeve_common::ids::{Epoch, OperationId, PoolName, RealmName, VmId};
+use reeve_common::logging::{self, messages};
 use reeve_common::mutation::Mutation;
 use reeve_common::protocol::{Command, CommandBody, Refusal, Reply, ReplyBody};
 use reeve_common::realm::RealmSettings;
@@ -36,6 +37,7 @@ use tokio::task::AbortHandle;
 
 use self::operations::Operations;
 use crate::hypervisor::{Hypervisor, HypervisorEvent, event_queue};
+use crate::journal;
 use crate::outbox::Outbox;
 use crate::roster::Roster;
 use crate::self_fencing::LeaseKeeper;
@@ -239,7 +241,8 @@ impl Host {
             if let Err(error) = ended
                 && error.is_panic()
             {
-                log::error!(REEVE_VM:% = vm; "the task that keeps VM {vm} failed ({error}); it is begun again");
+                log::error!(MESSAGE_ID:% = messages::VM_TASK_FAILED, REEVE_VM:% = vm;
+                    "the task that keeps VM {vm} failed ({error}); it is begun again");
                 host.inner.surroundings.attention.notify_one();
             }
         });
@@ -323,7 +326,10 @@ impl Host {
     pub async fn answer(&self, command: Command) -> Reply {
         let operation = command.operation;
         let outcome = match self.take_epoch(command.epoch).await {
-            Ok(()) => self.obey(operation, command.epoch, command.body).await,
+            Ok(()) => {
+                let obeyed = self.obey(operation, command.epoch, command.body);
+                logging::in_operation(operation, obeyed).await
+            }
             Err(refusal) => Err(refusal),
         };
         if let Err(refusal) = &outcome {
@@ -359,6 +365,7 @@ impl Host {
             CommandBody::DescribeVms { after } => self.describe_vms(after).await,
             CommandBody::DescribeDomain { domain } => self.describe_domain(domain).await,
             CommandBody::ReadConsole { vm, length_max } => self.read_console(vm, length_max).await,
+            CommandBody::ReadJournal(query) => journal::answer(&query).await,
             CommandBody::ListVolumes { pool } => self.list_volumes(pool).await,
             CommandBody::CreateVolume(volume) => {
                 let host = self.clone();

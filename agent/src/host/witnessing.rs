@@ -2,6 +2,7 @@
 //! agent's death, and one that contradicts it is not.
 
 use reeve_common::checkpoint::SignedCheckpoint;
+use reeve_common::logging::messages;
 use reeve_common::protocol::{Refusal, ReplyBody};
 
 use super::{Host, not_recorded};
@@ -13,7 +14,8 @@ impl Host {
         let (held, judgement) = judged.map_err(|error| not_recorded(&error))?;
         if let Some(Judgement::Refused(why)) = judgement {
             // The coordinator learns it from what is kept; whoever reads this host's journal should as well.
-            log::error!("a checkpoint of the coordinator's audit log was refused: {why}");
+            log::error!(MESSAGE_ID:% = messages::WITNESS_CONTRADICTS;
+                "a checkpoint of the coordinator's audit log was refused: {why}");
         }
         Ok(ReplyBody::Witnessed { held })
     }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reeve_common::ids::VmId;
+use reeve_common::logging::messages;
 use reeve_common::mutation::Mutation;
 use reeve_common::text::{TEXT_LENGTH_MAX, chain, printable};
 use reeve_common::vm::DomainSize;
@@ -156,6 +157,8 @@ impl Driver {
             }
             let others = hypervisor.domains()?.foreign;
             if others.iter().any(|foreign| foreign.id == vm) {
+                log::warn!(MESSAGE_ID:% = messages::FOREIGN_DOMAIN_IN_THE_WAY, REEVE_VM:% = vm;
+                    "the domain {vm} carries a VM's id and no readable ledger");
                 return Ok(Look { seen: Seen::NotOurs, size: None });
             }
             Ok(Look { seen: Seen::Absent, size: None })

@@ -15,8 +15,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reeve_common::clock::{Clock, Timestamp};
+use reeve_common::logging::messages;
 use reeve_common::mutation::Mutation;
-use reeve_common::vm::{DomainSize, ObservedVm};
+use reeve_common::vm::{DomainSize, ObservedVm, StopReason};
 use tokio::sync::Notify;
 
 use super::driver::{Driver, Look};
@@ -172,11 +173,17 @@ fn tell(known: &Known, surroundings: &Surroundings) {
         }
         ObservedVm::Paused => log::info!(REEVE_VM:% = vm; "VM {vm} is paused"),
         ObservedVm::Stopping => log::info!(REEVE_VM:% = vm; "VM {vm} is being stopped and removed"),
+        ObservedVm::Ended(StopReason::RegistrationTimeout)
+        | ObservedVm::Gone(StopReason::RegistrationTimeout) => {
+            log::warn!(MESSAGE_ID:% = messages::VM_REGISTERED_TOO_LATE, REEVE_VM:% = vm;
+                "VM {vm}: {}", StopReason::RegistrationTimeout);
+        }
         ObservedVm::Ended(reason) => {
-            log::warn!(REEVE_VM:% = vm; "VM {vm} has ended: {reason}; its domain and disk are kept until it is stopped");
+            log::warn!(MESSAGE_ID:% = messages::VM_ENDED, REEVE_VM:% = vm;
+                "VM {vm} has ended: {reason}; its domain and disk are kept until it is stopped");
         }
         ObservedVm::Gone(reason) if reason.is_failure() => {
-            log::warn!(REEVE_VM:% = vm; "VM {vm} is gone: {reason}");
+            log::warn!(MESSAGE_ID:% = messages::VM_ENDED, REEVE_VM:% = vm; "VM {vm} is gone: {reason}");
         }
         ObservedVm::Gone(reason) => log::info!(REEVE_VM:% = vm; "VM {vm} is gone: {reason}"),
         // Why is said once for the whole host, or for a spoilt ledger by the hypervisor.
@@ -195,7 +202,8 @@ fn log_outcome(known: &Known, step: &Step, outcome: &Outcome) {
             log::trace!(REEVE_VM:% = vm; "VM {vm}: the guest answered: {answered}");
         }
         Outcome::Failed { why, .. } => {
-            log::warn!(REEVE_VM:% = vm; "VM {vm}: {why} (failed {} times before)", known.progress.failures);
+            log::warn!(MESSAGE_ID:% = messages::VM_STEP_FAILED, REEVE_VM:% = vm;
+                "VM {vm}: {why} (failed {} times before)", known.progress.failures);
         }
     }
 }

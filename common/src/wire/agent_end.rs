@@ -176,10 +176,10 @@ impl AgentEnd {
         configuration: quinn::ClientConfig,
         hello: Hello,
     ) -> Result<(Self, Welcome), ConnectError> {
-        let host = hello.host;
+        let (host, realm) = (hello.name.clone(), hello.realm.clone());
         let result = dial(endpoint, address, configuration, hello).await;
         if let Err(error) = &result {
-            log::warn!(REEVE_HOST:% = host; "{}", crate::text::chain(error));
+            log::warn!(REEVE_HOST:% = host, REEVE_REALM:% = realm; "{}", crate::text::chain(error));
         }
         result
     }
@@ -331,11 +331,12 @@ async fn open(connection: &Connection, hello: Hello) -> Result<(AgentEnd, Welcom
         |error: quinn::ConnectionError| HandshakeError::Frame(super::frame::FrameError::Stream(error.into()));
     let (mut control, incoming) = connection.open_bi().await.map_err(lost)?;
     let mut reader = FrameReader::new(incoming, limits::HANDSHAKE_FRAME_MAX);
+    let about = (hello.name.clone(), hello.realm.clone());
     let (version, welcome) = greet(&mut reader, &mut control, hello, VersionRange::SUPPORTED).await?;
     let events = open_stream(connection, StreamKind::Events).await?;
     let samples = open_stream(connection, StreamKind::Samples).await?;
     reader.set_length_max(Command::FRAME_MAX);
-    let session = Session::new(connection.clone(), version, Side::Host);
+    let session = Session::new(connection.clone(), version, Side::Host, about);
     Ok((assemble(session, reader, control, events, samples), welcome))
 }
 

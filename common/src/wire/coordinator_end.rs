@@ -23,6 +23,7 @@ use super::session::Session;
 use super::version::{ProtocolVersion, VersionRange};
 use crate::clock::Timestamp;
 use crate::ids::{HostId, RealmName};
+use crate::logging::{Message, messages};
 use crate::protocol::{Hello, Welcome};
 use crate::tls::{CertificateFacts, Identity, InvalidCertificate, Side, TlsRefusal};
 
@@ -112,6 +113,17 @@ pub enum AcceptError {
     },
 }
 
+impl AcceptError {
+    /// What the journal calls it.
+    fn message(&self) -> Message {
+        match self {
+            Self::Greeting { source: HandshakeError::NoCommonVersion { .. }, .. } => messages::VERSION_SKEW,
+            Self::Greeting { .. } => messages::PROTOCOL_VIOLATED,
+            _ => messages::PEER_REFUSED,
+        }
+    }
+}
+
 /// An agent that has proved which host it is, has said hello, and waits.
 #[derive(Debug)]
 pub struct PendingAgent {
@@ -138,7 +150,8 @@ pub async fn accept(incoming: Incoming) -> Result<PendingAgent, AcceptError> {
     let remote = incoming.remote_address();
     let result = receive(incoming, remote).await;
     if let Err(error) = &result {
-        log::warn!("{}", crate::text::chain(error));
+        let message = error.message();
+        log::warn!(MESSAGE_ID:% = message; "{}", crate::text::chain(error));
     }
     result
 }
@@ -232,8 +245,8 @@ impl PendingAgent {
     /// # Errors
     /// [`LinkError::Closed`] when it is gone already.
     pub async fn welcome(self, welcome: Welcome, now: Timestamp) -> Result<CoordinatorEnd, LinkError> {
-        let Self { certificate, version, connection, mut control, reader, .. } = self;
-        let session = Session::new(connection, version, Side::Coordinator);
+        let Self { certificate, hello, version, connection, mut control, reader, .. } = self;
+        let session = Session::new(connection, version, Side::Coordinator, (hello.name, hello.realm));
         match send_welcome(&mut control, version, welcome).await {
             Ok(()) => Ok(CoordinatorEnd::start(session, control, reader, certificate.time_left(now))),
             Err(HandshakeError::Encode(error)) => Err(LinkError::TooLarge(error)),
@@ -244,7 +257,9 @@ impl PendingAgent {
     /// Turns the agent away, with a reason that its administrator reads.
     pub fn refuse(self, code: RefusalCode, text: &str) {
         let Identity::Host { realm, host } = &self.identity else { return };
-        log::warn!(REEVE_HOST:% = host, REEVE_REALM:% = realm; "host {host} at {} was refused ({code}): {text}", self.remote);
+        let name = &self.hello.name;
+        log::debug!(REEVE_HOST:% = name, REEVE_REALM:% = realm;
+            "host {host} ({name}) at {} was refused ({code}): {text}", self.remote);
         self.connection
             .close(code.number(), crate::text::printable(text, super::link::REASON_LENGTH_MAX).as_bytes());
     }

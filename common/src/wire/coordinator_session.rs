@@ -16,6 +16,7 @@ use super::link::{CloseReason, LinkError, RefusalCode};
 use super::message::Message as _;
 use super::session::{Hold, SEND_QUEUE_LENGTH, Session, StreamKind, write_queue};
 use crate::ids::OperationId;
+use crate::logging::messages;
 use crate::protocol::{Command, Event, Reply};
 use crate::utilization::HostSample;
 
@@ -195,7 +196,8 @@ async fn read_one_way_streams(
             Ok(None) => "a stream of no known kind".to_owned(),
             Err(error) => format!("a stream without a kind: {error}"),
         };
-        log::warn!("closing the connection with {}: {violation}", session.connection.remote_address());
+        log::warn!(REEVE_HOST:% = session.host, REEVE_REALM:% = session.realm, MESSAGE_ID:% = messages::PROTOCOL_VIOLATED;
+            "closing the connection with {}: {violation}", session.connection.remote_address());
         session.close(RefusalCode::ProtocolViolation, &violation);
     }
 }

@@ -34,6 +34,14 @@ pub const REPORT_ANSWERS_MAX: usize = 64;
 pub const VOLUMES_MAX: usize = 8192;
 /// Console output in one answer.
 pub const CONSOLE_LENGTH_MAX: usize = 1 << 20;
+/// Lines of a journal in one answer: at their longest they stay within a reply's frame.
+pub const JOURNAL_LINES_MAX: usize = crate::journal::JOURNAL_LINES_MAX as usize;
+/// A place in a journal.
+pub const JOURNAL_CURSOR_LENGTH_MAX: usize = crate::journal::CURSOR_LENGTH_MAX;
+/// Fields of one line that are told: whom it is about, and which message it is.
+pub const JOURNAL_FIELDS_MAX: usize = 8;
+/// A field's name or value: the longest of ours are names and ids.
+pub const JOURNAL_FIELD_LENGTH_MAX: usize = 128;
 /// An address as `HOST:PORT`.
 pub const ADDRESS_LENGTH_MAX: usize = 262;
 /// The longest duration that makes sense in a message.

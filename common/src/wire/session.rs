@@ -15,6 +15,8 @@ use super::frame::{FrameError, FrameReader, frame};
 use super::link::{CloseReason, LinkError, REASON_LENGTH_MAX, RefusalCode};
 use super::message::Message;
 use super::version::ProtocolVersion;
+use crate::ids::{HostName, RealmName};
+use crate::logging::messages;
 use crate::text::{chain, printable};
 use crate::tls::Side;
 
@@ -54,12 +56,20 @@ pub(super) struct Session {
     pub(super) connection: Connection,
     pub(super) version: ProtocolVersion,
     own: Side,
+    /// The host at the agent's end, and its realm.
+    pub(super) host: HostName,
+    pub(super) realm: RealmName,
     closed_here: OnceLock<CloseReason>,
 }
 
 impl Session {
-    pub(super) fn new(connection: Connection, version: ProtocolVersion, own: Side) -> Arc<Self> {
-        Arc::new(Self { connection, version, own, closed_here: OnceLock::new() })
+    pub(super) fn new(
+        connection: Connection,
+        version: ProtocolVersion,
+        own: Side,
+        (host, realm): (HostName, RealmName),
+    ) -> Arc<Self> {
+        Arc::new(Self { connection, version, own, host, realm, closed_here: OnceLock::new() })
     }
 
     /// Closes the connection; the first reason given is the one that counts.
@@ -117,7 +127,8 @@ impl Session {
             Err(error) => (RefusalCode::ProtocolViolation, error.to_string()),
         };
         let (code, text) = failure;
-        log::warn!("closing the connection with {}: {text}", self.connection.remote_address());
+        log::warn!(REEVE_HOST:% = self.host, REEVE_REALM:% = self.realm, MESSAGE_ID:% = messages::PROTOCOL_VIOLATED;
+            "closing the connection with {}: {text}", self.connection.remote_address());
         self.close(code, &text);
         None
     }

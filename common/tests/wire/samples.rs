@@ -11,6 +11,9 @@ use reeve_common::ids::{
     Epoch, Generation, HostId, OperationId, PoolName, RealmName, VmId, VmName, VolumeName,
 };
 use reeve_common::inventory::{HostInventory, NumaNodeInventory, Processor};
+use reeve_common::journal::{
+    JournalCursor, JournalLine, JournalPage, JournalQuery, JournalStart, JournalSubject,
+};
 use reeve_common::protocol::{
     AgentRequest, Command, CommandBody, Event, Hello, HostReport, Refusal, Reply, ReplyBody, Welcome,
 };
@@ -235,6 +238,11 @@ const fn command_name(body: &CommandBody) -> &'static str {
         CommandBody::Witness { checkpoint: None } => "witness-asked",
         CommandBody::ReadReport => "read-report",
         CommandBody::DescribeDomain { .. } => "describe-domain",
+        CommandBody::ReadJournal(query) => match query.start {
+            JournalStart::Latest => "read-journal-latest",
+            JournalStart::Since(_) => "read-journal-since",
+            JournalStart::Behind(_) => "read-journal-behind",
+        },
     }
 }
 
@@ -285,6 +293,21 @@ pub(crate) fn commands() -> Vec<(&'static str, Command)> {
         CommandBody::EnsureVm { vm: vm(), generation, desired: DesiredVm::Adopted(Box::new(adopted())) },
         CommandBody::EnsureVm { vm: vm(), generation, desired: DesiredVm::Released },
         CommandBody::DescribeDomain { domain: vm() },
+        CommandBody::ReadJournal(JournalQuery {
+            subject: JournalSubject::Host,
+            start: JournalStart::Latest,
+            lines_max: 100,
+        }),
+        CommandBody::ReadJournal(JournalQuery {
+            subject: JournalSubject::Vm(vm()),
+            start: JournalStart::Since(Timestamp(1_700_000_000_000)),
+            lines_max: 500,
+        }),
+        CommandBody::ReadJournal(JournalQuery {
+            subject: JournalSubject::Vm(vm()),
+            start: JournalStart::Behind(JournalCursor::new("s=ab12;i=8c2").unwrap()),
+            lines_max: 1,
+        }),
     ];
     running
         .chain(bodies)
@@ -303,6 +326,7 @@ const fn reply_name(outcome: &Result<ReplyBody, Refusal>) -> &'static str {
         Ok(ReplyBody::Report(_)) => "report",
         Ok(ReplyBody::Domain(Some(_))) => "domain",
         Ok(ReplyBody::Domain(None)) => "no-domain",
+        Ok(ReplyBody::Journal(_)) => "journal",
         Err(Refusal::StaleEpoch { .. }) => "stale-epoch",
         Err(Refusal::Invalid(_)) => "invalid",
         Err(Refusal::Failed(_)) => "failed",
@@ -340,6 +364,17 @@ pub(crate) fn replies() -> Vec<(&'static str, Reply)> {
         Err(Refusal::Failed("libvirt is away".to_owned())),
         Ok(ReplyBody::Report(Box::new(report()))),
         Ok(ReplyBody::Domain(None)),
+        Ok(ReplyBody::Journal(JournalPage {
+            lines: vec![JournalLine {
+                at: Timestamp(1_700_000_000_042),
+                priority: 4,
+                source: "reeve-agent".to_owned(),
+                text: "VM is gone".to_owned(),
+                fields: vec![("REEVE_HOST".to_owned(), "node-1".to_owned())],
+            }],
+            cursor: Some(JournalCursor::new("s=ab12;i=8c3").unwrap()),
+            more: true,
+        })),
     ]
     .into_iter()
     .chain(obstacles().into_iter().map(|obstacle| {

@@ -25,7 +25,8 @@ pub(super) async fn keep_comparing(service: Service, host: HostId, agent: AgentH
         // In a box: it is needed once in a long while, and this task lives as long as the connection.
         if let Err(error) = Box::pin(service.ask_for_comparison(host, &agent)).await {
             // What cannot be asked is unknown; whether it is connected is told elsewhere.
-            log::debug!("host {} was not compared: {error}", service.host_label_of(host));
+            log::debug!(REEVE_HOST:% = service.host_label_of(host);
+                "host {} was not compared: {error}", service.host_label_of(host));
         }
     }
 }

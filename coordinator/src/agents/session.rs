@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reeve_common::ids::HostId;
+use reeve_common::logging::messages;
 use reeve_common::protocol::{AgentRequest, Event};
 use reeve_common::quic::IDLE_TIMEOUT;
 use reeve_common::tls::Identity;
@@ -71,7 +72,8 @@ async fn begin(service: &Service, pending: impl GreetingAgent, connection: u64) 
     let welcome = match greeted {
         Ok(welcome) => welcome,
         Err((code, why)) => {
-            log::warn!(REEVE_HOST:% = service.host_label_of(host); "the agent at {} was turned away: {why}", pending.remote());
+            log::warn!(MESSAGE_ID:% = messages::HOST_TURNED_AWAY, REEVE_REALM:% = hello.realm, REEVE_HOST:% = service.host_label_of(host);
+                "the agent at {} was turned away: {why}", pending.remote());
             service.agent_refused(host, &why);
             record_refusal(service, host, pending.remote(), &why).await;
             pending.refuse(code, &why);
@@ -82,7 +84,8 @@ async fn begin(service: &Service, pending: impl GreetingAgent, connection: u64) 
         && twin.answers(service, TWIN_PATIENCE).await
     {
         let why = "another agent with this host's identity is connected and answers: was a disk cloned?";
-        log::error!(REEVE_HOST:% = service.host_label_of(host); "the agent at {} was turned away: {why}", pending.remote());
+        log::error!(MESSAGE_ID:% = messages::HOST_TURNED_AWAY, REEVE_REALM:% = hello.realm, REEVE_HOST:% = service.host_label_of(host);
+            "the agent at {} was turned away: {why}", pending.remote());
         service.agent_refused(host, why);
         record_refusal(service, host, pending.remote(), why).await;
         pending.refuse(RefusalCode::DuplicateAgent, why);
@@ -92,6 +95,7 @@ async fn begin(service: &Service, pending: impl GreetingAgent, connection: u64) 
         Ok(welcomed) => welcomed,
         Err(error) => {
             log::warn!(
+                REEVE_HOST:% = service.host_label_of(host), REEVE_REALM:% = hello.realm;
                 "host {} went away before it was welcomed: {}",
                 service.host_label_of(host),
                 crate::chain(&error)
@@ -106,7 +110,7 @@ async fn begin(service: &Service, pending: impl GreetingAgent, connection: u64) 
     }
     // Before it hears anything: a fence proves nothing any more from here on, and that must outlive this coordinator.
     if let Err(error) = service.end_proofs(host, instance).await {
-        log::error!(REEVE_HOST:% = service.host_label_of(host);
+        log::error!(MESSAGE_ID:% = messages::NOT_RECORDED, REEVE_HOST:% = service.host_label_of(host);
             "host {} is sent away: that it has returned cannot be recorded: {error}", service.host_label_of(host));
         end.close(RefusalCode::TooBusy, "its return cannot be recorded now");
         service.agent_disconnected(host, connection, Duration::ZERO, "its return cannot be recorded");
@@ -168,15 +172,15 @@ async fn follow(service: &Service, host: HostId, agent: &AgentHandle, event: Eve
 
 fn renew(service: &Service, host: HostId, agent: &AgentHandle, signing_request: &str) {
     let Some(realm) = service.realm_of(host) else { return };
-    let identity = Identity::Host { realm, host };
+    let identity = Identity::Host { realm: realm.clone(), host };
     match service.authority().issue_host(signing_request, &identity, service.now()) {
         Ok(issued) => {
-            log::info!(REEVE_HOST:% = service.host_label_of(host);
+            log::info!(REEVE_REALM:% = realm, REEVE_HOST:% = service.host_label_of(host);
                 "the certificate of host {} is renewed until {}", service.host_label_of(host), issued.not_after);
             agent.queue().push_certificate(issued.pem);
         }
         Err(error) => {
-            log::error!(REEVE_HOST:% = service.host_label_of(host);
+            log::error!(REEVE_REALM:% = realm, MESSAGE_ID:% = messages::CERTIFICATE_NOT_RENEWED, REEVE_HOST:% = service.host_label_of(host);
                 "the certificate of host {} could not be renewed: {}", service.host_label_of(host), crate::chain(&error));
         }
     }

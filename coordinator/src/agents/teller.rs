@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reeve_common::ids::{HostId, OperationId, VmId};
+use reeve_common::logging::messages;
 use reeve_common::protocol::{Command, CommandBody, Refusal};
 use tokio::sync::Semaphore;
 
@@ -52,18 +53,20 @@ async fn tell_one(service: &Service, host: HostId, agent: &AgentHandle, task: Ta
             None => return, // over, or elsewhere, by now
         },
     };
-    let command = Command { epoch: service.epoch(), operation: OperationId::random(), body };
+    let operation = OperationId::random();
+    let command = Command { epoch: service.epoch(), operation, body };
     match agent.request(service, command, ACCEPT_PATIENCE).await {
         Ok(reply) => match (reply.outcome, vm) {
             (Ok(_), _) => {}
             (Err(refusal), Some(vm)) => refused(service, host, agent, vm, &refusal).await,
             (Err(refusal), None) => {
-                log::warn!(REEVE_HOST:% = service.host_label_of(host); "a command was refused: {refusal}");
+                log::warn!(REEVE_OPERATION:% = operation, REEVE_HOST:% = service.host_label_of(host);
+                    "a command was refused: {refusal}");
             }
         },
         Err(error) => {
             log::debug!(
-                "a command to host {} was not answered: {}",
+                REEVE_HOST:% = service.host_label_of(host), REEVE_OPERATION:% = operation; "a command to host {} was not answered: {}",
                 service.host_label_of(host),
                 crate::chain(&error)
             );
@@ -84,7 +87,8 @@ async fn tell_one(service: &Service, host: HostId, agent: &AgentHandle, task: Ta
 
 async fn refused(service: &Service, host: HostId, agent: &AgentHandle, vm: VmId, refusal: &Refusal) {
     if refusal.is_retryable() {
-        log::warn!(REEVE_VM:% = vm; "the wish for VM {vm} could not be taken up yet: {refusal}");
+        log::warn!(MESSAGE_ID:% = messages::VM_STEP_FAILED, REEVE_HOST:% = service.host_label_of(host), REEVE_VM:% = vm;
+            "the wish for VM {vm} could not be taken up yet: {refusal}");
         again(agent, vm).await;
     } else if !service.wish_refused(host, vm, refusal).await {
         // It could not be recorded: the host is asked again, and will refuse again.

@@ -2,7 +2,9 @@
 
 use utoipa::OpenApi;
 
-use super::routes::{adoption, audit, catalogue, fencing, fleet, simulation, vms, watching, workflows};
+use super::routes::{
+    adoption, audit, catalogue, fencing, fleet, journals, simulation, vms, watching, workflows,
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -74,6 +76,8 @@ use super::routes::{adoption, audit, catalogue, fencing, fleet, simulation, vms,
         simulation::compare,
         vms::vm_changed,
         vms::vm_log,
+        journals::vm_journal,
+        journals::host_journal,
     )
 )]
 struct Document;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use clap::Parser as _;
 use reeve_common::check::{Verdict, told, worst};
 use reeve_common::clock::{Clock, SystemClock};
+use reeve_common::logging::{self, messages};
 use reeve_common::service_user::become_owner;
 use reeve_coordinator::audit::offline;
 use reeve_coordinator::backup::{Restored, restore, save, verify};
@@ -71,15 +72,26 @@ fn init(config: CoordinatorConfig) -> ExitCode {
 }
 
 fn run(path: &Path) -> ExitCode {
-    reeve_common::logging::init("reeve-coordinator", None);
+    logging::init("reeve-coordinator", None);
     let ended = on_runtime(daemon::run(path));
-    match ended {
+    let code = match ended {
         Err(code) => code,
         Ok(Ok(())) => ExitCode::SUCCESS,
-        Ok(Err(error @ daemon::DaemonError::Config(_))) => fail(EXIT_USAGE, &chain(&error)),
-        Ok(Err(error @ daemon::DaemonError::Deposed(_))) => fail(EXIT_DEPOSED, &chain(&error)),
-        Ok(Err(error)) => fail(EXIT_FAILURE, &chain(&error)),
+        Ok(Err(error @ daemon::DaemonError::Config(_))) => fail_to_run(EXIT_USAGE, &chain(&error)),
+        Ok(Err(error @ daemon::DaemonError::Deposed(_))) => fail_to_run(EXIT_DEPOSED, &chain(&error)),
+        Ok(Err(error)) => fail_to_run(EXIT_FAILURE, &chain(&error)),
+    };
+    logging::finish();
+    code
+}
+
+/// Says it where it is read: a service's error stands in the journal as an error.
+fn fail_to_run(code: u8, message: &str) -> ExitCode {
+    if logging::goes_to_journal() {
+        log::error!(MESSAGE_ID:% = messages::COORDINATOR_FAILED; "{message}");
+        return ExitCode::from(code);
     }
+    fail(code, message)
 }
 
 /// Looks at this machine and says what was found.
@@ -147,7 +159,7 @@ fn verified(config: &CoordinatorConfig, file: Option<&Path>) -> ExitCode {
 }
 
 fn recovered(config: CoordinatorConfig, arguments: RecoverArguments) -> ExitCode {
-    reeve_common::logging::init("reeve-coordinator", None);
+    logging::init("reeve-coordinator", None);
     let request = RecoverRequest {
         wait: arguments.wait,
         hosts: arguments.hosts,

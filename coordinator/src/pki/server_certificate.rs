@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use reeve_common::clock::{Clock, Timestamp};
+use reeve_common::logging::messages;
 use reeve_common::text::chain;
 use reeve_common::tls::{Credentials, TlsError, coordinator_server_config, join_server_config};
 
@@ -108,6 +109,7 @@ impl ServerCertificate {
                     log::info!("the coordinator's certificate was renewed until {}", self.not_after())
                 }
                 Err(error) => log::error!(
+                    MESSAGE_ID:% = messages::AUTHORITY_NOT_USABLE;
                     "{}; hosts can connect until {}, and it is tried again every {} s",
                     chain(&error),
                     self.not_after(),

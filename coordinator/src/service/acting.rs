@@ -18,6 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use reeve_common::clock::Timestamp;
 use reeve_common::ids::{HostId, OperationId, VmId};
+use reeve_common::logging::{self, messages};
 
 use super::{Service, ServiceError};
 use crate::audit::{AUDIT, AuditEvent, Outcome, Who};
@@ -121,7 +122,8 @@ impl Act {
 
     /// Does `work` as this act.
     pub(crate) async fn scope<F: Future>(self, work: F) -> F::Output {
-        CURRENT.scope(self, work).await
+        let operation = self.inner.operation;
+        logging::in_operation(operation, CURRENT.scope(self, work)).await
     }
 }
 
@@ -198,7 +200,7 @@ impl Service {
 
     /// Records something by itself. What cannot be recorded has changed nothing, and is in the journal.
     pub(super) async fn record(&self, event: AuditEvent) {
-        let (what, object) = (event.what.clone(), event.object.clone());
+        let (what, object, operation) = (event.what.clone(), event.object.clone(), event.operation);
         let written = match event.entry() {
             Ok(entry) => {
                 self.apply(Batch::new().append(AUDIT, entry)).await.map_err(|error| crate::chain(&error))
@@ -207,7 +209,10 @@ impl Service {
         };
         match written {
             Ok(_) => self.inner.audit.grown(),
-            Err(error) => log::error!("{what} of {object} is not in the audit log: {error}"),
+            Err(error) => {
+                log::error!(MESSAGE_ID:% = messages::AUDIT_NOT_RECORDED, REEVE_OPERATION:% = operation;
+                    "{what} of {object} is not in the audit log: {error}")
+            }
         }
     }
 

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use reeve_common::checkpoint::{Checkpoint, SignedCheckpoint};
 use reeve_common::ids::{HostId, HostName};
+use reeve_common::logging::messages;
 use reeve_common::protocol::{CommandBody, ReplyBody};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -210,7 +211,10 @@ impl Service {
             match self.checkpoint_if_due().await {
                 Ok(Some(signed)) => self.tell_witnesses(signed).await,
                 Ok(None) => {}
-                Err(error) => log::error!("the audit log has no new checkpoint: {error}"),
+                Err(error) => {
+                    log::error!(MESSAGE_ID:% = messages::AUDIT_NOT_RECORDED;
+                        "the audit log has no new checkpoint: {error}")
+                }
             }
             tokio::time::sleep(CHECKPOINT_PAUSE).await;
             // Looked at when there is more, and when the time of a record that is there may be up.
@@ -263,7 +267,8 @@ impl Service {
     /// Asks a host that has just connected which checkpoint it keeps.
     pub(crate) async fn meet_witness(&self, host: HostId, agent: &AgentHandle) {
         if let Err(error) = self.ask_witness(host, agent, None).await {
-            log::debug!("host {} was not asked for its checkpoint: {error}", self.host_label(host));
+            log::debug!(REEVE_HOST:% = self.host_label(host);
+                "host {} was not asked for its checkpoint: {error}", self.host_label(host));
         }
     }
 
@@ -309,7 +314,7 @@ impl Service {
             contradictions.insert(host, finding.clone()).is_some_and(same)
         };
         if !known {
-            log::error!(REEVE_HOST:% = name;
+            log::error!(MESSAGE_ID:% = messages::AUDIT_CONTRADICTED, REEVE_HOST:% = name;
                 "the audit log is contradicted by a witness: {words}; `reeve audit verify` says more, and a log restored by \
                  mistake is found in a later backup");
             let witness = Who::Host { id: host, name: name.clone() };

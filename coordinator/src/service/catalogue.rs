@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use reeve_common::device::DeviceSelector;
 use reeve_common::ids::{ConfigurationName, DeviceClass, ImageName, SetupName};
+use reeve_common::logging::messages;
 use reeve_common::text::{TEXT_LENGTH_MAX, is_printable};
 use reeve_scheduler::Companions;
 
@@ -288,7 +289,7 @@ impl Service {
 /// A store's no as ours.
 pub(super) fn store_failed(error: &StoreError) -> ServiceError {
     let chain = crate::chain(error);
-    log::error!("the store refused a change: {chain}");
+    log::error!(MESSAGE_ID:% = messages::STORE_REFUSED; "the store refused a change: {chain}");
     if error.is_retryable() {
         ServiceError::unavailable(chain).advise("nothing was changed; try again")
     } else if matches!(error, StoreError::Conflict(_)) {

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reeve_common::ids::{HostId, HostName, RealmName, VmId};
+use reeve_common::logging::messages;
 use reeve_common::mutation::Mutation;
 use reeve_scheduler::Contact;
 
@@ -89,7 +90,8 @@ impl Service {
             say_braked(&realm, planned.braked, braked);
             for host in planned.hosts.into_iter().filter(|host| !host.restart.is_empty()) {
                 if let Err(error) = self.begin_failover(host.host).await {
-                    log::error!(REEVE_REALM:% = realm; "the restart of VMs of a lost host could not be begun: {error}");
+                    log::error!(MESSAGE_ID:% = messages::NOT_RECORDED, REEVE_REALM:% = realm;
+                        "the restart of VMs of a lost host could not be begun: {error}");
                 }
             }
         }
@@ -158,7 +160,7 @@ impl Service {
             return Ok(());
         }
         let name = self.host_by_id(host)?.host.name;
-        log::warn!(REEVE_HOST:% = name;
+        log::warn!(MESSAGE_ID:% = messages::FAILOVER_BEGUN, REEVE_HOST:% = name;
             "host {name} is lost: VMs whose configuration asks for it are restarted elsewhere, once it is proved that it runs them no more");
         let purpose = Purpose::Failover { host, name };
         self.begin_workflow(purpose, vec![Step::ProveStopped { host }], BY_ITSELF).await.map(drop)
@@ -287,7 +289,7 @@ impl Service {
         let why = format!("host {name} is lost: {}", proof_words(proof));
         let Some(displaced) = displace(&current.vm, &why, self.now()) else { return Ok(()) };
         let version = self.write_vm(Batch::new(), &displaced, Precondition::At(current.version)).await?;
-        log::warn!(REEVE_VM:% = displaced.id, REEVE_HOST:% = name, REEVE_REALM:% = displaced.realm;
+        log::warn!(MESSAGE_ID:% = messages::VM_LEAVES_LOST_HOST, REEVE_VM:% = displaced.id, REEVE_HOST:% = name, REEVE_REALM:% = displaced.realm;
             "VM {} leaves host {name}, which is lost ({}), and is started elsewhere", displaced.name, proof_words(proof));
         // What it held there is free: the host is proved to run it no more, and it takes nothing new until it returns.
         let id = displaced.id;
@@ -343,7 +345,7 @@ impl Service {
                 .advise(format!("`reeve vm shutdown {}` and a start move it", vm.name)));
             }
         }
-        log::warn!(REEVE_VM:% = id, REEVE_OPERATOR:% = actor.name;
+        log::warn!(REEVE_HOST:% = host_name, REEVE_REALM:% = vm.realm, REEVE_VM:% = id, REEVE_OPERATOR:% = actor.name;
             "VM {} is to be started elsewhere, by {}", vm.name, actor.name);
         self.displace_vm(*id, *host).await?;
         self.place_waiting().await;
@@ -365,7 +367,8 @@ impl Service {
         match self.confirm_leftover_gone(host, id).await {
             Ok(()) => self.let_forget(Some(host), id, generation),
             Err(error) => {
-                log::error!(REEVE_VM:% = id; "that nothing of VM {id} is left on its old host could not be recorded: {error}")
+                log::error!(MESSAGE_ID:% = messages::NOT_RECORDED, REEVE_HOST:% = self.host_label(host), REEVE_VM:% = id;
+                    "that nothing of VM {id} is left on its old host could not be recorded: {error}")
             }
         }
         true
@@ -381,7 +384,7 @@ impl Service {
         let act = self.begin_act(who, "confirm-gone", format!("vm {}", confirmed.name));
         let writing = self.write_vm(Batch::new(), &confirmed, Precondition::At(current.version));
         let version = act.scope(writing).await?;
-        log::info!(REEVE_VM:% = id, REEVE_HOST:% = self.host_label(host);
+        log::info!(REEVE_REALM:% = confirmed.realm, REEVE_VM:% = id, REEVE_HOST:% = self.host_label(host);
             "nothing of VM {} is left on host {}, from which it was moved", confirmed.name, self.host_label(host));
         self.show_vm(version, confirmed);
         Ok(())
@@ -409,10 +412,14 @@ fn proof_words(proof: &Proof) -> String {
 
 fn say_braked(realm: &RealmName, now: Option<Braked>, said: &mut BTreeSet<RealmName>) {
     match now {
-        Some(braked) if said.insert(realm.clone()) => log::error!(REEVE_REALM:% = realm;
-            "realm {realm} is braked: {braked}. Look whether the coordinator is cut off. By hand: `reeve host fence`, `reeve host confirm-off`, `reeve vm restart-elsewhere`"),
-        None if said.remove(realm) => log::warn!(REEVE_REALM:% = realm;
-            "realm {realm} is not braked any more: lost hosts are dealt with again"),
+        Some(braked) if said.insert(realm.clone()) => {
+            log::error!(MESSAGE_ID:% = messages::REALM_BRAKED, REEVE_REALM:% = realm;
+            "realm {realm} is braked: {braked}. Look whether the coordinator is cut off. By hand: `reeve host fence`, `reeve host confirm-off`, `reeve vm restart-elsewhere`")
+        }
+        None if said.remove(realm) => {
+            log::warn!(MESSAGE_ID:% = messages::REALM_RELEASED, REEVE_REALM:% = realm;
+            "realm {realm} is not braked any more: lost hosts are dealt with again")
+        }
         _ => {}
     }
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reeve_common::ids::{HostId, HostName, OperationId};
+use reeve_common::logging::messages;
 use reeve_common::mutation::Mutation;
 
 use super::core::{Core, HostEntry, Kept};
@@ -117,7 +118,7 @@ impl Service {
     /// [`ServiceError`] when there is no such host, or its agent answers.
     pub async fn confirm_off(&self, name: &HostName, actor: &Actor) -> Result<Fence, ServiceError> {
         let host = self.host_id(name)?;
-        log::warn!(REEVE_HOST:% = name, REEVE_OPERATOR:% = actor.name;
+        log::warn!(MESSAGE_ID:% = messages::HOST_CONFIRMED_OFF, REEVE_HOST:% = name, REEVE_OPERATOR:% = actor.name;
             "{} states that host {name} is off: its VMs may be started elsewhere from now on", actor.name);
         let fence = self.record_request(host, &actor.name, None).await?;
         let fence = self.conclude_fence(fence, Verdict::Off).await;
@@ -144,7 +145,7 @@ impl Service {
             let same_life = fence.instance == Some(instance);
             let name = fence.host_name.clone();
             if same_life {
-                log::error!(REEVE_HOST:% = name;
+                log::error!(MESSAGE_ID:% = messages::FENCE_NOT_BELIEVED, REEVE_HOST:% = name;
                     "host {name} was said to be off by {}, and was not: its agent has run on. VMs that were started elsewhere \
                      meanwhile may have run twice; mend what fences this host before it is trusted again",
                     fence.command.as_deref().unwrap_or(&fence.requested_by));
@@ -226,13 +227,15 @@ impl Service {
 
     async fn carry_out_fence(&self, mut fence: Fence, means: &FenceMeans) -> Fence {
         let name = fence.host_name.clone();
-        log::warn!(REEVE_HOST:% = name; "host {name} is being fenced with {}, asked for by {}",
+        log::warn!(MESSAGE_ID:% = messages::FENCING_BEGUN, REEVE_HOST:% = name;
+            "host {name} is being fenced with {}, asked for by {}",
             means.command.display(), fence.requested_by);
         fence.state = FenceState::Running;
         {
             let _writer = self.inner.catalogue_writer.lock().await;
             if let Err(error) = self.save_fence(&fence).await {
-                log::error!(REEVE_HOST:% = name; "the fencing of host {name} is not begun: it cannot be recorded: {error}");
+                log::error!(MESSAGE_ID:% = messages::NOT_RECORDED, REEVE_HOST:% = name;
+                    "the fencing of host {name} is not begun: it cannot be recorded: {error}");
                 return self.forget_end(fence, &error);
             }
         }
@@ -241,9 +244,13 @@ impl Service {
         fence.output = done.output;
         let fence = self.conclude_fence(fence, done.verdict).await;
         match fence.state {
-            FenceState::Off => log::warn!(REEVE_HOST:% = name; "host {name} is off: it was fenced"),
+            FenceState::Off => {
+                log::warn!(MESSAGE_ID:% = messages::HOST_FENCED, REEVE_HOST:% = name;
+                    "host {name} is off: it was fenced")
+            }
             state => {
-                log::error!(REEVE_HOST:% = name; "host {name} was not fenced ({}): {}. What ran there stays there",
+                log::error!(MESSAGE_ID:% = messages::FENCING_FAILED, REEVE_HOST:% = name;
+                    "host {name} was not fenced ({}): {}. What ran there stays there",
                 state.as_str(), fence.reason.as_deref().unwrap_or("no reason is known"))
             }
         }
@@ -280,7 +287,8 @@ impl Service {
                 Verdict::Unknown(why) => fence.clone().ended(FenceState::Unknown, Some(why.clone()), now),
             };
             if let Err(error) = self.save_fence(&ended).await {
-                log::error!(REEVE_HOST:% = fence.host_name; "what the fencing of host {} has come to cannot be recorded: {error}",
+                log::error!(MESSAGE_ID:% = messages::NOT_RECORDED, REEVE_HOST:% = fence.host_name;
+                    "what the fencing of host {} has come to cannot be recorded: {error}",
                     fence.host_name);
                 return self.forget_end(fence, &error);
             }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use reeve_common::clock::Timestamp;
 use reeve_common::ids::{HostId, RealmName, VmId};
+use reeve_common::logging::messages;
 use reeve_common::protocol::{CommandBody, Hello, Refusal, Welcome};
 use reeve_common::vm::DesiredVm;
 use reeve_common::wire::RefusalCode;
@@ -71,7 +72,7 @@ impl Service {
         let now = self.steady_now();
         let mut core = self.core();
         let entry = core.hosts.get_mut(&host)?;
-        let name = entry.kept.value.name.clone();
+        let (name, realm) = (entry.kept.value.name.clone(), entry.kept.value.realm.clone());
         entry.life.connect(now);
         entry.contact = Contact::Connected;
         entry.inventory = Some(hello.inventory);
@@ -84,7 +85,8 @@ impl Service {
         drop(core);
         self.describe_host(host);
         self.metrics().agent_connected();
-        log::info!(REEVE_HOST:% = name; "host {name} is connected");
+        log::info!(MESSAGE_ID:% = messages::HOST_CONNECTED, REEVE_HOST:% = name, REEVE_REALM:% = realm;
+            "host {name} is connected");
         before
     }
 
@@ -97,7 +99,7 @@ impl Service {
             return; // another connection has taken its place
         }
         self.metrics().agent_disconnected();
-        let name = entry.kept.value.name.clone();
+        let (name, realm) = (entry.kept.value.name.clone(), entry.kept.value.realm.clone());
         entry.agent = None;
         entry.life.disconnect(silent_for, now);
         entry.contact = Contact::Suspected;
@@ -106,7 +108,8 @@ impl Service {
         core.fleet.set_measured(host, None);
         drop(core);
         self.describe_host(host);
-        log::warn!(REEVE_HOST:% = name; "host {name} is not connected any more: {why}");
+        log::warn!(MESSAGE_ID:% = messages::HOST_DISCONNECTED, REEVE_HOST:% = name, REEVE_REALM:% = realm;
+            "host {name} is not connected any more: {why}");
     }
 
     /// The agent at a host's connection, if it is still that connection's.
@@ -127,12 +130,17 @@ impl Service {
         {
             let mut core = self.core();
             let Some(entry) = core.hosts.get_mut(&host) else { return };
-            let name = entry.kept.value.name.clone();
+            let (name, realm) = (entry.kept.value.name.clone(), entry.kept.value.realm.clone());
             match &mut entry.report {
                 Some(report) if report.hypervisor_reachable != reachable => {
                     report.hypervisor_reachable = reachable;
-                    let words = if reachable { "answers again" } else { "does not answer its agent" };
-                    log::warn!(REEVE_HOST:% = name; "libvirt on host {name} {words}");
+                    if reachable {
+                        log::info!(MESSAGE_ID:% = messages::LIBVIRT_BACK, REEVE_HOST:% = name, REEVE_REALM:% = realm;
+                            "libvirt on host {name} answers again");
+                    } else {
+                        log::warn!(MESSAGE_ID:% = messages::LIBVIRT_UNREACHABLE, REEVE_HOST:% = name, REEVE_REALM:% = realm;
+                            "libvirt on host {name} does not answer its agent");
+                    }
                 }
                 _ => return,
             }
@@ -159,7 +167,8 @@ impl Service {
     /// A host has refused a VM's wish for good. Answers whether that is settled; if not, it could not be recorded.
     pub(crate) async fn wish_refused(&self, host: HostId, id: VmId, refusal: &Refusal) -> bool {
         if let Refusal::StaleEpoch { highest, .. } = refusal {
-            log::error!(REEVE_VM:% = id; "another coordinator has taken over (epoch {highest}): stop this one");
+            log::error!(MESSAGE_ID:% = messages::COORDINATOR_DEPOSED, REEVE_HOST:% = self.host_label(host), REEVE_VM:% = id;
+                "another coordinator has taken over (epoch {highest}): stop this one");
             return true;
         }
         let why = refusal.to_string();

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use reeve_common::clock::Timestamp;
 use reeve_common::ids::HostId;
+use reeve_common::logging::messages;
 use reeve_scheduler::Contact;
 
 use super::Service;
@@ -84,18 +85,21 @@ impl Service {
         }
         for (host, before, contact) in changed {
             self.describe_host(host);
-            let name = self.host_label(host);
+            let (name, realm) =
+                (self.host_label(host), self.realm_of(host).map(String::from).unwrap_or_default());
             match (before, contact) {
                 (_, Contact::Lost) => log::warn!(
-                    REEVE_HOST:% = name;
+                    MESSAGE_ID:% = messages::HOST_LOST, REEVE_REALM:% = realm, REEVE_HOST:% = name;
                     "host {name} is lost: nothing was heard of it for longer than lost-after. What runs there is unknown, and \
                      nothing of it is started elsewhere without a proof that it has stopped"
                 ),
                 (_, Contact::Suspected) => {
-                    log::info!(REEVE_HOST:% = name; "host {name} is silent; nothing new is placed there");
+                    log::info!(REEVE_REALM:% = realm, REEVE_HOST:% = name;
+                        "host {name} is silent; nothing new is placed there");
                 }
                 (Contact::Suspected, Contact::Connected) => {
-                    log::info!(REEVE_HOST:% = name; "host {name} is heard again");
+                    log::info!(MESSAGE_ID:% = messages::HOST_HEARD_AGAIN, REEVE_REALM:% = realm, REEVE_HOST:% = name;
+                        "host {name} is heard again");
                     self.inner.fleet_changed.notify_one();
                 }
                 (_, Contact::Connected) => {}

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use reeve_common::clock::Timestamp;
 use reeve_common::ids::{HostId, VmId};
+use reeve_common::logging::messages;
 use reeve_scheduler::{BatchGoal, Request};
 
 use super::core::Core;
@@ -34,7 +35,8 @@ impl Service {
             let planned = plan(&mut self.core_for_decisions(), &waiting);
             for (id, planned) in planned {
                 if let Err(error) = self.place_again(id, planned).await {
-                    log::warn!(REEVE_VM:% = id; "VM {id} could not be placed again: {error}");
+                    log::warn!(MESSAGE_ID:% = messages::NOT_RECORDED, REEVE_VM:% = id;
+                        "VM {id} could not be placed again: {error}");
                 }
             }
             waiting = rest;
@@ -183,7 +185,10 @@ pub(super) fn choose(
     let host = planned.map_or(best, |planned| planned.host);
     let digest = core.fleet.digest_choosing(&vm.request, host, HOSTS_KEPT);
     if let Err(reason) = core.fleet.reserve(vm.id, host, &vm.request) {
-        log::error!(REEVE_VM:% = vm.id; "host {host} was chosen and does not fit: {reason}");
+        let name = core.hosts.get(&host).map(|entry| entry.kept.value.name.to_string()).unwrap_or_default();
+        log::error!(MESSAGE_ID:% = messages::PLACEMENT_CONTRADICTED, REEVE_HOST:% = name, REEVE_REALM:% = vm.realm,
+            REEVE_VM:% = vm.id;
+            "host {name} was chosen and does not fit: {reason}");
         return None;
     }
     let mut placed = vm.clone();

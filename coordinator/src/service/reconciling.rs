@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reeve_common::ids::{HostId, HostName, OperationId, VmId};
+use reeve_common::logging::messages;
 use reeve_common::mutation::Mutation;
 use reeve_common::protocol::{CommandBody, HostReport, ReplyBody};
 use reeve_common::vm::{ObservedVm, VmObservation};
@@ -226,7 +227,7 @@ impl Service {
             Treatment::Decision { choices } => {
                 let name = difference.name.clone().unwrap_or_else(|| id.to_string());
                 let choice = choices.first().map(String::as_str).unwrap_or_default();
-                log::warn!(REEVE_VM:% = id, REEVE_HOST:% = self.host_label_of(host);
+                log::warn!(MESSAGE_ID:% = messages::VM_NEEDS_DECISION, REEVE_VM:% = id, REEVE_HOST:% = self.host_label_of(host);
                     "VM {name} on host {} needs a decision: {}; {choice}", self.host_label_of(host), difference.words);
                 return;
             }
@@ -275,7 +276,8 @@ fn host_name(core: &Core, host: HostId) -> String {
 /// A change that could not be made durable is tried again at the agent's next report.
 pub(super) fn log_failure(id: VmId, changed: Result<(), ServiceError>) {
     if let Err(error) = changed {
-        log::error!(REEVE_VM:% = id; "what its host reports of VM {id} could not be recorded: {error}");
+        log::error!(MESSAGE_ID:% = messages::NOT_RECORDED, REEVE_VM:% = id;
+            "what its host reports of VM {id} could not be recorded: {error}");
     }
 }
 

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use log::Level;
 use reeve_common::clock::Timestamp;
 use reeve_common::ids::{ConfigurationName, VmId};
+use reeve_common::logging::messages;
 use reeve_common::mutation::Mutation;
 
 use super::acting::acting_on;
@@ -64,7 +66,12 @@ impl Service {
         match self.store_new(&vm, &decision).await {
             Ok(version) => {
                 self.core().mark_durable(id);
-                log::info!(REEVE_VM:% = id, REEVE_REALM:% = vm.realm, REEVE_OPERATOR:% = actor.name;
+                let (level, message) = match vm.state {
+                    VmState::Unplaceable => (Level::Warn, messages::VM_UNPLACEABLE),
+                    _ => (Level::Info, messages::VM_REQUESTED),
+                };
+                log::log!(level, MESSAGE_ID:% = message, REEVE_VM:% = id, REEVE_REALM:% = vm.realm,
+                    REEVE_OWNER:% = vm.owner, REEVE_OPERATOR:% = actor.name;
                     "VM {} requested by {}: {}", vm.name, actor.name, vm.reason.as_deref().unwrap_or("placed"));
                 self.show_vm(version, vm);
                 self.tell(id);

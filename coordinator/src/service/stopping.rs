@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use log::Level;
 use reeve_common::clock::Timestamp;
 use reeve_common::ids::{Generation, HostId, VmId};
+use reeve_common::logging::messages;
 use reeve_common::mutation::Mutation;
 
 use super::views::VmView;
@@ -12,6 +14,7 @@ use super::{Actor, Service, ServiceError};
 use crate::model::host::may_be_told;
 use crate::model::vm::Vm;
 use crate::model::vm_life::{self, Outcome};
+use crate::model::vm_state::VmState;
 use crate::records::{Record, VMS};
 use crate::store::{Batch, Precondition, Version};
 
@@ -64,7 +67,7 @@ impl Service {
             ))
             .advise(format!("`reeve host set-state {name} no-scheduler` comes first")));
         }
-        log::info!(REEVE_VM:% = id, REEVE_OPERATOR:% = actor.name;
+        log::info!(REEVE_REALM:% = detail.view.vm.realm, REEVE_VM:% = id, REEVE_OPERATOR:% = actor.name;
             "VM {} is to stop within {}, by {}", detail.view.vm.name, reeve_common::units::format_duration(grace), actor.name);
         self.change_vm(id, |vm, now| vm_life::wish_stop(vm, grace, now)).await?;
         if Mutation::FreeCapacityEarly.is_active() {
@@ -146,7 +149,13 @@ impl Service {
         }
         let host = after.host.map(|host| self.host_label(host)).unwrap_or_default();
         let why = after.reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
-        log::info!(REEVE_VM:% = after.id, REEVE_HOST:% = host, REEVE_REALM:% = after.realm;
+        let (level, message) = match after.state {
+            VmState::Failed => (Level::Warn, messages::VM_FAILED),
+            VmState::Unplaceable => (Level::Warn, messages::VM_UNPLACEABLE),
+            _ => (Level::Info, messages::VM_STATE_CHANGED),
+        };
+        log::log!(level, MESSAGE_ID:% = message, REEVE_VM:% = after.id, REEVE_HOST:% = host,
+            REEVE_REALM:% = after.realm, REEVE_OWNER:% = after.owner;
             "VM {} is {} now{why}", after.name, after.state);
     }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reeve_common::ids::HostId;
+use reeve_common::logging::messages;
 
 use super::{Actor, Service, ServiceError};
 use crate::audit::Who;
@@ -95,7 +96,7 @@ impl Service {
                 current.workflow.state.as_str()
             )));
         }
-        log::info!(REEVE_HOST:% = next.purpose.host_name(), REEVE_OPERATOR:% = actor.name;
+        log::info!(REEVE_WORKFLOW:% = id, REEVE_HOST:% = next.purpose.host_name(), REEVE_OPERATOR:% = actor.name;
             "workflow {id} ({} of host {}) is cancelled by {}", next.purpose.as_str(), next.purpose.host_name(), actor.name);
         self.write_workflow(current.version, next).await?;
         self.wake_workflows();
@@ -165,7 +166,8 @@ impl Service {
                     Ok(true) => {}
                     Ok(false) => break,
                     Err(error) => {
-                        log::warn!("workflow {id} could not be taken further yet: {error}");
+                        log::warn!(MESSAGE_ID:% = messages::NOT_RECORDED, REEVE_WORKFLOW:% = id;
+                            "workflow {id} could not be taken further yet: {error}");
                         break;
                     }
                 }
@@ -250,11 +252,20 @@ impl Service {
         let why = next.problem.as_deref().map(|why| format!(": {why}")).unwrap_or_default();
         match next.state {
             WorkflowState::Running => {}
-            WorkflowState::Undoing => log::warn!(REEVE_HOST:% = host; "{what} is being undone{why}"),
-            WorkflowState::Done => log::info!(REEVE_HOST:% = host; "{what} is done"),
-            WorkflowState::Undone => log::warn!(REEVE_HOST:% = host; "{what} was undone{why}"),
-            WorkflowState::Stuck => log::error!(REEVE_HOST:% = host;
-                "{what} is stuck{why}; `reeve workflow show {0}` tells more, `reeve workflow cancel {0}` tries again", next.id),
+            WorkflowState::Undoing => {
+                log::warn!(REEVE_WORKFLOW:% = next.id, REEVE_HOST:% = host; "{what} is being undone{why}")
+            }
+            WorkflowState::Done => {
+                log::info!(REEVE_WORKFLOW:% = next.id, REEVE_HOST:% = host; "{what} is done")
+            }
+            WorkflowState::Undone => {
+                log::warn!(MESSAGE_ID:% = messages::WORKFLOW_UNDONE, REEVE_WORKFLOW:% = next.id, REEVE_HOST:% = host;
+                    "{what} was undone{why}")
+            }
+            WorkflowState::Stuck => {
+                log::error!(MESSAGE_ID:% = messages::WORKFLOW_STUCK, REEVE_WORKFLOW:% = next.id, REEVE_HOST:% = host;
+                "{what} is stuck{why}; `reeve workflow show {0}` tells more, `reeve workflow cancel {0}` tries again", next.id)
+            }
         }
     }
 

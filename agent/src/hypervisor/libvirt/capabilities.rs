@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use reeve_common::ids::MediatedType;
 use reeve_common::inventory::{PciId, Processor};
+use reeve_common::logging::messages;
 use reeve_common::units::Bytes;
 use reeve_common::vm::VirtType;
 use virt::connect::Connect;
@@ -107,14 +108,16 @@ impl KvmVerdict {
                     return self.reach(true);
                 }
                 Ok(Attempt::Unusable(why)) => {
-                    log::warn!("KVM is not used for virt-type auto: {why}");
+                    log::warn!(MESSAGE_ID:% = messages::KVM_UNUSABLE;
+                        "KVM is not used for virt-type auto: {why}");
                     return self.reach(false);
                 }
                 Ok(Attempt::Vanished) => vanished += 1,
                 Err(error) => log::debug!("KVM could not be probed yet: {error}"),
             }
             if vanished >= PROBE_ATTEMPTS {
-                log::warn!("KVM is not used for virt-type auto: the probe's guests ended without a result");
+                log::warn!(MESSAGE_ID:% = messages::KVM_UNUSABLE;
+                    "KVM is not used for virt-type auto: the probe's guests ended without a result");
                 return self.reach(false);
             }
             drop(connection);

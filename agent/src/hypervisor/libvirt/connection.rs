@@ -15,6 +15,7 @@
 //! The daemon may exit when idle, be upgraded or be killed at any moment; domains run on. A connection that is given
 //! up is left to its lanes' threads, which end when libvirt lets go of their calls.
 
+use reeve_common::logging::messages;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
@@ -202,7 +203,7 @@ impl Link {
                 Ok((session, subscription)) => {
                     back_off = BACK_OFF_FIRST;
                     self.set_state(State::Up(Arc::new(session)));
-                    log::info!("connected to libvirt at {}", self.uri);
+                    log::info!(MESSAGE_ID:% = messages::LIBVIRT_BACK; "connected to libvirt at {}", self.uri);
                     self.events.send(HypervisorEvent::Connected);
                     attempted();
                     let end = wait_for_end(controls, number);
@@ -254,7 +255,8 @@ impl Link {
         };
         self.set_state(State::Down(format!("{why}, and a new one is being made")));
         if end != Control::Stop {
-            log::warn!("the connection to libvirt at {} was lost: {why}", self.uri);
+            log::warn!(MESSAGE_ID:% = messages::LIBVIRT_UNREACHABLE;
+                "the connection to libvirt at {} was lost: {why}", self.uri);
             self.events.send(HypervisorEvent::Disconnected);
         }
         // Taking callbacks back asks the daemon; one that hangs must not keep us from connecting to the next.
@@ -267,7 +269,8 @@ impl Link {
     fn note_failure(&self, why: &str) {
         let known = matches!(self.state(), State::Down(known) if known == why);
         if !known {
-            log::warn!("libvirt at {} cannot be reached, trying again: {why}", self.uri);
+            log::warn!(MESSAGE_ID:% = messages::LIBVIRT_UNREACHABLE;
+                "libvirt at {} cannot be reached, trying again: {why}", self.uri);
             self.set_state(State::Down(why.to_owned()));
         }
     }

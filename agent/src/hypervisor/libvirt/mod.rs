@@ -43,6 +43,7 @@ use std::time::{Duration, Instant};
 
 use reeve_common::clock::Clock;
 use reeve_common::ids::{PoolName, VmId, VolumeName};
+use reeve_common::logging::messages;
 use reeve_common::storage::{NewVolume, PoolReport, Volume};
 use reeve_common::utilization::VmSample;
 use reeve_common::vm::{DomainDisk, ForeignDomain, VirtType, VmSpec};
@@ -174,7 +175,8 @@ impl LibvirtHypervisor {
             reported.clear();
         }
         if reported.insert(vm) {
-            log::warn!(REEVE_VM:% = vm; "the domain {vm} has a ledger entry that cannot be used, so it is left alone: {why}");
+            log::warn!(MESSAGE_ID:% = messages::LEDGER_SPOILT, REEVE_VM:% = vm;
+                "the domain {vm} has a ledger entry that cannot be used, so it is left alone: {why}");
         }
     }
 

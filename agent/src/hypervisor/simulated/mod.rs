@@ -23,6 +23,7 @@ use std::time::Duration;
 
 use reeve_common::clock::{Clock, Timestamp};
 use reeve_common::ids::{PoolName, VmId, VolumeName};
+use reeve_common::logging::messages;
 use reeve_common::storage::{NewVolume, PoolReport, Volume};
 use reeve_common::utilization::VmSample;
 use reeve_common::vm::{DomainDisk, ForeignDomain, VirtType, VmSpec};
@@ -166,7 +167,8 @@ impl Inside {
         if let Some(path) = &settings.state_file
             && let Err(error) = persistence::save(path, &self.world)
         {
-            log::error!("{error}; simulated domains would be forgotten by a restart");
+            log::error!(MESSAGE_ID:% = messages::STATE_NOT_WRITTEN;
+                "{error}; simulated domains would be forgotten by a restart");
         }
     }
 

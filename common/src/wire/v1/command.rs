@@ -9,6 +9,7 @@ use super::checkpoint::SignedCheckpoint;
 use super::description::VmDescription;
 use super::event::HostReport;
 use super::hello::RealmSettings;
+use super::journal::{JournalPage, JournalQuery};
 use super::storage::{NewVolume, Volume};
 use super::vm::DesiredVm;
 use super::{
@@ -44,6 +45,7 @@ enum CommandBody {
     Witness { checkpoint: Option<SignedCheckpoint> },
     ReadReport,
     DescribeDomain { domain: Id },
+    ReadJournal(JournalQuery),
 }
 
 impl From<domain::Command> for Command {
@@ -99,6 +101,7 @@ impl From<domain::CommandBody> for CommandBody {
             domain::CommandBody::DescribeDomain { domain } => {
                 Self::DescribeDomain { domain: to_id(domain.0) }
             }
+            domain::CommandBody::ReadJournal(query) => Self::ReadJournal(query.into()),
         }
     }
 }
@@ -142,6 +145,7 @@ impl TryFrom<CommandBody> for domain::CommandBody {
             CommandBody::Witness { checkpoint } => Self::Witness { checkpoint: checkpoint.map(Into::into) },
             CommandBody::ReadReport => Self::ReadReport,
             CommandBody::DescribeDomain { domain } => Self::DescribeDomain { domain: VmId(from_id(domain)) },
+            CommandBody::ReadJournal(query) => Self::ReadJournal(query.try_into()?),
         })
     }
 }
@@ -165,6 +169,7 @@ enum Outcome {
     Witnessed { held: Option<SignedCheckpoint> },
     Report(Box<HostReport>),
     Domain(Option<Box<DomainDescription>>),
+    Journal(JournalPage),
 }
 
 impl From<domain::Reply> for Reply {
@@ -184,6 +189,7 @@ impl From<domain::Reply> for Reply {
             Ok(domain::ReplyBody::Domain(description)) => {
                 Outcome::Domain(description.map(|description| Box::new((*description).into())))
             }
+            Ok(domain::ReplyBody::Journal(page)) => Outcome::Journal(page.into()),
             Err(domain::Refusal::StaleEpoch { sent, highest }) => {
                 Outcome::StaleEpoch { sent: sent.0, highest: highest.0 }
             }
@@ -219,6 +225,7 @@ impl TryFrom<Reply> for domain::Reply {
                     .transpose()?;
                 Ok(domain::ReplyBody::Domain(description.map(Box::new)))
             }
+            Outcome::Journal(page) => Ok(domain::ReplyBody::Journal(page.try_into()?)),
             Outcome::StaleEpoch { sent, highest } => {
                 Err(domain::Refusal::StaleEpoch { sent: Epoch(sent), highest: Epoch(highest) })
             }

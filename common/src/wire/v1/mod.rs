@@ -14,6 +14,7 @@ mod event;
 mod hello;
 mod inventory;
 mod join;
+mod journal;
 mod observation;
 mod sample;
 mod storage;

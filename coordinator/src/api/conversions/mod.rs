@@ -11,6 +11,7 @@ mod configuration_in_force;
 mod explanation;
 mod fence;
 mod host;
+mod journal;
 mod placement;
 mod realm;
 mod simulation;
@@ -41,6 +42,7 @@ pub(super) use self::configuration_in_force::configuration_in_force_of;
 pub(super) use self::explanation::explanation_of;
 pub(super) use self::fence::{fence_of, fence_trial_of};
 pub(super) use self::host::{host_of, host_state, host_to_add, join_token_of};
+pub(super) use self::journal::journal_of;
 pub(super) use self::realm::{cost_function_of, profile_of, realm_of, volume_of};
 pub(super) use self::simulation::{
     comparison_of, cost_evaluation_of, simulation_of, simulation_question, user,

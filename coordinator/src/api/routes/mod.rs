@@ -8,6 +8,7 @@ pub(super) mod audit;
 pub(super) mod catalogue;
 pub(super) mod fencing;
 pub(super) mod fleet;
+pub(super) mod journals;
 pub(super) mod simulation;
 pub(super) mod vms;
 pub(super) mod watching;
@@ -146,6 +147,8 @@ pub(super) fn table() -> Vec<Route> {
         get("/v1/vms/{vm}/comparison", simulation::compare),
         get("/v1/vms/{vm}/changes", vms::vm_changed),
         get("/v1/vms/{vm}/log", vms::vm_log),
+        get("/v1/vms/{vm}/journal", journals::vm_journal),
+        get("/v1/hosts/{host}/journal", journals::host_journal),
     ]
 }
 

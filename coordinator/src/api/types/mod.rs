@@ -12,6 +12,7 @@ mod configuration_in_force;
 mod explanation;
 mod fence;
 mod host;
+mod journal;
 mod moment;
 mod problem;
 mod realm;
@@ -38,6 +39,7 @@ pub use host::{
     Amounts, ConnectionState, ForeignDomain, Host, HostState, Inventory, JoinToken, JoinTokenRequest,
     NewHost, NumaNode, Pool, PoolState, Sample, StateChange,
 };
+pub use journal::{JournalLevel, JournalLine, JournalPage};
 pub use moment::Moment;
 pub use problem::{Problem, ProblemKind, ProblemReport};
 pub use realm::{

@@ -75,6 +75,7 @@ impl Run<'_> {
             HostCommand::Drain { name, grace, cancel, waiting } => {
                 return self.drain(&name, grace, cancel, waiting).await;
             }
+            HostCommand::Logs { name, part } => return self.host_logs(&name, &part).await,
             HostCommand::Undrain { name } => self.client.undrain_host(&name).await?,
             HostCommand::SetState { name, state } => self.client.set_host_state(&name, state).await?,
         };

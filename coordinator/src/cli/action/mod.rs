@@ -8,6 +8,7 @@ mod debug;
 mod fencing;
 mod fix_vms;
 mod fleet;
+mod journal;
 mod replay;
 mod simulation;
 mod vm;

@@ -38,21 +38,8 @@ impl Run<'_> {
                 self.print(&show::vm::vm(&self.screen, &detail))
             }
             VmCommand::Why { vm, host } => self.why(&vm, &host).await,
-            VmCommand::Logs { vm, console } => self.logs(&vm, console).await,
+            VmCommand::Logs { vm, console, part } => self.vm_logs(&vm, console, &part).await,
         }
-    }
-
-    async fn logs(&mut self, vm: &VmSelector, console_alone: bool) -> Result<Exit, Failure> {
-        let log = self.client.vm_log(vm).await?;
-        if console_alone && log.console.is_none() {
-            let why = log.console_problem.unwrap_or_else(|| "nothing was kept".to_owned());
-            return Err(Failure::new(
-                Exit::NotFound,
-                format!("there is no console output of {}: {why}", log.vm.name),
-            )
-            .advise("a setup with `debug { console = on }` keeps it"));
-        }
-        self.print(&show::vm::log(&self.screen, &log, console_alone))
     }
 
     async fn start(

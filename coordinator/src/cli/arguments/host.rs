@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Subcommand;
 use reeve_common::ids::{HostName, ProfileName, RealmName};
 
-use super::{Waiting, duration, label};
+use super::{JournalPart, Waiting, duration, label};
 use crate::api::types::{HostState, NewHost};
 
 #[derive(Debug, Subcommand)]
@@ -115,6 +115,17 @@ pub(in crate::cli) enum HostCommand {
         /// You have made sure that it is off.
         #[arg(long, required = true)]
         yes_it_is_off: bool,
+    },
+    /// Shows what a host's agent and its libvirt write into its journal.
+    #[command(
+        after_help = "Examples:\n  reeve host logs node-1\n  reeve host logs node-1 -n 20 -o json\n  reeve host logs node-1 --since \"30 minutes\"\n  reeve host logs node-1 -f\n\nThe host's agent reads the journal: its user must be in the group systemd-journal.\nWith -f and -o json each line is one document."
+    )]
+    Logs {
+        /// The host.
+        #[arg(value_name = "HOST")]
+        name: HostName,
+        #[command(flatten)]
+        part: JournalPart,
     },
     /// Removes a host that runs no VMs. Its certificate is refused from then on.
     #[command(after_help = "Example:\n  reeve host delete node-1")]

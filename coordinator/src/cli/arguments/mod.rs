@@ -9,6 +9,7 @@ mod cost;
 mod cost_explain;
 mod debug;
 mod host;
+mod journal;
 mod realm;
 mod replay;
 mod simulation;
@@ -31,6 +32,7 @@ pub(super) use self::cost::{CostCommand, PlotArguments};
 pub(super) use self::cost_explain::CostExplainArguments;
 pub(super) use self::debug::DebugCommand;
 pub(super) use self::host::HostCommand;
+pub(super) use self::journal::JournalPart;
 pub(super) use self::realm::{ProfileCommand, RealmCommand, VolumeCommand};
 pub(super) use self::replay::ReplayArguments;
 pub(super) use self::simulation::SimulateArguments;
@@ -224,6 +226,26 @@ mod tests {
                 panic!("{example:?} cannot be typed: {error}");
             }
         }
+    }
+
+    #[test]
+    fn the_journals_catalogue_names_commands_that_there_are() {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../packaging/journal/reeve.catalog");
+        let text = std::fs::read_to_string(file).unwrap().replace('\n', " ");
+        let quoted = text.split('"').skip(1).step_by(2).filter(|quoted| quoted.starts_with("reeve "));
+        let mut count = 0;
+        for typed in quoted {
+            let mut command = Arguments::command();
+            for word in typed.split_whitespace().skip(1).take_while(|word| !word.starts_with('-')) {
+                if !command.has_subcommands() {
+                    break; // the rest is what it is about
+                }
+                let below = command.find_subcommand(word).cloned();
+                command = below.unwrap_or_else(|| panic!("{typed:?} in the catalogue is no command"));
+            }
+            count += 1;
+        }
+        assert!(count > 15, "only {count} commands were found");
     }
 
     /// Words as a shell splits them, with double quotes.

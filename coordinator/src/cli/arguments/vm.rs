@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use reeve_common::ids::{ConfigurationName, HostName};
 
-use super::{AdoptArguments, duration};
+use super::{AdoptArguments, JournalPart, duration};
 use crate::cli::selector::VmSelector;
 
 /// Whether and how long to wait.
@@ -113,17 +113,19 @@ pub(in crate::cli) enum VmCommand {
         #[arg(value_name = "VM", required = true)]
         vms: Vec<VmSelector>,
     },
-    /// Shows what happened to a VM, and the end of its serial console's output.
+    /// Shows what happened to a VM, what its host's journal says of it, and the end of its serial console's output.
     #[command(
-        after_help = "Examples:\n  reeve vm logs web-1\n  reeve vm logs web-1 --console\n\nThe console is kept for setups with `debug { console = on }`."
+        after_help = "Examples:\n  reeve vm logs web-1\n  reeve vm logs web-1 --since 1h\n  reeve vm logs web-1 -f\n  reeve vm logs web-1 --console\n  reeve vm logs web-1 -f -o json\n\nWith -f the journal alone is shown and gone on with; with -o json each line is then one document.\nThe journal is that of the VM's host, or its last one, for as long as that host keeps it.\nThe console is kept for setups with `debug { console = on }`."
     )]
     Logs {
         /// The VM, which may be over.
         #[arg(value_name = "VM")]
         vm: VmSelector,
         /// The console's output alone.
-        #[arg(long)]
+        #[arg(long, conflicts_with_all = ["follow", "since", "lines"])]
         console: bool,
+        #[command(flatten)]
+        part: JournalPart,
     },
     /// Lists the hundred most recent VMs that are over, and how they ended.
     #[command(after_help = "Examples:\n  reeve vm past\n  reeve vm past -o json")]

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use hyper::Method;
+use reeve_common::clock::Timestamp;
 use reeve_common::ids::{
     ConfigurationName, CostFunctionName, DriveName, HostName, ImageName, RealmName, SetupName, VmId,
 };
@@ -21,10 +22,10 @@ use super::selector::VmSelector;
 use crate::api::types::{
     AdoptionRequest, AuditPage, AuditVerification, Comparison, Configuration, CostEvaluation, CostFunction,
     DrainRequest, Drive, Explanation, Fence, FenceTrial, Host, HostComparison, HostComparisonRequest,
-    HostState, Image, JoinToken, JoinTokenRequest, NewConfiguration, NewDrive, NewHost, NewImage, NewSetup,
-    PoolKind, Profile, Realm, Setup, ShutdownRequest, Simulation, SimulationRequest, StartOutcome,
-    StartRequest, StartsRequest, StateChange, Status, UnmanagedDomain, Vm, VmDetail, VmLog, Volumes, Warning,
-    Workflow,
+    HostState, Image, JoinToken, JoinTokenRequest, JournalPage, NewConfiguration, NewDrive, NewHost,
+    NewImage, NewSetup, PoolKind, Profile, Realm, Setup, ShutdownRequest, Simulation, SimulationRequest,
+    StartOutcome, StartRequest, StartsRequest, StateChange, Status, UnmanagedDomain, Vm, VmDetail, VmLog,
+    Volumes, Warning, Workflow,
 };
 
 /// A way to ask one coordinator. Cheap to clone; each question has a connection of its own.
@@ -340,6 +341,35 @@ impl Client {
 
     pub async fn vm_log(&self, vm: &VmSelector) -> Answer<VmLog> {
         self.get(&format!("/v1/vms/{vm}/log")).await
+    }
+
+    pub async fn vm_journal(&self, vm: &VmSelector, from: &JournalFrom, count: u32) -> Answer<JournalPage> {
+        self.get(&format!("/v1/vms/{vm}/journal?count={count}{}", from.question())).await
+    }
+
+    pub async fn host_journal(&self, host: &HostName, from: &JournalFrom, count: u32) -> Answer<JournalPage> {
+        self.get(&format!("/v1/hosts/{host}/journal?count={count}{}", from.question())).await
+    }
+}
+
+/// From where on lines of a journal are asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum JournalFrom {
+    /// The latest ones.
+    Latest,
+    /// The first ones from a moment on.
+    Since(Timestamp),
+    /// The first ones behind those of an earlier answer, by its cursor.
+    Behind(String),
+}
+
+impl JournalFrom {
+    fn question(&self) -> String {
+        match self {
+            Self::Latest => String::new(),
+            Self::Since(at) => format!("&since-ms={}", at.0),
+            Self::Behind(cursor) => format!("&cursor={}", percent_encoded(cursor)),
+        }
     }
 }
 

@@ -9,6 +9,7 @@ pub(super) mod explanation;
 pub(super) mod fence;
 pub(super) mod fix_vms;
 pub(super) mod host;
+pub(super) mod journal;
 pub(super) mod realm;
 pub(super) mod replay;
 pub(super) mod simulation;

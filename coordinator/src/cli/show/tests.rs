@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{catalogue, cost, explanation, host, realm, simulation, status, vm};
 use crate::api::types::{
     Comparison, Configuration, CostEvaluation, CostFunction, Drive, Explanation, Host, Image, JoinToken,
-    Profile, Realm, Setup, Simulation, Status, Vm, VmDetail, VmLog, Volumes,
+    JournalLine, Profile, Realm, Setup, Simulation, Status, Vm, VmDetail, VmLog, Volumes,
 };
 use crate::cli::arguments::Format;
 use crate::cli::screen::Screen;
@@ -209,11 +209,18 @@ fn logs() {
         "vm": a_failed_vm(), "history": a_history(),
         "console": "Linux version 6.1\r\nlogin: \u{1b}]0;evil\u{7}\n", "console-problem": null
     }));
-    insta::assert_snapshot!("vm_logs", vm::log(&SCREEN, &log, false));
-    assert_eq!(vm::log(&SCREEN, &log, true), "Linux version 6.1\nlogin: ?]0;evil?\n");
+    let journal: Vec<JournalLine> = read(json!([
+        {"at": "2026-03-01T12:00:01.000Z", "level": "notice", "source": "reeve-agent", "text": "VM is running",
+         "message": null, "fields": {"REEVE_HOST": "node-1"}},
+        {"at": "2026-03-01T12:00:09.250Z", "level": "warning", "source": "reeve-agent", "text": "VM has ended: crashed",
+         "message": "vm-ended", "fields": {"REEVE_HOST": "node-1"}},
+    ]));
+    insta::assert_snapshot!("vm_logs", vm::log(&SCREEN, &log, &journal, None));
+    assert_eq!(vm::console(log.console.as_deref().unwrap()), "Linux version 6.1\nlogin: ?]0;evil?\n");
     let silent =
         VmLog { console: None, console_problem: Some("its setup does not keep it".to_owned()), ..log };
-    insta::assert_snapshot!("vm_logs_without_console", vm::log(&SCREEN, &silent, false));
+    let away = "host node-1 is not connected";
+    insta::assert_snapshot!("vm_logs_without_console", vm::log(&SCREEN, &silent, &[], Some(away)));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use reeve_common::text::printable;
 
 use super::explanation;
-use crate::api::types::{Transition, Vm, VmDetail, VmLog};
+use crate::api::types::{JournalLine, Transition, Vm, VmDetail, VmLog};
 use crate::cli::amounts;
 use crate::cli::moments::{relative, relative_and_absolute};
 use crate::cli::screen::{Screen, Sheet, number, table, words};
@@ -127,11 +127,18 @@ fn history(transitions: &[Transition]) -> String {
     table(None, &columns, rows)
 }
 
-/// What happened, then the console; or the console alone.
-pub(in crate::cli) fn log(screen: &Screen, log: &VmLog, console_alone: bool) -> String {
-    if console_alone {
-        return log.console.as_deref().map(printable_lines).unwrap_or_default();
-    }
+/// The end of a console.
+pub(in crate::cli) fn console(console: &str) -> String {
+    printable_lines(console)
+}
+
+/// What happened, then what the host's journal says, then the console.
+pub(in crate::cli) fn log(
+    screen: &Screen,
+    log: &VmLog,
+    journal: &[JournalLine],
+    journal_problem: Option<&str>,
+) -> String {
     screen.one(
         log,
         |log| log.vm.id.to_string(),
@@ -141,18 +148,26 @@ pub(in crate::cli) fn log(screen: &Screen, log: &VmLog, console_alone: bool) -> 
                 |reason| format!("{}: {reason}", log.vm.state.as_str()),
             );
             let host = log.vm.host.as_ref().map(ToString::to_string);
-            let sheet = Sheet::new()
+            let mut sheet = Sheet::new()
                 .line("VM", format!("{} ({})", log.vm.name, log.vm.id))
                 .optional("Host", host)
                 .line("State", state)
                 .section("History", &history(&log.history));
-            let mut text = match (&log.console, &log.console_problem) {
-                (None, Some(problem)) => sheet.section("Console", &printable_lines(problem)).render(),
-                (None, None) => sheet.section("Console", "nothing was kept").render(),
-                (Some(_), _) => sheet.render(),
-            };
+            match journal_problem {
+                Some(problem) => sheet = sheet.section("Journal", &printable_lines(problem)),
+                None if journal.is_empty() => sheet = sheet.section("Journal", "nothing about it"),
+                None => {}
+            }
+            if log.console.is_none() {
+                let problem = log.console_problem.as_deref().unwrap_or("nothing was kept");
+                sheet = sheet.section("Console", &printable_lines(problem));
+            }
+            let mut text = sheet.render();
+            // Not indented: they are pasted into searches and reports. Writing to a string cannot fail.
+            if !journal.is_empty() {
+                let _ = write!(text, "\nJournal:\n{}", super::journal::lines(journal));
+            }
             if let Some(console) = &log.console {
-                // Not indented: it is pasted into searches and reports.
                 let _ = write!(text, "\nConsole:\n{}", printable_lines(console));
             }
             text

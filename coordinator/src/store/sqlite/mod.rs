@@ -17,6 +17,7 @@ mod schema;
 mod soundness;
 mod writer;
 
+use reeve_common::logging::messages;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -138,7 +139,7 @@ impl Drop for SqliteStore {
         if let Some(writer) = self.writer.take()
             && writer.join().is_err()
         {
-            log::error!("the store's writer ended with a panic");
+            log::error!(MESSAGE_ID:% = messages::STORE_BROKEN; "the store's writer ended with a panic");
         }
     }
 }

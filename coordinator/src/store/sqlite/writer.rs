@@ -11,6 +11,7 @@
 //! Must not: answer a batch before the transaction it is in is durable, and never repeat a failed commit: after a
 //! failed sync the kernel may have dropped the pages, and a second sync would succeed without them.
 
+use reeve_common::logging::messages;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -229,13 +230,18 @@ impl Writer {
     fn classify(&self, error: rusqlite::Error) -> StoreError {
         let path = self.path.clone();
         match error.sqlite_error_code() {
-            Some(ErrorCode::DiskFull) => StoreError::NoSpace { path, source: Arc::new(error) },
+            Some(ErrorCode::DiskFull) => {
+                log::error!(MESSAGE_ID:% = messages::STORE_FULL;
+                    "there is no room for the store {}", path.display());
+                StoreError::NoSpace { path, source: Arc::new(error) }
+            }
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
                 StoreError::Busy { path, source: Arc::new(error) }
             }
             _ => {
                 let source: EngineError = Arc::new(error);
                 log::error!(
+                    MESSAGE_ID:% = messages::STORE_BROKEN;
                     "writing to the store {} failed, it takes no more writes: {source}",
                     path.display()
                 );
