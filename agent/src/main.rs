@@ -220,7 +220,7 @@ fn examine(arguments: &DoctorArguments) -> anyhow::Result<Verdict> {
     let configuration = Configuration::load(arguments.settings(), arguments.common.config.as_deref())?;
     // What is logged meanwhile is said by the findings.
     let level = configuration.log_level.map_or(log::LevelFilter::Off, |level| level.0);
-    reeve_common::logging::init("reeve-agent", Some(level));
+    logging::init("reeve-agent", Some(level));
     let runtime = start_runtime()?;
     let facts = runtime.block_on(doctor::gather(&configuration, Arc::new(SystemClock)));
     runtime.shutdown_timeout(LAST_CALLS);

@@ -90,7 +90,10 @@ fn check_starts(workflow: &Workflow, vms: &BTreeMap<VmId, Vm>, accounted: &BTree
                 let is_wanted = vms.get(vm).is_some_and(|stopped| {
                     let was_asked =
                         stopped.history.iter().any(|entry| entry.reason.as_deref() == Some(ASKED));
-                    was_asked && when_host_lost(stopped.configuration.as_str()) == WhenHostLost::Restart
+                    was_asked
+                        && stopped.configuration.as_ref().is_some_and(|configuration| {
+                            when_host_lost(configuration.as_str()) == WhenHostLost::Restart
+                        })
                 });
                 if is_wanted && !accounted.contains(vm) {
                     violated(

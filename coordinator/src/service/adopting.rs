@@ -17,7 +17,7 @@ use reeve_common::vm::{DomainDescription, ForeignDomain};
 
 use super::acting::acting_on;
 use super::catalogue::{check_text, store_failed};
-use super::core::{Core, VmEntry, VmVersion};
+use super::core::{Core, VmVersion};
 use super::description::describe_in;
 use super::views::{VmDetail, VmView};
 use super::{Actor, Service, ServiceError};
@@ -54,7 +54,7 @@ impl Service {
             let reported = entry.report.iter().flat_map(|report| &report.foreign);
             for domain in reported {
                 let obstacle = match &domain.obstacle {
-                    _ if core.vms.contains_key(&domain.id) => {
+                    _ if core.vms().contains_key(&domain.id) => {
                         Some("it is a VM of reeve whose ledger was removed or spoilt".to_owned())
                     }
                     Some(obstacle) => Some(obstacle.to_string()),
@@ -112,9 +112,7 @@ impl Service {
         match self.write_vm(batch, &vm, Precondition::Absent).await {
             Ok(version) => {
                 let mut core = self.core();
-                if let Some(entry) = core.vms.get_mut(&id) {
-                    entry.durable = true;
-                }
+                core.mark_durable(id);
                 core.past.retain(|past| past.vm.id != id);
                 drop(core);
                 log::info!(REEVE_VM:% = id, REEVE_HOST:% = host_name, REEVE_REALM:% = realm, REEVE_OPERATOR:% = actor.name;
@@ -126,7 +124,7 @@ impl Service {
             Err(error) => {
                 let mut core = self.core();
                 core.fleet.release(id);
-                core.vms.remove(&id);
+                core.drop_vm(id);
                 drop(core);
                 self.describe_host(host);
                 Err(error)
@@ -177,7 +175,7 @@ impl Service {
                 "reeve vm list --unmanaged",
             ));
         };
-        if core.vms.contains_key(&found.id) {
+        if core.vms().contains_key(&found.id) {
             return Err(ServiceError::conflict(format!(
                 "the domain {} of host {host_name} is a VM of reeve whose ledger was removed or spoilt",
                 found.name
@@ -217,7 +215,7 @@ impl Service {
     fn hold_adopted(&self, vm: &Vm) -> Result<(), AdoptionError> {
         let (config, now) = (self.config(), self.steady_now());
         let mut core = self.core_for_decisions();
-        if core.vms.contains_key(&vm.id) {
+        if core.vms().contains_key(&vm.id) {
             return Err(AdoptionError::NameTaken(vm.name.clone()));
         }
         let others: Vec<Arc<Vm>> = core.holding().collect();
@@ -228,7 +226,7 @@ impl Service {
         }
         let current = VmVersion { version: Version::default(), vm: Arc::new(vm.clone()) };
         let core: &mut Core = &mut core;
-        core.vms.insert(vm.id, VmEntry::new(current, false));
+        core.take_in(current, false);
         if let Some(host) = vm.host {
             describe_in(core, host, &config, now);
             core.fleet.restore(vm.id, host, &vm.request);

@@ -46,8 +46,7 @@ impl Service {
             let mut starts = Vec::with_capacity(held.len());
             for (held, name) in held.into_iter().zip(some) {
                 let (service, name, actor) = (self.clone(), name.clone(), actor.clone());
-                let start = async move { Box::pin(service.start_held(held, &name, &actor)).await };
-                starts.push(tokio::spawn(start));
+                starts.push(tokio::spawn(async move { service.start_held(held, &name, &actor).await }));
             }
             for start in starts {
                 let broke_off = |error| ServiceError::internal(format!("the start broke off: {error}"));
@@ -100,14 +99,14 @@ impl Service {
             Err(_) => format!("configuration {name}"),
         };
         let act = self.begin_act(who, "start-vm", object);
-        let started = act.clone().scope(async {
+        let started = act.clone().scope(Box::pin(async {
             let (vm, decision) = held?;
             self.log_decision(&vm, &decision);
             let id = vm.id;
             self.record_start(id, vm, decision, actor).await?;
             // Read again: the decision stands beside the record.
             self.vm(&id.to_string()).await
-        });
+        }));
         let started = started.await;
         act.end(started.as_ref().err().map_or(Outcome::Done, Outcome::from)).await;
         started

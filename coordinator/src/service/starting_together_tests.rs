@@ -52,7 +52,10 @@ async fn each_has_its_own_result_in_the_order_asked_and_its_own_record() {
     let told: Vec<String> = started
         .iter()
         .map(|started| match started {
-            Ok(detail) => format!("{} {}", detail.view.vm.configuration, detail.view.state.as_str()),
+            Ok(detail) => {
+                let configuration = detail.view.vm.configuration.as_ref().map(ToString::to_string);
+                format!("{} {}", configuration.unwrap_or_default(), detail.view.state.as_str())
+            }
             Err(error) => error.to_string(),
         })
         .collect();

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use reeve_common::ids::VmId;
 
 use super::Service;
-use super::core::{VmEntry, VmVersion};
+use super::core::VmVersion;
 use super::failing_over::failover_rules;
 use crate::model::succession::{may_be_followed, successor};
 use crate::model::vm::Vm;
@@ -31,20 +31,18 @@ impl Service {
         let next = successor(ended, VmId::random(), now)?;
         // Its drives are its from now on: nobody else takes them between the two runs.
         let current = VmVersion { version: Version::default(), vm: Arc::new(next.clone()) };
-        core.vms.insert(next.id, VmEntry::new(current, false));
+        core.take_in(current, false);
         Some(next)
     }
 
     /// The next run could not be made durable.
     pub(super) fn drop_successor(&self, id: VmId) {
-        self.core().vms.remove(&id);
+        self.core().drop_vm(id);
     }
 
     /// The next run is durable.
     pub(super) fn show_successor(&self, version: Version, next: Vm, ended: &Vm) {
-        if let Some(entry) = self.core().vms.get_mut(&next.id) {
-            entry.durable = true;
-        }
+        self.core().mark_durable(next.id);
         log::warn!(REEVE_VM:% = next.id, REEVE_REALM:% = next.realm;
             "VM {} was found stopped, and its configuration wants it restarted: its next run is {}", ended.name, next.name);
         self.show_vm(version, next);

@@ -162,7 +162,8 @@ impl Service {
         };
         for id in active {
             for _ in 0..ROUNDS_MAX {
-                match self.advance(id).await {
+                // Boxed: it holds a whole failover.
+                match Box::pin(self.advance(id)).await {
                     Ok(true) => {}
                     Ok(false) => break,
                     Err(error) => {
