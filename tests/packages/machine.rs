@@ -140,9 +140,8 @@ impl Drop for Machine {
         // Everything in the machine ends with its first process.
         if self.first > 0 {
             let _ = kill(Pid::from_raw(self.first), Signal::SIGKILL);
-        } else {
-            let _ = self.container.kill();
         }
+        let _ = self.container.kill();
         let _ = self.container.wait();
         for group in groups {
             remove_groups(&group);
@@ -172,9 +171,12 @@ fn remove_groups(group: &Path) {
     let _ = fs::remove_dir(group);
 }
 
+/// The child that has become the machine's systemd: systemd-nspawn has others before it, which come and go.
 fn child_of(parent: u32) -> Option<i32> {
     let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).ok()?;
-    children.split_whitespace().next()?.parse().ok()
+    children.split_whitespace().filter_map(|child| child.parse().ok()).find(|child: &i32| {
+        fs::read_to_string(format!("/proc/{child}/comm")).is_ok_and(|name| name.trim() == "systemd")
+    })
 }
 
 /// What a command wrote, without the last line's end.
