@@ -20,13 +20,11 @@ use super::change_log::ChangeLog;
 use super::demands::{DemandKey, Demands};
 use super::function_table::{SharedUse, Workspaces};
 use super::particulars::Particulars;
-use super::ranking::{Ranking, bytes_per_host};
 use super::scoring::{Belonging, Ground, LANES, PICKED, Questions};
-use super::tournament::{INFEASIBLE, Scores};
+use super::tournament::{INFEASIBLE, Scores, Tournament, bytes_per_host};
 use crate::request::Request;
 
-/// How much memory the kept scores of one realm may take: 140 classes at 100,000 hosts, 3,000 at 5,000, and more where
-/// not all hosts contend.
+/// How much memory the kept scores of one realm may take: 240 classes at 100,000 hosts, 4,800 at 5,000.
 pub(super) const SCORES_BYTES_MAX: usize = 256 << 20;
 /// How many requests without a class are remembered, so that the second of a kind gets one.
 const REMEMBERED_MAX: usize = 256;
@@ -82,20 +80,26 @@ impl Class {
     }
 }
 
-/// Sixteen classes side by side, and what they ask for.
+/// Sixteen classes side by side.
 #[derive(Debug)]
-struct Members {
+struct Group {
     classes: [Option<Class>; LANES],
     asks: Asks,
+    /// Up to which change it has caught up; none before it was ever scored whole.
+    caught_up: Option<u64>,
 }
 
-impl Members {
+impl Group {
+    fn new() -> Self {
+        Self { classes: [const { None }; LANES], asks: Asks::none(), caught_up: None }
+    }
+
     fn set(&mut self, lane: usize, class: Class, asked: &Asked) {
         self.asks.set(lane, asked);
         self.classes[lane] = Some(class);
     }
 
-    /// What must be looked up before they are scored on a host.
+    /// What must be looked up before its classes are scored on a host.
     fn questions<'a>(&'a self, ground: &Ground<'a>) -> Questions<'a> {
         let belonging =
             |class: &'a Option<Class>| class.as_ref().map(|class| Belonging::of(&class.request, ground.book));
@@ -109,49 +113,28 @@ impl Members {
     }
 }
 
-/// Classes with their scores.
-#[derive(Debug)]
-struct Group {
-    members: Members,
-    ranking: Ranking<LANES>,
-    /// Whether some host may have room for some class and yet be vetoed by its cost.
-    has_vetoes: bool,
-    /// Up to which change it has caught up; none before it was ever scored whole.
-    caught_up: Option<u64>,
-}
-
-impl Group {
-    fn new(scores_bytes_max: usize) -> Self {
-        Self {
-            members: Members { classes: [const { None }; LANES], asks: Asks::none() },
-            ranking: Ranking::new(scores_bytes_max),
-            has_vetoes: false,
-            caught_up: None,
-        }
-    }
-}
-
 /// The scores of one class for all hosts, as they stand.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct KeptScores<'a> {
-    group: &'a Group,
+    tournament: &'a Tournament<LANES>,
+    group: usize,
     lane: usize,
 }
 
 impl KeptScores<'_> {
-    /// Whether a host may have room for the VM and yet be vetoed by its cost.
-    pub(super) fn has_vetoes(&self) -> bool {
-        self.group.has_vetoes
+    /// How many hosts can take the VM.
+    pub(super) fn feasible(&self) -> usize {
+        self.tournament.feasible(self.group, self.lane)
     }
 
     /// The best of them by slot, at most `count`, best first, the first among equals.
     pub(super) fn best(&self, count: usize) -> Vec<(usize, f64)> {
-        self.group.ranking.best(self.lane, count)
+        self.tournament.best(self.group, self.lane, count)
     }
 
     /// The score of one host.
     pub(super) fn of(&self, slot: usize) -> f64 {
-        self.group.ranking.score(slot, self.lane)
+        self.tournament.score(slot, self.group, self.lane)
     }
 }
 
@@ -160,6 +143,8 @@ impl KeptScores<'_> {
 pub(super) struct ClassCache {
     scores_bytes_max: usize,
     groups: Vec<Group>,
+    /// The scores of all groups.
+    tournament: Tournament<LANES>,
     places: HashMap<ClassKey, (usize, usize)>,
     remembered: Vec<u64>,
     remembered_next: usize,
@@ -190,6 +175,7 @@ impl ClassCache {
     /// Forgets all classes, as when what makes a class has changed.
     pub(super) fn clear(&mut self) {
         self.groups.clear();
+        self.tournament = Tournament::default();
         self.places.clear();
     }
 
@@ -197,8 +183,8 @@ impl ClassCache {
     pub(super) fn distrust(&mut self) {
         for group in &mut self.groups {
             group.caught_up = None;
-            group.ranking = Ranking::new(self.scores_bytes_max);
         }
+        self.tournament = Tournament::with_groups(self.tournament.groups());
     }
 
     /// The slot of the host with the lowest score for `request`, the first among equals.
@@ -214,14 +200,14 @@ impl ClassCache {
         if let Some((group, lane)) = self.places.get(&key).copied() {
             self.catch_up(group, ground, log);
             let used = self.groups.get_mut(group)?;
-            if let Some(class) = used.members.classes[lane].as_mut() {
+            if let Some(class) = used.classes[lane].as_mut() {
                 class.last_used = self.clock;
             }
-            return used.ranking.winner(lane);
+            return self.tournament.winner(group, lane);
         }
         if self.is_remembered(&key) {
             let (group, lane) = self.admit(key, request, asked, ground, log);
-            return self.groups.get_mut(group)?.ranking.winner(lane);
+            return self.tournament.winner(group, lane);
         }
         let (mut lowest, mut first) = (INFEASIBLE, usize::MAX);
         let demands = key.is_demanding().then(|| ground.demands(request));
@@ -242,9 +228,9 @@ impl ClassCache {
     /// The scores of a class, if they are kept and right as they are.
     pub(super) fn kept(&self, key: &ClassKey, log: &ChangeLog) -> Option<KeptScores<'_>> {
         let (group, lane) = self.places.get(key).copied()?;
-        let group = self.groups.get(group)?;
-        let is_right = group.caught_up == Some(log.end()) && group.ranking.is_settled();
-        is_right.then_some(KeptScores { group, lane })
+        let is_right =
+            self.groups.get(group)?.caught_up == Some(log.end()) && self.tournament.is_settled(group);
+        is_right.then_some(KeptScores { tournament: &self.tournament, group, lane })
     }
 
     /// Whether a request of this class was met a short while ago; from now on it was.
@@ -264,7 +250,7 @@ impl ClassCache {
 
     /// Scores again, for the classes of a group, the hosts that changed since it last did.
     fn catch_up(&mut self, number: usize, ground: &Ground<'_>, log: &ChangeLog) {
-        let Self { groups, workspaces, met, round, changed, .. } = self;
+        let Self { groups, tournament, workspaces, met, round, changed, .. } = self;
         let Some(group) = groups.get_mut(number) else { return };
         let end = log.end();
         if group.caught_up == Some(end) {
@@ -272,31 +258,32 @@ impl ClassCache {
         }
         let changes = group.caught_up.and_then(|position| log.since(position));
         group.caught_up = Some(end);
-        let Group { members, ranking, has_vetoes, .. } = group;
-        let questions = members.questions(ground);
-        *has_vetoes &= changes.is_some();
-        let mut row = |slot| Scores(ground.row(&questions, slot, workspaces, has_vetoes));
+        let questions = group.questions(ground);
+        let mut row = |slot| Scores(ground.row(&questions, slot, workspaces));
         let slot_count = ground.columns.len();
-        if let Some(changes) = changes {
-            *round += 1;
-            met.resize(slot_count, 0);
-            changed.clear();
-            changed.extend(changes.iter().copied().filter(|slot| {
-                let last = std::mem::replace(&mut met[*slot], *round);
-                last != *round
-            }));
-            for slots in changed.chunks(CHANGES_AT_ONCE) {
-                let touch = |slot: &usize| ranking.touch(*slot) + ground.columns.touch(*slot);
-                black_box(slots.iter().map(touch).sum::<f64>());
-                for slot in slots.iter().copied() {
-                    ranking.update(slot, &row(slot));
-                }
-            }
-        } else {
+        let Some(changes) = changes else {
             for slot in 0..slot_count {
-                ranking.put(slot, row(slot));
+                tournament.put(slot, number, row(slot));
             }
-            ranking.choose();
+            return tournament.rebuild(number);
+        };
+        *round += 1;
+        met.resize(slot_count, 0);
+        changed.clear();
+        changed.extend(changes.iter().copied().filter(|slot| {
+            let last = std::mem::replace(&mut met[*slot], *round);
+            last != *round
+        }));
+        for slots in changed.chunks(CHANGES_AT_ONCE) {
+            black_box(
+                slots
+                    .iter()
+                    .map(|slot| tournament.touch(*slot, number) + ground.columns.touch(*slot))
+                    .sum::<f64>(),
+            );
+            for slot in slots.iter().copied() {
+                tournament.update(slot, number, &row(slot));
+            }
         }
     }
 
@@ -312,20 +299,18 @@ impl ClassCache {
         let (number, lane) = self.make_room(ground.columns.len());
         self.catch_up(number, ground, log);
         let class = Class { key: key.clone(), request: request.clone(), last_used: self.clock };
-        let Self { groups, scan_workspaces, .. } = self;
-        let group = &mut groups[number];
-        group.members.set(lane, class, asked);
+        self.groups[number].set(lane, class, asked);
+        let Self { tournament, scan_workspaces, .. } = self;
         for slot in 0..ground.columns.len() {
-            group.ranking.put_lane(slot, lane, INFEASIBLE);
+            tournament.put_lane(slot, number, lane, INFEASIBLE);
         }
         let demands = key.is_demanding().then(|| ground.demands(request));
         ground.scan(request, asked, demands.as_ref(), scan_workspaces, |slots, scores| {
             for (slot, score) in slots.iter().zip(scores) {
-                group.ranking.put_lane(*slot, lane, *score);
-                group.has_vetoes |= *score == INFEASIBLE;
+                tournament.put_lane(*slot, number, lane, *score);
             }
         });
-        group.ranking.choose();
+        tournament.rebuild(number);
         self.places.insert(key, (number, lane));
         (number, lane)
     }
@@ -334,7 +319,7 @@ impl ClassCache {
     fn make_room(&mut self, host_count: usize) -> (usize, usize) {
         let lanes = || {
             self.groups.iter().enumerate().flat_map(|(number, group)| {
-                group.members.classes.iter().enumerate().map(move |(lane, class)| (number, lane, class))
+                group.classes.iter().enumerate().map(move |(lane, class)| (number, lane, class))
             })
         };
         if let Some((number, lane, _)) = lanes().find(|(_, _, class)| class.is_none()) {
@@ -349,8 +334,13 @@ impl ClassCache {
                 (number, lane)
             }
             _ => {
-                self.groups.push(Group::new(self.scores_bytes_max));
-                (self.groups.len() - 1, 0)
+                self.groups.push(Group::new());
+                let groups = self.groups.len();
+                if groups > self.tournament.groups() {
+                    // Making room moves all scores, so it is made for several.
+                    self.tournament.set_groups(groups.next_power_of_two().min(groups_max).max(groups));
+                }
+                (groups - 1, 0)
             }
         }
     }

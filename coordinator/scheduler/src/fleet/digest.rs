@@ -139,36 +139,36 @@ impl Fleet {
         }
         let best_max = told.feasible.max(1);
         if let Some(kept) = realm.kept_scores(request, &self.book) {
-            let feasible = found.feasible;
+            let feasible = found.feasible + kept.feasible();
             for (slot, score) in kept.best(best_max) {
                 found.feasible(score, realm.columns().id(slot), best_max);
             }
-            let has_others = kept.has_vetoes() || realm.is_demanding(request);
-            let refused = self.refuse(realm, request, |slot| kept.of(slot), has_others, told, found);
-            found.feasible = feasible + realm.host_count() - refused;
+            found.feasible = feasible;
+            self.refuse(realm, request, kept.feasible(), |slot| kept.of(slot), told, found);
         } else {
             let scores = realm.scores(request, &self.book);
+            let mut feasible = 0;
             for (score, host) in scores.iter().zip(realm.ids()) {
                 if *score != INFEASIBLE {
                     found.feasible(*score, host, best_max);
+                    feasible += 1;
                 }
             }
-            self.refuse(realm, request, |slot| scores[slot], true, told, found);
+            self.refuse(realm, request, feasible, |slot| scores[slot], told, found);
         }
     }
 
-    /// Counts the hosts that cannot take the VM and says how many they are. The columns say of most what is short, so that
-    /// few descriptions are looked at: those lie far apart in memory. Where `has_others`, there may be hosts with room that
-    /// cannot take it, and `score` tells which.
+    /// Counts the hosts that cannot take the VM, where `feasible` of the realm's hosts can and `score` tells which. The
+    /// columns say of most what is short, so that few descriptions are looked at: those lie far apart in memory.
     fn refuse(
         &self,
         realm: &Realm,
         request: &Request,
+        feasible: usize,
         score: impl Fn(usize) -> f64,
-        has_others: bool,
         told: HostsTold,
         found: &mut Found,
-    ) -> usize {
+    ) {
         let columns = realm.columns();
         let asked = realm.asked(request);
         let inquiry = Inquiry::new(request, &self.book, None);
@@ -208,8 +208,8 @@ impl Fleet {
             }
         }
         // Where all others can take the VM, nobody's score has to be looked at.
-        if !has_others {
-            return refused;
+        if feasible + refused == realm.host_count() {
+            return;
         }
         for (slot, vital) in columns.vitals() {
             if fits(slot, vital)
@@ -217,10 +217,8 @@ impl Fleet {
                 && let Some(kind) = kind_of(slot, vital)
             {
                 found.refused(kind, columns.id(slot), told.refused);
-                refused += 1;
             }
         }
-        refused
     }
 }
 

@@ -5,7 +5,7 @@
 //!     │        ├────▶ holding     who takes what of a host
 //!     │        ├────▶ binding     a cost function over the columns     ┐
 //!     │        ├────▶ scoring     requests x hosts ─▶ scores           │ what is fast
-//!     │        └────▶ classes ─▶ ranking ─▶ tournament   kept scores ┘
+//!     │        └────▶ classes ─▶ tournament   kept scores, the lowest  ┘
 //!     │        └────▶ demands     what few requests ask besides amounts, host by host; companions, particulars
 //!     └─ where each host and each VM is
 //! ```
@@ -34,7 +34,6 @@ mod measurements;
 mod node_assignment;
 mod particulars;
 mod quota_ledger;
-mod ranking;
 mod realm;
 mod scoring;
 mod simulation;

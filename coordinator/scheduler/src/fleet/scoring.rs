@@ -308,14 +308,12 @@ impl<'a> Ground<'a> {
         self.functions.get(number).map(|bound| (number, bound))
     }
 
-    /// The scores of a group's classes on one host. Sets `has_vetoes` where it can take the VMs of one and its cost does not
-    /// let it.
+    /// The scores of a group's classes on one host.
     pub(super) fn row(
         &self,
         questions: &Questions<'_>,
         slot: usize,
         workspaces: &mut Workspaces<LANES>,
-        has_vetoes: &mut bool,
     ) -> [f64; LANES] {
         let Questions { asks, belongings, demands } = questions;
         let mut scores = [INFEASIBLE; LANES];
@@ -335,8 +333,7 @@ impl<'a> Ground<'a> {
         let rule = bound.function.rule();
         for lane in 0..LANES {
             let score = compared(rule, before[lane], after[lane]);
-            scores[lane] = if lanes.fits[lane] & score.is_finite() { score } else { INFEASIBLE };
-            *has_vetoes |= lanes.fits[lane] & !score.is_finite();
+            scores[lane] = if fits[lane] && score.is_finite() { score } else { INFEASIBLE };
         }
         workspaces.devices = lanes.devices.into_inner();
         scores

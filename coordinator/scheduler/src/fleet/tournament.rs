@@ -1,17 +1,17 @@
-//! Owns the lowest score among some hosts, for several request classes side by side, while scores change one host at a
-//! time.
+//! Owns the lowest score among all hosts, for several request classes side by side, while scores change one host at a time.
 //!
 //! ```text
-//!   level 2                [lowest of 8 nodes] …             each box holds the lowest score
-//!   level 1     [lowest of 8 hosts] [lowest of 8 hosts] …    below it for each of W classes
-//!   level 0     [s][s][s][s][s][s][s][s] [s][s] …            the hosts: leaves
+//!   level 1                [lowest of 8 nodes] …             each box holds the lowest score
+//!   level 0     [lowest of 8 hosts] [lowest of 8 hosts] …    below it for each of W classes
+//!   leaves      [s][s][s][s][s][s][s][s] [s][s] …
 //! ```
 //!
 //! Many changes come before a class is asked for once, so they do no more than they must: a score that falls lowers the
 //! nodes above it; where one rises that was the lowest, the node is noted and left as it is. A node is thus never above
-//! what is below it. Those that may be too low are compared anew, all together, before the lowest is looked for.
+//! what is below it. Those that may be too low are compared anew, all together, before a winner is looked for.
 //!
-//! Must not: know which host a leaf is, or which of equal ones is to be preferred; whoever asks says so.
+//! Hosts stand in the order of their ids, so that among equal scores the first from the left is the host with the lowest
+//! id.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
@@ -20,8 +20,12 @@ use std::hint::black_box;
 /// How many children a node has. Eight rows are compared within some thirty cycles, and six levels hold 260,000 hosts.
 const CHILDREN: usize = 8;
 
+/// How many levels of nodes are beyond a processor's own caches when there are 100,000 hosts.
+const TOUCHED_LEVELS: usize = 2;
 /// If more than one in so many nodes may be too low, all are compared anew.
 const STALE_SHARE_MAX: usize = 4;
+/// Floats in a cache line.
+const FLOATS_OF_LINE: usize = 8;
 
 /// The score of a host that cannot take the VM; those that can have a finite one.
 pub(super) const INFEASIBLE: f64 = f64::INFINITY;
@@ -36,84 +40,90 @@ impl<const W: usize> Scores<W> {
     pub(super) const NONE: Self = Self([INFEASIBLE; W]);
 }
 
-/// Scores by leaf.
+/// Scores of hosts by their slot, for any number of groups of `W` classes.
 #[derive(Debug)]
 pub(super) struct Tournament<const W: usize> {
-    /// How many leaves there are.
-    count: usize,
-    /// The leaves and, above them, each level of nodes up to the root. The last parent of a level has all children, too;
-    /// those that are not there are infeasible.
-    levels: Vec<Vec<Scores<W>>>,
-    /// The nodes of level 1 that may be too low, some of them more than once.
-    stale: Vec<usize>,
+    groups: usize,
+    leaves: Rows<W>,
+    levels: Vec<Rows<W>>,
+    /// For each group the nodes of level 0 that may be too low, some of them more than once.
+    stale: Vec<Vec<usize>>,
+    /// For each group how many hosts can take the VM, in each lane.
+    feasible: Vec<[u64; W]>,
 }
 
 impl<const W: usize> Default for Tournament<W> {
     fn default() -> Self {
-        Self { count: 0, levels: vec![Vec::new()], stale: Vec::new() }
+        Self::with_groups(0)
     }
 }
 
-/// Bytes that a leaf takes, nodes included.
-pub(super) const fn bytes_per_leaf<const W: usize>() -> usize {
+/// Bytes that a host takes in one group, nodes included.
+pub(super) const fn bytes_per_host<const W: usize>() -> usize {
     size_of::<Scores<W>>() * CHILDREN / (CHILDREN - 1)
 }
 
 impl<const W: usize> Tournament<W> {
-    /// Takes other leaves in the place of all that it has.
-    pub(super) fn assign(&mut self, leaves: impl Iterator<Item = Scores<W>>) {
-        self.levels.truncate(1);
-        self.levels[0].clear();
-        self.levels[0].extend(leaves);
-        self.count = self.levels[0].len();
-        self.make_room();
-        self.rebuild();
+    /// Without hosts, for so many groups.
+    pub(super) fn with_groups(groups: usize) -> Self {
+        let (stale, feasible) = (vec![Vec::new(); groups], vec![[0; W]; groups]);
+        Self { groups, leaves: Rows::default(), levels: Vec::new(), stale, feasible }
     }
 
-    /// The lowest score of a class; infeasible when no host can take it.
-    pub(super) fn lowest(&mut self, lane: usize) -> f64 {
-        self.settle();
-        self.levels.last().and_then(|root| root.first()).map_or(INFEASIBLE, |root| root.0[lane])
+    /// How many groups there is room for.
+    pub(super) fn groups(&self) -> usize {
+        self.groups
     }
 
-    /// Whether nothing may be too low.
-    pub(super) fn is_settled(&self) -> bool {
-        self.stale.is_empty()
-    }
-
-    /// Calls `found` with each leaf that has this score, which is the lowest of its class. Nothing may be too low.
-    pub(super) fn each_lowest(&self, lane: usize, lowest: f64, found: &mut impl FnMut(usize)) {
-        self.each_below(self.levels.len() - 1, 0, lane, lowest, found);
-    }
-
-    fn each_below(
-        &self,
-        level: usize,
-        place: usize,
-        lane: usize,
-        lowest: f64,
-        found: &mut impl FnMut(usize),
-    ) {
-        let Some(below) = level.checked_sub(1) else { return found(place) };
-        for (child, row) in children(&self.levels[below], place).iter().enumerate() {
-            if row.0[lane] == lowest {
-                self.each_below(below, place * CHILDREN + child, lane, lowest, found);
-            }
+    /// Makes room for more groups. No host can take a VM of a new one until it is scored.
+    pub(super) fn set_groups(&mut self, groups: usize) {
+        for rows in self.levels.iter_mut().chain([&mut self.leaves]) {
+            *rows = rows.with_groups(self.groups, groups);
         }
+        self.stale.resize(groups, Vec::new());
+        self.feasible.resize(groups, [0; W]);
+        self.groups = groups;
     }
 
-    /// The leaves with the lowest scores of a class, at most `count`, best first, and among equals by the `slot` of their
-    /// hosts. Nothing may be too low.
-    pub(super) fn best(&self, lane: usize, count: usize, slot: impl Fn(usize) -> usize) -> Vec<(usize, f64)> {
+    /// The slot of the lowest score of a class, the first among equals, if any host can take it.
+    pub(super) fn winner(&mut self, group: usize, lane: usize) -> Option<usize> {
+        self.settle(group);
+        let lowest = *self.levels.last()?.get(self.groups, 0, group)?.0.get(lane)?;
+        if !lowest.is_finite() {
+            return None;
+        }
+        let mut place = 0;
+        for rows in self.levels.iter().rev().skip(1).chain([&self.leaves]) {
+            let children = rows.children(self.groups, place, group);
+            place = place * CHILDREN + children.iter().position(|row| row.0[lane] == lowest)?;
+        }
+        Some(place)
+    }
+
+    /// Whether nothing may be too low, so that [`Tournament::best`] can be asked.
+    pub(super) fn is_settled(&self, group: usize) -> bool {
+        self.stale.get(group).is_some_and(Vec::is_empty)
+    }
+
+    /// How many hosts can take the VMs of a class.
+    pub(super) fn feasible(&self, group: usize, lane: usize) -> usize {
+        let count = self.feasible.get(group).map_or(0, |counts| counts[lane]);
+        usize::try_from(count).unwrap_or(usize::MAX)
+    }
+
+    /// The score of a host.
+    pub(super) fn score(&self, slot: usize, group: usize, lane: usize) -> f64 {
+        self.leaves.get(self.groups, slot, group).map_or(INFEASIBLE, |row| row.0[lane])
+    }
+
+    /// The hosts with the lowest scores of a class, at most `count`, best first, and among equals in their order. The
+    /// group is settled.
+    pub(super) fn best(&self, group: usize, lane: usize, count: usize) -> Vec<(usize, f64)> {
         let mut found = Vec::new();
-        let branch = |level: usize, place: usize| {
-            let score = self.levels[level].get(place)?.0[lane];
-            // Zero is no more than minus zero, as everywhere else.
-            let score = score + 0.0;
-            let slot = |place| (level == 0).then(|| slot(place));
-            score.is_finite().then(|| Reverse(Branch { score, slot: slot(place), level, place }))
-        };
-        let mut open: BinaryHeap<Reverse<Branch>> = branch(self.levels.len() - 1, 0).into_iter().collect();
+        let mut open = BinaryHeap::new();
+        if let Some(root) = self.levels.last().and_then(|rows| rows.get(self.groups, 0, group)) {
+            open.extend(Branch::of(root.0[lane], 0, self.levels.len(), 0));
+        }
         // What is taken out is no worse than anything below the others, so a host that is taken out is the next best.
         while let Some(Reverse(Branch { score, level, place, .. })) = open.pop() {
             let Some(below) = level.checked_sub(1) else {
@@ -123,80 +133,113 @@ impl<const W: usize> Tournament<W> {
                 }
                 continue;
             };
-            open.extend((place * CHILDREN..(place + 1) * CHILDREN).filter_map(|child| branch(below, child)));
+            let rows = below.checked_sub(1).map_or(&self.leaves, |number| &self.levels[number]);
+            let width = hosts_below(below);
+            for (child, row) in rows.children(self.groups, place, group).iter().enumerate() {
+                let child = place * CHILDREN + child;
+                open.extend(Branch::of(row.0[lane], child * width, below, child));
+            }
         }
         found
     }
 
     /// Compares anew what may be too low: all such nodes of one level, then those above them that changed.
-    fn settle(&mut self) {
-        let Self { levels, stale, .. } = self;
-        if stale.is_empty() {
+    fn settle(&mut self, group: usize) {
+        let Self { groups, leaves, levels, stale, .. } = self;
+        let (Some(nodes), Some(level)) = (stale.get_mut(group), levels.first()) else { return };
+        if nodes.is_empty() {
             return;
         }
-        if stale.len() > levels.get(1).map_or(0, Vec::len) / STALE_SHARE_MAX {
-            return self.rebuild();
+        if nodes.len() > level.count / STALE_SHARE_MAX {
+            return self.rebuild(group);
         }
-        stale.sort_unstable();
-        for number in 1..levels.len() {
-            stale.dedup();
-            let (below, level) = levels.split_at_mut(number);
-            let (Some(below), Some(level)) = (below.last(), level.first_mut()) else { break };
-            let rows = stale.iter().flat_map(|place| children(below, *place));
-            black_box(rows.map(touch).sum::<f64>());
-            stale.retain_mut(|place| {
-                let Some(node) = level.get_mut(*place) else { return false };
-                let after = lowest(children(below, *place));
+        nodes.sort_unstable();
+        let mut below = &*leaves;
+        for level in levels {
+            nodes.dedup();
+            black_box(nodes.iter().map(|node| touch(below.children(*groups, *node, group))).sum::<f64>());
+            nodes.retain_mut(|number| {
+                let Some(node) = level.get_mut(*groups, *number, group) else { return false };
+                let after = lowest(below.children(*groups, *number, group));
                 let has_changed = after != *node;
                 *node = after;
-                *place /= CHILDREN;
+                *number /= CHILDREN;
                 has_changed
             });
+            below = level;
         }
-        stale.clear();
+        nodes.clear();
     }
 
-    /// Compares everything anew.
-    fn rebuild(&mut self) {
-        self.stale.clear();
-        for number in 1..self.levels.len() {
-            let (below, level) = self.levels.split_at_mut(number);
-            let (Some(below), Some(level)) = (below.last(), level.first_mut()) else { return };
-            for (node, children) in level.iter_mut().zip(below.chunks_exact(CHILDREN)) {
-                *node = lowest(children);
+    /// Puts scores in without comparing them; [`Tournament::rebuild`] does that for all.
+    pub(super) fn put(&mut self, slot: usize, group: usize, scores: Scores<W>) {
+        self.grow(slot + 1);
+        if let Some(leaf) = self.leaves.get_mut(self.groups, slot, group) {
+            *leaf = scores;
+        }
+    }
+
+    /// Likewise for one class.
+    pub(super) fn put_lane(&mut self, slot: usize, group: usize, lane: usize, score: f64) {
+        self.grow(slot + 1);
+        if let Some(leaf) = self.leaves.get_mut(self.groups, slot, group) {
+            leaf.0[lane] = score;
+        }
+    }
+
+    /// Compares everything of a group anew.
+    pub(super) fn rebuild(&mut self, group: usize) {
+        if let Some(nodes) = self.stale.get_mut(group) {
+            nodes.clear();
+        }
+        if let Some(feasible) = self.feasible.get_mut(group) {
+            *feasible = [0; W];
+            for parent in 0..self.leaves.count.div_ceil(CHILDREN) {
+                let rows = self.leaves.children(self.groups, parent, group);
+                rows.iter().for_each(|row| recount(feasible, &Scores::NONE, row));
             }
         }
+        let mut below = &self.leaves;
+        for level in &mut self.levels {
+            for node in 0..level.count {
+                if let Some(place) = level.get_mut(self.groups, node, group) {
+                    *place = lowest(below.children(self.groups, node, group));
+                }
+            }
+            below = level;
+        }
     }
 
-    /// Reads what replacing a leaf will read, and returns a number that means nothing. What is read for several leaves
-    /// without waiting for each other is waited for together.
+    /// Reads what replacing the scores of a host will read, and returns a number that means nothing. Hosts change here and
+    /// there in more memory than the caches hold; reads that do not wait for each other are waited for together.
     #[inline]
-    pub(super) fn touch(&self, leaf: usize) -> f64 {
-        let node = self.levels.get(1).and_then(|level| level.get(leaf / CHILDREN));
-        self.levels[0].get(leaf).map_or(0.0, touch) + node.map_or(0.0, touch)
+    pub(super) fn touch(&self, slot: usize, group: usize) -> f64 {
+        let leaf = self.leaves.get(self.groups, slot, group).map(std::slice::from_ref);
+        let mut sum = leaf.map_or(0.0, touch);
+        let mut place = slot;
+        for level in self.levels.iter().take(TOUCHED_LEVELS) {
+            place /= CHILDREN;
+            sum += level.get(self.groups, place, group).map(std::slice::from_ref).map_or(0.0, touch);
+        }
+        sum
     }
 
-    /// Adds a leaf and returns its number.
-    pub(super) fn push(&mut self, scores: &Scores<W>) -> usize {
-        let leaf = self.count;
-        self.count += 1;
-        self.make_room();
-        self.update(leaf, scores);
-        leaf
-    }
-
-    /// Replaces the scores of one leaf.
-    pub(super) fn update(&mut self, leaf: usize, scores: &Scores<W>) {
-        let Self { levels, stale, .. } = self;
-        let Some((leaves, levels)) = levels.split_first_mut() else { return };
-        let Some(row) = leaves.get_mut(leaf) else { return };
-        let old = std::mem::replace(row, *scores);
-        let mut place = leaf;
+    /// Replaces the scores of one host.
+    pub(super) fn update(&mut self, slot: usize, group: usize, scores: &Scores<W>) {
+        self.grow(slot + 1);
+        let Self { groups, leaves, levels, stale, feasible } = self;
+        let (Some(leaf), Some(stale)) = (leaves.get_mut(*groups, slot, group), stale.get_mut(group)) else {
+            return;
+        };
+        let old = std::mem::replace(leaf, *scores);
+        if let Some(feasible) = feasible.get_mut(group) {
+            recount(feasible, &old, scores);
+        }
+        let mut place = slot;
         for (number, level) in levels.iter_mut().enumerate() {
             place /= CHILDREN;
-            let count = level.len();
-            let Some(node) = level.get_mut(place) else { return };
-            // With as many as there are nodes all are compared anew, whatever else is noted.
+            let count = level.count;
+            let Some(node) = level.get_mut(*groups, place, group) else { return };
             if number == 0 && has_lost(node, &old, scores) && stale.len() < count {
                 stale.push(place);
             }
@@ -208,41 +251,105 @@ impl<const W: usize> Tournament<W> {
         }
     }
 
-    /// Makes room for as many leaves as there are. What is new is infeasible.
-    fn make_room(&mut self) {
-        let mut width = self.count;
-        let mut number = 0;
+    /// Makes room for `count` hosts; new ones are infeasible until they are scored.
+    fn grow(&mut self, count: usize) {
+        if self.leaves.count >= count {
+            return;
+        }
+        self.leaves.grow(self.groups, count);
+        let mut width = count;
+        let mut level = 0;
         loop {
-            if number == self.levels.len() {
+            width = width.div_ceil(CHILDREN);
+            if level == self.levels.len() {
                 // A new root starts from the old one, which is its first child.
-                let root = lowest(children(&self.levels[number - 1], 0));
-                self.levels.push(vec![root]);
+                let mut root = Rows::default();
+                root.grow(self.groups, 1);
+                if let Some(below) = level.checked_sub(1).and_then(|below| self.levels.get(below)) {
+                    for group in 0..self.groups {
+                        if let Some(node) = root.get_mut(self.groups, 0, group) {
+                            *node = lowest(below.children(self.groups, 0, group));
+                        }
+                    }
+                }
+                self.levels.push(root);
             }
-            let level = &mut self.levels[number];
-            let padded = width.next_multiple_of(CHILDREN);
-            if level.len() < padded {
-                level.resize(padded, Scores::NONE);
-            }
-            if number > 0 && width <= 1 {
+            self.levels[level].grow(self.groups, width);
+            level += 1;
+            if width <= 1 {
                 return;
             }
-            width = width.div_ceil(CHILDREN);
-            number += 1;
         }
     }
 }
 
-/// Reads one number of each half of a row, which is a cache line; see [`Tournament::touch`].
-#[inline]
-pub(super) fn touch<const W: usize>(row: &Scores<W>) -> f64 {
-    row.0[0] + row.0[W / 2]
+/// Rows of one level, those of hosts or nodes with the same parent together:
+///
+/// ```text
+///   [parent 0: [group 0: child 0 … child 7] [group 1: child 0 … child 7] …] [parent 1: …] …
+/// ```
+///
+/// What a change of one host touches is thus in two pages of memory, and what a parent is compared with is in one piece.
+/// The last parent has all children, too; those that are not there are infeasible.
+#[derive(Debug)]
+struct Rows<const W: usize> {
+    rows: Vec<Scores<W>>,
+    /// How many hosts or nodes there are.
+    count: usize,
 }
 
-/// The children of a node in the level above.
-#[inline]
-fn children<const W: usize>(level: &[Scores<W>], node: usize) -> &[Scores<W>] {
-    let first = node * CHILDREN;
-    level.get(first..first + CHILDREN).unwrap_or_default()
+impl<const W: usize> Default for Rows<W> {
+    fn default() -> Self {
+        Self { rows: Vec::new(), count: 0 }
+    }
+}
+
+impl<const W: usize> Rows<W> {
+    #[inline]
+    fn index(groups: usize, place: usize, group: usize) -> usize {
+        (place / CHILDREN * groups + group) * CHILDREN + place % CHILDREN
+    }
+
+    #[inline]
+    fn get(&self, groups: usize, place: usize, group: usize) -> Option<&Scores<W>> {
+        self.rows.get(Self::index(groups, place, group))
+    }
+
+    #[inline]
+    fn get_mut(&mut self, groups: usize, place: usize, group: usize) -> Option<&mut Scores<W>> {
+        self.rows.get_mut(Self::index(groups, place, group))
+    }
+
+    /// The children of a node in the level above.
+    #[inline]
+    fn children(&self, groups: usize, node: usize, group: usize) -> &[Scores<W>] {
+        let first = (node * groups + group) * CHILDREN;
+        self.rows.get(first..first + CHILDREN).unwrap_or_default()
+    }
+
+    fn grow(&mut self, groups: usize, count: usize) {
+        self.count = self.count.max(count);
+        self.rows.resize(self.count.div_ceil(CHILDREN) * groups * CHILDREN, Scores::NONE);
+    }
+
+    /// The same rows with room for `new` groups instead of `old`.
+    fn with_groups(&self, old: usize, new: usize) -> Self {
+        let parents = self.count.div_ceil(CHILDREN);
+        let mut rows = Vec::with_capacity(parents * new * CHILDREN);
+        for parent in 0..parents {
+            let end = rows.len() + new * CHILDREN;
+            for group in 0..old.min(new) {
+                rows.extend_from_slice(self.children(old, parent, group));
+            }
+            rows.resize(end, Scores::NONE);
+        }
+        Self { rows, count: self.count }
+    }
+}
+
+/// How many hosts a node of this level stands for, a host itself being level 0.
+fn hosts_below(level: usize) -> usize {
+    (0..level).fold(1, |hosts, _| hosts * CHILDREN)
 }
 
 /// The lower of two in each lane.
@@ -267,20 +374,39 @@ fn has_lost<const W: usize>(node: &Scores<W>, old: &Scores<W>, new: &Scores<W>) 
     (0..W).fold(false, |lost, lane| lost | ((old.0[lane] == node.0[lane]) & (new.0[lane] > node.0[lane])))
 }
 
-/// A node or a leaf that [`Tournament::best`] has yet to look at; the least of them first.
+/// Counts in each lane a host that could not take the VM and now can, and the other way round.
+#[inline]
+fn recount<const W: usize>(feasible: &mut [u64; W], old: &Scores<W>, new: &Scores<W>) {
+    for ((count, old), new) in feasible.iter_mut().zip(&old.0).zip(&new.0) {
+        let (was, is) = (*old < INFEASIBLE, *new < INFEASIBLE);
+        *count = count.wrapping_add(u64::from(is)).wrapping_sub(u64::from(was));
+    }
+}
+
+/// A node or a host that [`Tournament::best`] has yet to look at; the least of them first.
 #[derive(Debug, Clone, Copy)]
 struct Branch {
     /// The lowest score there.
     score: f64,
-    /// Of a leaf its host's slot. Nodes come before equal leaves: a lower slot may be below them.
-    slot: Option<usize>,
+    /// The first slot there.
+    first: usize,
+    /// 0 for a host, one more for each level above.
     level: usize,
     place: usize,
 }
 
+impl Branch {
+    /// None where no host can take the VM.
+    fn of(score: f64, first: usize, level: usize, place: usize) -> Option<Reverse<Self>> {
+        // Zero is no more than minus zero, as everywhere else.
+        let score = score + 0.0;
+        score.is_finite().then_some(Reverse(Self { score, first, level, place }))
+    }
+}
+
 impl Ord for Branch {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.score.total_cmp(&other.score).then(self.slot.cmp(&other.slot))
+        self.score.total_cmp(&other.score).then(self.first.cmp(&other.first))
     }
 }
 
@@ -298,68 +424,74 @@ impl PartialEq for Branch {
 
 impl Eq for Branch {}
 
+/// Reads one number of each cache line, and returns one that means nothing; see [`Tournament::touch`].
+#[inline]
+fn touch<const W: usize>(rows: &[Scores<W>]) -> f64 {
+    rows.iter().flat_map(|row| row.0.iter().step_by(FLOATS_OF_LINE)).sum()
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
 
-    /// Hosts are preferred the other way round than leaves stand.
-    fn slot(leaf: usize) -> usize {
-        1000 - leaf
+    fn naive(rows: &[[f64; 2]], lane: usize) -> Option<usize> {
+        let lowest = rows.iter().map(|row| row[lane]).fold(INFEASIBLE, f64::min);
+        rows.iter().position(|row| row[lane] == lowest && lowest.is_finite())
     }
 
     fn naive_best(rows: &[[f64; 2]], lane: usize, count: usize) -> Vec<(usize, f64)> {
         let mut all: Vec<(usize, f64)> = rows.iter().map(|row| row[lane]).enumerate().collect();
         all.retain(|(_, score)| score.is_finite());
-        all.sort_by(|(one, low), (other, high)| low.total_cmp(high).then(slot(*one).cmp(&slot(*other))));
+        all.sort_by(|(_, one), (_, other)| one.total_cmp(other));
         all.truncate(count);
         all
     }
 
-    fn agree(tournament: &mut Tournament<2>, rows: &[[f64; 2]], lane: usize) {
-        let lowest = rows.iter().map(|row| row[lane]).fold(INFEASIBLE, f64::min);
-        assert_eq!(tournament.lowest(lane).to_bits(), lowest.to_bits());
-        assert!(tournament.is_settled());
-        assert_eq!(tournament.best(lane, 5, slot), naive_best(rows, lane, 5));
-        if lowest < INFEASIBLE {
-            let mut found = Vec::new();
-            tournament.each_lowest(lane, lowest, &mut |leaf| found.push(leaf));
-            let equal = rows.iter().enumerate().filter(|(_, row)| row[lane] == lowest);
-            assert_eq!(found, equal.map(|(leaf, _)| leaf).collect::<Vec<_>>());
-        }
-    }
-
     proptest! {
         #[test]
-        fn the_lowest_are_always_found(
-            assigned in 0_usize..100,
+        fn the_winner_is_always_the_first_of_the_lowest(
+            count in 1_usize..200,
             changes in proptest::collection::vec((0_usize..200, 0_u8..6, 0_u8..6, 0_u8..4), 0..300),
         ) {
-            // Many ties, and leaves that come as time goes by; sometimes one class is asked for, sometimes none.
+            // Many ties, and hosts that come as time goes by; sometimes one class is asked for, sometimes none.
             let score = |value: u8| if value == 5 { INFEASIBLE } else { f64::from(value) };
-            let mut rows: Vec<[f64; 2]> = Vec::new();
-            let mut tournament = Tournament::<2>::default();
-            for (index, (leaf, left, right, asked)) in changes.into_iter().enumerate() {
-                if index == 150 {
-                    rows = (0..assigned).map(|leaf| rows[leaf % rows.len()]).collect();
-                    tournament.assign(rows.iter().map(|row| Scores(*row)));
+            let mut rows = vec![[INFEASIBLE; 2]; count];
+            let mut tournament = Tournament::<2>::with_groups(1);
+            let mut group = 0;
+            for (index, (slot, left, right, asked)) in changes.into_iter().enumerate() {
+                if index == 100 {
+                    // The scores of the other group are nobody's business.
+                    tournament.set_groups(3);
+                    for (slot, scores) in rows.iter().enumerate() {
+                        tournament.put(slot, 2, Scores(*scores));
+                    }
+                    tournament.rebuild(2);
+                    tournament.update(count / 2, 0, &Scores([-1.0; 2]));
+                    group = 2;
                 }
-                let row = [score(left), score(right)];
-                if leaf < rows.len() {
-                    rows[leaf] = row;
-                    tournament.update(leaf, &Scores(row));
-                } else {
-                    prop_assert_eq!(tournament.push(&Scores(row)), rows.len());
-                    rows.push(row);
-                }
+                let slot = slot % (count / 3 + index).clamp(1, count);
+                rows[slot] = [score(left), score(right)];
+                tournament.update(slot, group, &Scores(rows[slot]));
                 for lane in (0..2).filter(|lane| asked & (1 << lane) != 0) {
-                    agree(&mut tournament, &rows, lane);
+                    prop_assert_eq!(tournament.winner(group, lane), naive(&rows, lane));
+                    prop_assert!(tournament.is_settled(group));
+                    prop_assert_eq!(tournament.best(group, lane, 5), naive_best(&rows, lane, 5));
+                }
+                for lane in 0..2 {
+                    let feasible = naive_best(&rows, lane, usize::MAX).len();
+                    prop_assert_eq!(tournament.feasible(group, lane), feasible);
+                    prop_assert_eq!(tournament.score(slot, group, lane).to_bits(), rows[slot][lane].to_bits());
                 }
             }
             for lane in 0..2 {
-                agree(&mut tournament, &rows, lane);
+                prop_assert_eq!(tournament.winner(group, lane), naive(&rows, lane));
             }
+            tournament.put_lane(0, group, 1, INFEASIBLE);
+            rows[0][1] = INFEASIBLE;
+            tournament.rebuild(group);
+            prop_assert_eq!(tournament.winner(group, 1), naive(&rows, 1));
         }
     }
 }
