@@ -63,7 +63,7 @@ fn age_certificate(stage: &Stage) {
         host: held.host,
         host_name: held.name.clone(),
     };
-    directory.store(&joined, &key.key.to_string(), now).unwrap();
+    directory.store(&joined, key.key.as_ref(), now).unwrap();
 }
 
 #[test]
