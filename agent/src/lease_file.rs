@@ -8,6 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use reeve_common::logging::messages;
 use serde::{Deserialize, Serialize};
 
 use crate::lease::Lease;
@@ -101,7 +102,8 @@ pub(crate) fn take_up(file: &dyn LeaseFile, boot: &str, first_number: u64) -> Le
         }
         Ok(_) => Lease::unbound(first_number),
         Err(error) => {
-            log::error!("{} cannot be read: {error}; the lease is taken to have run out", file.place());
+            log::error!(MESSAGE_ID:% = messages::STATE_NOT_WRITTEN;
+                "{} cannot be read: {error}; the lease is taken to have run out", file.place());
             Lease::kept(Duration::ZERO, Duration::ZERO, first_number)
         }
     }

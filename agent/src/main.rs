@@ -208,7 +208,7 @@ fn reload(arguments: &RunArguments, running: &Configuration) -> Result<(), Strin
         }
         Err(error) => {
             let error = anyhow::Error::from(error);
-            log::error!("the configuration stays as it was: {error:#}");
+            log::error!(MESSAGE_ID:% = messages::CONFIGURATION_REFUSED; "the configuration stays as it was: {error:#}");
             Err("the configuration stays as it was, for its file is wrong: see the log".to_owned())
         }
     }

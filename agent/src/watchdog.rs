@@ -4,7 +4,6 @@
 //! Nothing but reading and writing is used: the time is what the kernel says of the device, or what the configuration
 //! says where the kernel does not.
 
-use reeve_common::logging::messages;
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -13,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::fcntl::OFlag;
+use reeve_common::logging::messages;
 
 /// Where the kernel tells of watchdogs.
 const KERNEL_DIRECTORY: &str = "/sys/class/watchdog";

@@ -121,7 +121,7 @@ pub async fn run(path: &Path) -> Result<(), DaemonError> {
                 tasks.spawn(metrics::serve(service.clone(), listener));
             }
             // The fleet is looked after all the same.
-            Err(error) => log::error!("{}", crate::chain(&error)),
+            Err(error) => log::warn!("{}", crate::chain(&error)),
         }
     }
     let mut api_task = tokio::spawn(api.serve(service.clone(), stopping));

@@ -118,11 +118,13 @@ async fn a_coordinator_that_restarts_is_asked_again() {
 #[tokio::test]
 async fn of_several_each_is_told_and_the_first_that_failed_counts() {
     let coordinator = Scripted::play(|method, path| {
-        if method == "POST" && path == "/v1/vms" {
-            return Some((
-                404,
-                json!({"error": {"kind": "not-found", "message": "there is no VM configuration", "advice": null}}),
-            ));
+        if method == "POST" && path == "/v1/starts" {
+            let outcome = |configuration: &str| {
+                let problem =
+                    json!({"kind": "not-found", "message": "there is no VM configuration", "advice": null});
+                json!({"configuration": configuration, "vm": null, "problem": problem})
+            };
+            return Some((200, json!([outcome("a"), outcome("b")])));
         }
         Some((200, vm("running", 1, &json!({}))))
     });

@@ -1,11 +1,12 @@
 //! Owns what is remembered of all commands that were ever said, by somebody who listens to the network: to say one again
 //! late, and to see that no host obeys a coordinator or a wish that has been succeeded.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use reeve_common::ids::{Epoch, Generation, HostId, OperationId, VmId};
 use reeve_common::protocol::{Command, CommandBody, Reply, ReplyBody};
+use reeve_common::vm::DesiredVm;
 use tokio::sync::mpsc;
 
 use super::chance::Chance;
@@ -14,10 +15,29 @@ use super::trace::{Place, Trace, violated};
 #[derive(Default)]
 struct Heard {
     commands: BTreeMap<HostId, Vec<Command>>,
-    by_operation: BTreeMap<OperationId, (Epoch, Option<(VmId, Generation)>)>,
+    by_operation: BTreeMap<OperationId, (Epoch, Option<Wish>)>,
     highest_epoch: BTreeMap<HostId, Epoch>,
     highest_generation: BTreeMap<(HostId, VmId), Generation>,
+    forgotten: BTreeSet<(HostId, VmId)>,
     ways_in: BTreeMap<HostId, mpsc::Sender<Command>>,
+}
+
+/// What a command says of a VM.
+#[derive(Clone, Copy)]
+struct Wish {
+    vm: VmId,
+    generation: Generation,
+    kind: WishKind,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum WishKind {
+    /// Something is to be there.
+    There,
+    /// Nothing is to be there.
+    Gone,
+    /// What is gone need not be remembered.
+    Forgotten,
 }
 
 /// Who listens.
@@ -40,7 +60,15 @@ impl Obedience {
     /// A command is said to a host.
     pub fn hear_command(&self, host: HostId, command: &Command) {
         let wish = match &command.body {
-            CommandBody::EnsureVm { vm, generation, .. } => Some((*vm, *generation)),
+            CommandBody::EnsureVm { vm, generation, desired: DesiredVm::Stopped { .. } } => {
+                Some(Wish { vm: *vm, generation: *generation, kind: WishKind::Gone })
+            }
+            CommandBody::EnsureVm { vm, generation, .. } => {
+                Some(Wish { vm: *vm, generation: *generation, kind: WishKind::There })
+            }
+            CommandBody::ForgetVm { vm, generation } => {
+                Some(Wish { vm: *vm, generation: *generation, kind: WishKind::Forgotten })
+            }
             _ => None,
         };
         let mut heard = self.heard();
@@ -67,7 +95,8 @@ impl Obedience {
         };
         let words = format!("of epoch {}", command.epoch);
         if heard.ways_in.get(&host).is_some_and(|way| way.try_send(command.clone()).is_ok()) {
-            let vm = heard.by_operation.get(&command.operation).and_then(|(_, wish)| *wish).map(|(vm, _)| vm);
+            let vm =
+                heard.by_operation.get(&command.operation).and_then(|(_, wish)| *wish).map(|wish| wish.vm);
             match vm {
                 Some(vm) => self.trace.tell_vm(Place::Host(host), "hears an old wish again for", vm, words),
                 None => self.trace.tell(Place::Host(host), "hears an old command again", words),
@@ -88,7 +117,15 @@ impl Obedience {
             violated(&self.trace, "no coordinator is obeyed that was succeeded", how);
         }
         *highest = epoch.max(*highest);
-        if let Some((vm, generation)) = wish {
+        if let Some(Wish { vm, generation, kind }) = wish {
+            if kind == WishKind::Forgotten {
+                heard.forgotten.insert((host, vm));
+                return;
+            }
+            // That nothing be there of what is forgotten is so already, whoever wished it when.
+            if kind == WishKind::Gone && heard.forgotten.contains(&(host, vm)) {
+                return;
+            }
             let highest = heard.highest_generation.entry((host, vm)).or_default();
             if generation < *highest {
                 let how = format!("host {host} obeyed generation {generation} after {highest} for VM {vm}");

@@ -276,7 +276,8 @@ fn what_it_says(host: &HostFacts, coordinator: &CoordinatorFacts) -> Vec<Finding
     if let Some(version) = host.agent_version.as_ref().filter(|version| **version != coordinator.version) {
         let message = format!("its agent is {}, and the coordinator {}", short(version), coordinator.version);
         let advice = format!(
-            "upgrade the package reeve-agent on {name}, or finish the upgrade of the coordinator; VMs run on"
+            "upgrade the package on {name} (`apt-get install reeve-agent`, `dnf upgrade reeve-agent`), or finish the upgrade of the \
+             coordinator; VMs run on"
         );
         found.push(of(WarningKind::VersionSkew, name, Warning, message, advice));
     }

@@ -8,6 +8,7 @@ use std::ops::Bound;
 use std::time::Duration;
 
 use reeve_common::ids::{HostId, VmId};
+use reeve_common::logging::messages;
 use reeve_common::storage::PoolState;
 
 use super::acting::acting_on;
@@ -117,7 +118,7 @@ impl Service {
     pub async fn keep_warnings(self) {
         loop {
             if let Err(error) = self.look_for_warnings().await {
-                log::error!("warnings cannot be recorded: {error}");
+                log::error!(MESSAGE_ID:% = messages::NOT_RECORDED; "warnings cannot be recorded: {error}");
             }
             tokio::time::sleep(LOOK_INTERVAL).await;
         }

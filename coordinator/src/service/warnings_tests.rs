@@ -73,7 +73,11 @@ async fn a_refused_agent_stands_until_it_is_let_in_and_an_acknowledgement_is_aud
     let none = service.acknowledge_warning(&"clock-skew/node-1".parse().unwrap(), &root()).await.unwrap_err();
     assert_eq!(none.kind, ErrorKind::NotFound);
 
-    service.core().hosts.get_mut(&host).unwrap().refused = None;
+    let now = service.steady_now();
+    if let Some(entry) = service.core().hosts.get_mut(&host) {
+        entry.refused = None;
+        entry.life.connect(now);
+    }
     service.look_for_warnings().await.unwrap();
     assert!(matches!(service.warnings()[0].state, WarningState::Gone { .. }));
 }

@@ -54,11 +54,10 @@ fn pause(domains: usize) -> Duration {
     LOOK_INTERVAL.max(QUESTION_INTERVAL.saturating_mul(domains))
 }
 
-/// The domains that are in both and differ; of those that came and went libvirt tells.
+/// The domains of another size, and those that are new: libvirt tells of their coming, and not of what was done to them
+/// between that and this look. Of those that went it tells.
 fn changed<'a>(before: &'a Sizes, now: &'a Sizes) -> impl Iterator<Item = VmId> + 'a {
-    let differs = |(vm, size): (&VmId, &(u32, Mebibytes))| {
-        before.get(vm).is_some_and(|before| before != size).then_some(*vm)
-    };
+    let differs = |(vm, size): (&VmId, &(u32, Mebibytes))| (before.get(vm) != Some(size)).then_some(*vm);
     now.iter().filter_map(differs)
 }
 
@@ -74,12 +73,12 @@ mod tests {
     }
 
     #[test]
-    fn only_what_was_there_and_differs_is_told() {
+    fn what_differs_and_what_is_new_is_told() {
         let sizes = |all: &[(u128, u32, u64)]| -> Sizes {
             all.iter().map(|(number, vcpus, memory)| (vm(*number), (*vcpus, Mebibytes(*memory)))).collect()
         };
         let before = sizes(&[(1, 1, 64), (2, 2, 64), (3, 1, 64), (4, 1, 64)]);
         let now = sizes(&[(1, 1, 64), (2, 1, 64), (3, 1, 128), (5, 9, 9)]);
-        assert_eq!(changed(&before, &now).collect::<Vec<_>>(), [vm(2), vm(3)]);
+        assert_eq!(changed(&before, &now).collect::<Vec<_>>(), [vm(2), vm(3), vm(5)]);
     }
 }

@@ -40,7 +40,7 @@ fn amounts(changes: &Value) -> Value {
 fn a_host() -> Value {
     json!({
         "id": 1, "name": "node-1", "realm": "primary", "uri": "qemu:///system", "profile": "r750",
-        "state": "enabled", "draining": false, "fences": [], "can-be-fenced": false, "stops-by-itself-at": null, "labels": {"rack": "r3"},
+        "state": "enabled", "draining": false, "fences": [], "can-be-fenced": false, "stops-by-itself-at": null, "standing-warnings": 0, "labels": {"rack": "r3"},
         "added-at": "2026-02-01T12:00:00.000Z", "joined-at": "2026-02-01T12:05:00.000Z",
         "connection": "connected", "connection-since": "2026-03-01T11:57:00.000Z",
         "capacity": amounts(&json!({

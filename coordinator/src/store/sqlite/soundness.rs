@@ -20,6 +20,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use reeve_common::logging::messages;
 use rusqlite::{Connection, InterruptHandle};
 use tokio::sync::watch;
 
@@ -130,7 +131,7 @@ impl Prover {
             }
             Err(_) if is_stopped.load(Ordering::Relaxed) => {}
             Err(error) => {
-                log::error!("{}", crate::chain(&error));
+                log::error!(MESSAGE_ID:% = messages::STORE_BROKEN; "{}", crate::chain(&error));
                 soundness.fail(failure(&own, error));
             }
         };
@@ -151,7 +152,7 @@ impl Drop for Prover {
             std::thread::sleep(INTERRUPT_PAUSE);
         }
         if thread.join().is_err() {
-            log::error!("the reading of the store to its end ended with a panic");
+            log::error!(MESSAGE_ID:% = messages::STORE_BROKEN; "the reading of the store to its end ended with a panic");
         }
     }
 }
