@@ -7,7 +7,8 @@ use std::process::Command;
 
 use reeve_tests::lab::Workspace;
 
-/// In a mount namespace of its own, which goes with it. The image is larger than the memory behind it: the file system has
+/// In a mount namespace of its own, which goes with it. The file system has a journal: one without loses what it knows of a
+/// file when the device fails, and says nothing of it to `fsync`. The image is larger than the memory behind it: the file system has
 /// room, and the device has none.
 const SCRIPT: &str = r#"
 set -e
@@ -15,7 +16,7 @@ cd "$1"
 mkdir memory disk
 mount -t tmpfs -o size=3m none memory
 truncate -s 64M memory/image
-mkfs.ext2 -q -F -m 0 memory/image
+mkfs.ext4 -q -F -m 0 memory/image
 mount -o loop memory/image disk
 
 ask() { "$REEVE" --socket "$PWD/reeve.sock" "$@"; }

@@ -127,8 +127,10 @@ impl Lab {
             Daemon::Virtlogd => words(&["virtlogd"]),
             Daemon::Libvirtd => words(&["libvirtd"]),
             Daemon::Agent => {
-                let mut command = self.clock_words(place);
-                command.extend(self.as_agent_user()?);
+                let mut command = self.as_agent_user()?;
+                // As the agent's user as well: what the clock's library shares with itself must be that user's.
+                let program = command.len().saturating_sub(1);
+                command.splice(program..program, self.clock_words(place));
                 command.extend(words(&[
                     "run",
                     "--state-directory",
