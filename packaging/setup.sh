@@ -7,10 +7,10 @@
 set -eu
 
 # To build: the agent links libvirt; SQLite and ring are compiled from C.
-# To run: libvirt and QEMU for the hosts; the rest makes the guest image and the network, and clocks that are wrong.
+# To run: libvirt and QEMU for the hosts; the rest makes the guest image and the network, clocks that are wrong, a journal, and a disk that fails.
 packages="gcc libc6-dev make pkg-config libvirt-dev
   libvirt-daemon-system libvirt-clients qemu-system-x86 qemu-utils dnsmasq-base nftables iptables iproute2
-  busybox-static qemu-guest-agent syslinux mtools libfaketime"
+  busybox-static qemu-guest-agent syslinux mtools libfaketime systemd e2fsprogs"
 
 # The guests' kernel is unpacked here and not installed: an installed one would become what this machine boots next.
 kernel_root=/var/cache/reeve-lab/kernel

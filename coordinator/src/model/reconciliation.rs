@@ -192,6 +192,10 @@ impl<F: Fn(VmId) -> Option<std::sync::Arc<Vm>>> Recorded<'_, F> {
             let words = format!("started elsewhere, {} there", word(&observation.observed));
             return difference(words, follow_leftover("what is left of it is removed"));
         }
+        if vm.host != Some(self.host) && gone {
+            // It said so before, and could not be told that it was heard.
+            return difference("gone there, and recorded on another host".to_owned(), let_forget());
+        }
         if vm.host != Some(self.host) {
             let words = format!("{} there, and recorded on another host", word(&observation.observed));
             return difference(

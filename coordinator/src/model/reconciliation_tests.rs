@@ -148,6 +148,9 @@ fn what_is_gone_may_be_forgotten_once_its_end_is_recorded() {
     assert_eq!(only(&compare(Some(&record(VmState::Stopped)), &gone)).1, Some(Repair::LetForget));
     assert_eq!(only(&compare(None, &gone)).1, Some(Repair::LetForget));
     assert_eq!(only(&compare(Some(&vm), &gone)).1, Some(Repair::Follow), "first the end is recorded");
+    // It has been started elsewhere, and that nothing is left here is recorded already.
+    let elsewhere = Vm { host: Some(HostId(HERE.0 + 1)), ..vm };
+    assert_eq!(only(&compare(Some(&elsewhere), &gone)).1, Some(Repair::LetForget));
 }
 
 #[test]
