@@ -181,7 +181,7 @@ pub(crate) fn hanging_daemons_are_replaced(site: &Site) {
     let machine = &site.machine;
     let before = site.running("web-1");
     for daemon in DAEMONS {
-        let drop_in = format!("/run/systemd/system/{daemon}.service.d/watchdog.conf");
+        let drop_in = format!("/etc/systemd/system/{daemon}.service.d/watchdog.conf");
         machine.write(&drop_in, "[Service]\nWatchdogSec=6\nTimeoutAbortSec=2\n");
     }
     machine.run(&["systemctl", "daemon-reload"]);
@@ -195,7 +195,7 @@ pub(crate) fn hanging_daemons_are_replaced(site: &Site) {
         wait_for_another_process(site, daemon, process);
         let said = machine.run(&["journalctl", &format!("--unit={daemon}"), "--lines=40", "--no-pager"]);
         assert!(said.contains("Watchdog timeout"), "{said}");
-        machine.run(&["rm", "-r", &format!("/run/systemd/system/{daemon}.service.d")]);
+        machine.run(&["rm", "-r", &format!("/etc/systemd/system/{daemon}.service.d")]);
     }
     machine.run(&["systemctl", "daemon-reload"]);
     for daemon in DAEMONS {
@@ -207,11 +207,14 @@ pub(crate) fn hanging_daemons_are_replaced(site: &Site) {
 }
 
 fn wait_for_another_process(site: &Site, daemon: &str, process: i32) {
-    poll_until(&format!("{daemon} to be started anew"), RESTART_PATIENCE, || {
+    let replaced = poll_until(&format!("{daemon} to be started anew"), RESTART_PATIENCE, || {
         let is_new = ![0, process].contains(&site.machine.main_process(daemon));
         Ok((is_new && site.machine.property(daemon, "ActiveState") == "active").then_some(()))
-    })
-    .unwrap();
+    });
+    if let Err(error) = replaced {
+        let said = site.machine.run(&["journalctl", &format!("--unit={daemon}"), "--lines=40", "--no-pager"]);
+        panic!("{error:#}:\n{said}");
+    }
     site.wait_for_connection("machine");
 }
 

@@ -1,10 +1,12 @@
 //! Owns the end: removal keeps the state and harms no VM, and purging says what it removes.
 
+use super::life::wait_until_running;
 use super::site::Site;
 
 /// Removes and purges everything.
 pub(crate) fn remove_and_purge(site: &Site) {
     let machine = &site.machine;
+    wait_until_running(site, "web-1");
     let before = site.running("web-1");
     let said = machine.run(&["dpkg", "--remove", "reeve-agent", "reeve-coordinator", "reeve"]);
     assert!(said.contains("VMs of this host run on"), "{said}");

@@ -67,8 +67,12 @@ fn rpms_are_installed_upgraded_and_removed() {
         within(root, "stat --format=%U:%a /var/lib/reeve-coordinator/pki/ca.pem"),
         "reeve-coordinator:644"
     );
-    let changed =
-        Command::new("rpm").arg("--root").arg(root).args(["--verify", "--nodeps"]).args(NAMES).output();
+    let changed = Command::new("rpm")
+        .arg("--root")
+        .arg(root)
+        .args(["--verify", "--nodeps", "--dbpath", "/var/lib/rpm"])
+        .args(NAMES)
+        .output();
     let changed = words(&changed.unwrap());
     let only_configuration = changed.lines().all(|line| line.contains(" c /etc/reeve/"));
     assert!(only_configuration, "what is installed is not what was packed:\n{changed}");
