@@ -160,6 +160,11 @@ impl LeaseKeeper {
     pub async fn keep(self: &Arc<Self>) {
         loop {
             self.look().await;
+            // A host without a lease has nothing that could run out: a realm that asks for leases says so, and that is a change.
+            if self.standing() == Standing::Unbound {
+                self.changed.notified().await;
+                continue;
+            }
             tokio::select! {
                 biased;
                 () = self.changed.notified() => {}

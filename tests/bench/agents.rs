@@ -20,6 +20,10 @@ use super::figures::{median, print, resident_mebibytes};
 const MEASURED_FOR: Duration = Duration::from_secs(20);
 /// After the last agent has connected, its first samples and acknowledgements are still on their way.
 const SETTLING: Duration = Duration::from_secs(5);
+/// How often hosts tell how busy they are while the coordinator's processor time is counted.
+const SAMPLED_OFTEN: Duration = Duration::from_secs(1);
+/// How often they do where nobody says otherwise; so they do when a coordinator comes back.
+const SAMPLED_BY_DEFAULT: Duration = Duration::from_secs(5);
 /// How often the coordinator is killed, and how often bare clients connect.
 const ROUNDS: usize = 3;
 /// Ten times what is hoped for.
@@ -40,7 +44,7 @@ pub(crate) struct Wanted {
 pub(crate) fn measure(hosts: u32, wanted: Wanted) -> Result<()> {
     let settings = FleetSettings {
         hosts,
-        sample_interval: Duration::from_secs(1),
+        sample_interval: if wanted.idle { SAMPLED_OFTEN } else { SAMPLED_BY_DEFAULT },
         lost_after: Duration::from_secs(10),
         agents_log_level: "error",
     };
@@ -58,6 +62,11 @@ pub(crate) fn measure(hosts: u32, wanted: Wanted) -> Result<()> {
         idle(&fleet, hosts, alone)?;
     }
     if wanted.storm {
+        if wanted.idle {
+            fleet.set_sample_interval(SAMPLED_BY_DEFAULT)?;
+            storm(&mut fleet)?;
+            thread::sleep(SETTLING);
+        }
         let mut storms = Vec::new();
         for _ in 0..ROUNDS {
             storms.push(storm(&mut fleet)?);

@@ -29,13 +29,15 @@ use reeve_scheduler::HostState;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::waiting::poll_until;
+use super::waiting::{poll_every, poll_until};
 use crate::lab::Workspace;
 
 /// Memory that looks like a disk.
 const MEMORY_DISK: &str = "/dev/shm";
 /// The realm that all of them are in.
 const REALM: &str = "fleet";
+/// How often is looked whether a whole fleet is there: each look counts all hosts, and takes time from what is waited for.
+const FLEET_LOOK_EVERY: Duration = Duration::from_millis(250);
 /// A daemon opens its store within this.
 const START_PATIENCE: Duration = Duration::from_secs(30);
 
@@ -200,6 +202,20 @@ hardware-profiles {{
         Ok(())
     }
 
+    /// How often each host tells how busy it is from the next start of the coordinator on.
+    ///
+    /// # Errors
+    /// When the configuration cannot be written.
+    pub fn set_sample_interval(&mut self, interval: Duration) -> Result<()> {
+        self.settings.sample_interval = interval;
+        let text = fs::read_to_string(self.configuration())?;
+        let other = |line: &&str| !line.starts_with("sample-interval");
+        let mut lines: Vec<&str> = text.lines().filter(other).collect();
+        let line = format!("sample-interval = {} milliseconds", interval.as_millis());
+        lines.insert(0, &line);
+        Ok(fs::write(self.configuration(), lines.join("\n") + "\n")?)
+    }
+
     /// Kills the coordinator as a power failure would.
     ///
     /// # Errors
@@ -260,7 +276,7 @@ hardware-profiles {{
     /// When they have not after `patience`, with the ends of both logs.
     pub fn wait_for_all(&self, patience: Duration) -> Result<()> {
         let all = u64::from(self.settings.hosts);
-        let waited = poll_until("all agents", patience, || {
+        let waited = poll_every(FLEET_LOOK_EVERY, "all agents", patience, || {
             Ok(self.counts().is_ok_and(|counts| counts.reported == all).then_some(()))
         });
         waited.with_context(|| {

@@ -13,7 +13,16 @@ const LOOK_EVERY: Duration = Duration::from_millis(25);
 ///
 /// # Errors
 /// When `look` fails, or when it has given nothing for as long as `patience`.
-pub fn poll_until<T>(
+pub fn poll_until<T>(what: &str, patience: Duration, look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+    poll_every(LOOK_EVERY, what, patience, look)
+}
+
+/// The same with a pause of one's own between two looks, where looking costs what is measured.
+///
+/// # Errors
+/// As above.
+pub fn poll_every<T>(
+    pause: Duration,
     what: &str,
     patience: Duration,
     mut look: impl FnMut() -> Result<Option<T>>,
@@ -26,6 +35,6 @@ pub fn poll_until<T>(
         if begun.elapsed() >= patience {
             bail!("waited {} s for {what} in vain", patience.as_secs());
         }
-        thread::sleep(LOOK_EVERY);
+        thread::sleep(pause);
     }
 }
