@@ -43,7 +43,7 @@ if [ -n "$missing" ]; then
   fi
   export DEBIAN_FRONTEND=noninteractive
   echo "installing:" $missing
-  apt="$as_root apt-get --quiet --yes -o DPkg::Lock::Timeout=300 -o Dpkg::Options::=--force-confold"
+  apt="$as_root apt-get --quiet --yes -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 -o Dpkg::Options::=--force-confold"
   $apt update </dev/null
   $apt install --no-install-recommends $missing </dev/null
 fi
