@@ -26,8 +26,7 @@ cargo=${CARGO:-cargo}
 [ -n "$version" ] || version=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 
 # The commit's time stands in every archive instead of the moment of building.
-SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || stat --format=%Y Cargo.lock)}
-export SOURCE_DATE_EPOCH
+moment=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || stat --format=%Y Cargo.lock)}
 umask 022
 
 # Writes man pages, completions and licences. It is not packed, so a quick build does.
@@ -38,7 +37,7 @@ if [ "$profile" = release ]; then
   # the product alone: together with the tests its libraries would be built with what only tests need.
   home=${CARGO_HOME:-$HOME/.cargo}
   built=target/packages/build
-  [ $build = no ] || CARGO_TARGET_DIR=$built \
+  [ $build = no ] || SOURCE_DATE_EPOCH=$moment CARGO_TARGET_DIR=$built \
     RUSTFLAGS="--remap-path-prefix=$PWD=/reeve --remap-path-prefix=$home=/cargo" \
     CFLAGS="-ffile-prefix-map=$PWD=/reeve -ffile-prefix-map=$home=/cargo" \
     "$cargo" build --release -p reeve-agent -p reeve-coordinator --bins --locked
@@ -50,6 +49,9 @@ else
   # Nobody downloads these.
   deb_compression=--fast rpm_compression=none
 fi
+
+# Not before: the libraries in C are built anew when it changes, and `make test` knows nothing of it.
+export SOURCE_DATE_EPOCH="$moment"
 
 # Everything that is packed lies here, as it is packed.
 stage=target/packages/stage
