@@ -26,19 +26,22 @@ cargo=${CARGO:-cargo}
 [ -n "$version" ] || version=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 
 # The commit's time stands in every archive instead of the moment of building.
-SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || stat --format=%Y Cargo.lock)}
-export SOURCE_DATE_EPOCH
+moment=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || stat --format=%Y Cargo.lock)}
 umask 022
 
+# Writes man pages, completions and licences. It is not packed, so a quick build does.
+writer=${CARGO_TARGET_DIR:-target}/debug/reeve-package-files
 deb_compression= rpm_compression=zstd
 if [ "$profile" = release ]; then
-  # Paths of this machine are not part of the programs. A folder of its own, since these flags mean building everything.
+  # Paths of this machine are not part of the programs. A folder of its own, since these flags mean building everything. And
+  # the product alone: together with the tests its libraries would be built with what only tests need.
   home=${CARGO_HOME:-$HOME/.cargo}
   built=target/packages/build
-  [ $build = no ] || CARGO_TARGET_DIR=$built \
+  [ $build = no ] || SOURCE_DATE_EPOCH=$moment CARGO_TARGET_DIR=$built \
     RUSTFLAGS="--remap-path-prefix=$PWD=/reeve --remap-path-prefix=$home=/cargo" \
     CFLAGS="-ffile-prefix-map=$PWD=/reeve -ffile-prefix-map=$home=/cargo" \
-    "$cargo" build --release --workspace --bins --locked
+    "$cargo" build --release -p reeve-agent -p reeve-coordinator --bins --locked
+  [ $build = no ] || "$cargo" build --workspace --bin reeve-package-files --locked
   programs=$built/release
 else
   [ $build = no ] || "$cargo" build --workspace --bins --locked
@@ -47,6 +50,9 @@ else
   deb_compression=--fast rpm_compression=none
 fi
 
+# Not before: the libraries in C are built anew when it changes, and `make test` knows nothing of it.
+export SOURCE_DATE_EPOCH="$moment"
+
 # Everything that is packed lies here, as it is packed.
 stage=target/packages/stage
 rm -rf "$stage"
@@ -54,7 +60,7 @@ mkdir -p "$stage/bin" "$output"
 for program in reeve-agent reeve-coordinator reeve; do
   strip --strip-all --remove-section=.comment -o "$stage/bin/$program" "$programs/$program"
 done
-"$programs/reeve-package-files" --date "$(date --utc --date="@$SOURCE_DATE_EPOCH" +%Y-%m-%d)" "$stage"
+"$writer" --date "$(date --utc --date="@$SOURCE_DATE_EPOCH" +%Y-%m-%d)" "$stage"
 gzip --best --no-name "$stage"/man/*
 sed "s/@VERSION@/$version-1/; s/@DATE@/$(LC_ALL=C date --utc --rfc-email --date="@$SOURCE_DATE_EPOCH")/" packaging/deb/changelog \
   >"$stage/changelog"

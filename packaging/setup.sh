@@ -53,7 +53,7 @@ fi
 
 export DEBIAN_FRONTEND=noninteractive
 echo "installing:" $missing
-apt_get() { apt-get --quiet --yes -o DPkg::Lock::Timeout=300 -o Dpkg::Options::=--force-confold "$@" </dev/null; }
+apt_get() { apt-get --quiet --yes -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 -o Dpkg::Options::=--force-confold "$@" </dev/null; }
 candidate() { apt-cache policy "$1" | sed -n 's/^  Candidate: //p'; }
 apt_get update
 qemu_version=$(installed_version qemu-system-x86)

@@ -23,6 +23,7 @@ pub(crate) fn archive() -> PathBuf {
     let output = Command::new("mmdebstrap")
         .args(["--variant=apt", &format!("--include={PACKAGES}")])
         .args([r#"--aptopt=Apt::Install-Recommends "false""#, r#"--aptopt=Acquire::Languages "none""#])
+        .arg(r#"--aptopt=Acquire::Retries "3""#)
         .args([SUITE.as_ref(), unfinished.as_os_str()])
         .output()
         .expect("mmdebstrap runs: packaging/setup-packages.sh installs it");

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
+use anyhow::bail;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use reeve_tests::harness::waiting::poll_until;
@@ -43,9 +44,14 @@ impl Machine {
             .spawn()
             .expect("systemd-nspawn runs: packaging/setup-packages.sh installs it");
         let mut machine = Self { directory, container, first: 0 };
-        machine.first =
-            poll_until("the machine's first process", BOOT_PATIENCE, || Ok(child_of(machine.container.id())))
-                .unwrap();
+        let first = poll_until("the machine's first process", BOOT_PATIENCE, || {
+            // One that is not allowed here ends at once, and says why on its console.
+            if let Some(status) = machine.container.try_wait()? {
+                bail!("systemd-nspawn ended ({status}): it needs root and what namespaces and mounts need");
+            }
+            Ok(child_of(machine.container.id()))
+        });
+        machine.first = first.unwrap_or_else(|error| panic!("{error}: {}", machine.read_console()));
         let booted = poll_until("the machine to boot", BOOT_PATIENCE, || {
             let state = machine.try_run(&["systemctl", "is-system-running"]);
             Ok(matches!(words(&state).as_str(), "running" | "degraded").then_some(()))

@@ -18,7 +18,9 @@ pub(crate) fn remove_and_purge(site: &Site) {
             && said.contains("removing /var/lib/reeve-coordinator"),
         "{said}"
     );
-    machine.shell("test ! -e /var/lib/reeve-agent; test ! -e /var/lib/reeve-coordinator; test ! -e /usr/bin/reeve-agent");
+    for gone in ["/var/lib/reeve-agent", "/var/lib/reeve-coordinator", "/etc/reeve", "/usr/bin/reeve-agent"] {
+        machine.run(&["test", "!", "-e", gone]);
+    }
     // Users stay: what else they may own would become somebody else's.
     machine.run(&["id", "reeve-agent"]);
     assert_eq!(machine.run(&["pgrep", "--full", &format!("qemu-system.*{}", before.id)]), before.process);

@@ -81,4 +81,7 @@ fn rpms_are_installed_upgraded_and_removed() {
         root,
         "test ! -e /usr/bin/reeve-agent; test -s /var/lib/reeve-coordinator/pki/ca.pem; id reeve-agent",
     );
+    // What the administrator changed is kept, under rpm's name for it, and nothing else of the configuration.
+    let left = within(root, "find /etc/reeve");
+    assert_eq!(left, "/etc/reeve\n/etc/reeve/coordinator.conf.rpmsave");
 }
