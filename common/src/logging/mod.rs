@@ -2,27 +2,29 @@
 //! standard error.
 //!
 //! ```text
-//!   log macros ─▶ Logger ─▶ line.rs ─▶ flood.rs ──▶ journal, or standard error
+//!   log macros ─▶ Logger ─▶ line.rs ─▶ flood.rs ──▶ journal.rs, or standard error
 //!                                        └─▶ held ─▶ the summaries' thread, once a minute at most
 //! ```
 //!
 //! A daemon must not fail because it cannot log: nothing here returns an error, blocks for long or panics.
 
 mod flood;
+mod journal;
 mod line;
 pub mod messages;
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::io::Write as _;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
-use systemd_journal_logger::{JournalLog, connected_to_journal};
 
 use self::flood::{FloodGate, Held, Kind, WINDOW};
-use self::line::{Fields, journal_level, on_standard_error, one_line};
+use self::journal::{Entry, Journal};
+use self::line::{Fields, on_standard_error, one_line, priority};
 pub use self::line::{HOST_FIELD, MESSAGE_FIELD, OPERATION_FIELD, REALM_FIELD, VM_FIELD};
 pub use self::messages::Message;
 use crate::clock::{Clock as _, SystemClock};
@@ -48,7 +50,7 @@ pub fn init(identifier: &str, level: Option<LevelFilter>) {
     let wanted = std::env::var(LEVEL_VARIABLE).ok();
     let read = wanted.as_deref().map(|text| (text, text.trim().parse::<LevelFilter>()));
     let from_variable = read.as_ref().and_then(|(_, level)| level.as_ref().ok().copied());
-    let output = if connected_to_journal() { journal(identifier) } else { Output::StandardError };
+    let output = output(identifier);
     GOES_TO_JOURNAL.store(matches!(output, Output::Journal(_)), Ordering::Relaxed);
     let lines = Arc::new(Lines::new(output));
     // Set already: somebody else logs, as under a test harness.
@@ -94,14 +96,15 @@ pub fn finish() {
     log::logger().flush();
 }
 
-fn journal(identifier: &str) -> Output {
-    JournalLog::empty().map_or(Output::StandardError, |journal| {
-        Output::Journal(journal.with_syslog_identifier(identifier.to_owned()))
-    })
+fn output(identifier: &str) -> Output {
+    if !journal::is_on_standard_error() {
+        return Output::StandardError;
+    }
+    Journal::open(Path::new(journal::SOCKET), identifier).map_or(Output::StandardError, Output::Journal)
 }
 
 enum Output {
-    Journal(JournalLog),
+    Journal(Journal),
     StandardError,
     /// Kept for whoever looks.
     #[cfg(test)]
@@ -189,21 +192,17 @@ impl Lines {
     }
 
     fn write(&self, line: &Line) {
-        if let Output::Journal(journal) = &self.output
-            && journal
-                .journal_send(
-                    &Record::builder()
-                        .level(journal_level(line.level, line.fields.get(MESSAGE_FIELD).is_some()))
-                        .target(&line.target)
-                        .file_static(Some(line.place.0))
-                        .line(Some(line.place.1))
-                        .key_values(&line.fields)
-                        .args(format_args!("{}", line.text))
-                        .build(),
-                )
-                .is_ok()
-        {
-            return;
+        if let Output::Journal(journal) = &self.output {
+            let entry = Entry {
+                priority: priority(line.level, line.fields.get(MESSAGE_FIELD).is_some()),
+                text: &line.text,
+                target: &line.target,
+                place: line.place,
+                fields: line.fields.pairs(),
+            };
+            if journal.write(&entry).is_ok() {
+                return;
+            }
         }
         #[cfg(test)]
         if let Output::Kept(kept) = &self.output {
@@ -258,6 +257,9 @@ impl Log for Logger {
     fn flush(&self) {
         let held = self.0.gate().take_all();
         held.into_iter().for_each(|held| self.0.write(&Line::summing_up(held)));
+        if let Output::Journal(journal) = &self.0.output {
+            journal.tell_lost();
+        }
     }
 }
 
