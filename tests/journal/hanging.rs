@@ -10,9 +10,9 @@ use reeve_tests::harness::waiting::poll_until;
 use super::place::{Place, apart};
 use super::stage::{PATIENCE, Stage, Words};
 
-/// More acts than journald's socket has room for their lines.
-const ACTS: u32 = 400;
-/// An act takes milliseconds; one line waits for a quarter of a second, once.
+/// More acts than journald's socket and the daemon's queue together have room for their lines.
+const ACTS: u32 = 900;
+/// An act takes milliseconds.
 const LIMIT: Duration = Duration::from_secs(60);
 
 #[test]

@@ -56,17 +56,18 @@ impl Fields {
     }
 }
 
-impl Fields {
-    /// Name and value of each.
-    pub(super) fn pairs(&self) -> &[(String, String)] {
-        &self.0
-    }
-}
-
 impl<'pair> VisitSource<'pair> for Fields {
     fn visit_pair(&mut self, key: Key<'pair>, value: Value<'pair>) -> Result<(), Error> {
         self.add(key.as_str(), &value.to_string());
         Ok(())
+    }
+}
+
+impl Source for Fields {
+    fn visit<'pairs>(&'pairs self, visitor: &mut dyn VisitSource<'pairs>) -> Result<(), Error> {
+        self.0.iter().try_for_each(|(name, value)| {
+            visitor.visit_pair(Key::from_str(name), Value::from(value.as_str()))
+        })
     }
 }
 
@@ -91,15 +92,16 @@ pub(super) fn on_standard_error(now: &str, level: Level, text: &str, fields: &Fi
     line
 }
 
-/// The priority in syslog's numbers: errors 3, warnings 4, what has a message and is no trouble 5 (notice), other
-/// information 6, the rest 7.
-pub(super) const fn priority(level: Level, has_message: bool) -> u8 {
+/// The level to hand to the journal's library so that the entry gets the priority of syslog's words: errors 3,
+/// warnings 4, what has a message and is no trouble 5 (notice), other information 6, the rest 7. The library counts
+/// one up from there for what is below a warning.
+pub(super) const fn journal_level(level: Level, has_message: bool) -> Level {
     match (level, has_message) {
-        (Level::Error, _) => 3,
-        (Level::Warn, _) => 4,
-        (Level::Info, true) => 5,
-        (Level::Info, false) => 6,
-        (Level::Debug | Level::Trace, _) => 7,
+        (Level::Error, _) => Level::Error,
+        (Level::Warn, _) => Level::Warn,
+        (Level::Info, true) => Level::Info,
+        (Level::Info, false) => Level::Debug,
+        (Level::Debug | Level::Trace, _) => Level::Trace,
     }
 }
 

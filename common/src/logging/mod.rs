@@ -2,7 +2,7 @@
 //! standard error.
 //!
 //! ```text
-//!   log macros ─▶ Logger ─▶ line.rs ─▶ flood.rs ──▶ journal.rs, or standard error
+//!   log macros ─▶ Logger ─▶ line.rs ─▶ flood.rs ──▶ journal.rs (a queue, a thread), or standard error
 //!                                        └─▶ held ─▶ the summaries' thread, once a minute at most
 //! ```
 //!
@@ -15,16 +15,16 @@ pub mod messages;
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::io::Write as _;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
+use systemd_journal_logger::{JournalLog, connected_to_journal};
 
 use self::flood::{FloodGate, Held, Kind, WINDOW};
-use self::journal::{Entry, Journal};
-use self::line::{Fields, on_standard_error, one_line, priority};
+use self::journal::Journal;
+use self::line::{Fields, journal_level, on_standard_error, one_line};
 pub use self::line::{HOST_FIELD, MESSAGE_FIELD, OPERATION_FIELD, REALM_FIELD, VM_FIELD};
 pub use self::messages::Message;
 use crate::clock::{Clock as _, SystemClock};
@@ -97,10 +97,14 @@ pub fn finish() {
 }
 
 fn output(identifier: &str) -> Output {
-    if !journal::is_on_standard_error() {
+    if !connected_to_journal() {
         return Output::StandardError;
     }
-    Journal::open(Path::new(journal::SOCKET), identifier).map_or(Output::StandardError, Output::Journal)
+    let journal = JournalLog::empty().and_then(|journal| {
+        let journal = journal.with_syslog_identifier(identifier.to_owned());
+        Journal::start(move |line: &Line| line.write_to(&journal))
+    });
+    journal.map_or(Output::StandardError, Output::Journal)
 }
 
 enum Output {
@@ -138,6 +142,38 @@ impl Line {
             text: one_line(&record.args().to_string()),
             fields,
         }
+    }
+
+    /// That so many lines found no room on their way to the journal.
+    fn of_lost(count: u64) -> Self {
+        let text = format!("{count} lines were not written: the journal did not take them");
+        let mut fields = Fields::default();
+        fields.add(MESSAGE_FIELD, &messages::LINES_LOST.to_string());
+        let (target, place) = (module_path!().to_owned(), (file!(), line!()));
+        Self { level: Level::Warn, target, place, text, fields }
+    }
+
+    /// Writes it to the journal, or where that cannot be, on standard error.
+    fn write_to(&self, journal: &JournalLog) {
+        let written = journal.journal_send(
+            &Record::builder()
+                .level(journal_level(self.level, self.fields.get(MESSAGE_FIELD).is_some()))
+                .target(&self.target)
+                .file_static(Some(self.place.0))
+                .line(Some(self.place.1))
+                .key_values(&self.fields)
+                .args(format_args!("{}", self.text))
+                .build(),
+        );
+        if written.is_err() {
+            self.write_on_standard_error();
+        }
+    }
+
+    fn write_on_standard_error(&self) {
+        let line = on_standard_error(&SystemClock.now().to_string(), self.level, &self.text, &self.fields);
+        // Whoever reads the log is gone when this fails too; there is nobody to tell.
+        let _ = std::io::stderr().lock().write_all(line.as_bytes());
     }
 
     /// That lines like this one were not written.
@@ -192,26 +228,14 @@ impl Lines {
     }
 
     fn write(&self, line: &Line) {
-        if let Output::Journal(journal) = &self.output {
-            let entry = Entry {
-                priority: priority(line.level, line.fields.get(MESSAGE_FIELD).is_some()),
-                text: &line.text,
-                target: &line.target,
-                place: line.place,
-                fields: line.fields.pairs(),
-            };
-            if journal.write(&entry).is_ok() {
-                return;
+        match &self.output {
+            Output::Journal(journal) => journal.write(line.clone()),
+            Output::StandardError => line.write_on_standard_error(),
+            #[cfg(test)]
+            Output::Kept(kept) => {
+                kept.lock().unwrap_or_else(PoisonError::into_inner).push(line.text.clone());
             }
         }
-        #[cfg(test)]
-        if let Output::Kept(kept) = &self.output {
-            kept.lock().unwrap_or_else(PoisonError::into_inner).push(line.text.clone());
-            return;
-        }
-        let line = on_standard_error(&SystemClock.now().to_string(), line.level, &line.text, &line.fields);
-        // Whoever reads the log is gone when this fails too; there is nobody to tell.
-        let _ = std::io::stderr().lock().write_all(line.as_bytes());
     }
 
     /// Tells what was held when its time is over, for ever.
@@ -258,7 +282,7 @@ impl Log for Logger {
         let held = self.0.gate().take_all();
         held.into_iter().for_each(|held| self.0.write(&Line::summing_up(held)));
         if let Output::Journal(journal) = &self.0.output {
-            journal.tell_lost();
+            journal.flush();
         }
     }
 }
