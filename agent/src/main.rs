@@ -2,7 +2,7 @@
 //! that ends in what to do.
 
 use std::future::Future;
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -215,7 +215,6 @@ fn reload(arguments: &RunArguments, running: &Configuration) -> Result<(), Strin
 }
 
 /// Looks at this machine and says what was found.
-#[allow(clippy::print_stdout)] // a command's answer
 fn examine(arguments: &DoctorArguments) -> anyhow::Result<Verdict> {
     let configuration = Configuration::load(arguments.settings(), arguments.common.config.as_deref())?;
     // What is logged meanwhile is said by the findings.
@@ -226,14 +225,19 @@ fn examine(arguments: &DoctorArguments) -> anyhow::Result<Verdict> {
     runtime.shutdown_timeout(LAST_CALLS);
     let checks = doctor::judge(&facts);
     match arguments.output {
-        OutputFormat::Text => print!("{}", told(&checks, arguments.quiet)),
+        OutputFormat::Text => say(&told(&checks, arguments.quiet)),
         OutputFormat::Json => {
             let failures =
                 checks.iter().filter(|check| !arguments.quiet || check.verdict == Verdict::Failure);
-            println!("{}", serde_json::to_string_pretty(&failures.collect::<Vec<_>>())?);
+            say(&format!("{}\n", serde_json::to_string_pretty(&failures.collect::<Vec<_>>())?));
         }
     }
     Ok(worst(&checks))
+}
+
+/// A command's answer. Whoever reads it may have seen enough, as `head` does.
+fn say(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
 fn run_fleet(configuration: &Configuration, hosts: u32) -> anyhow::Result<()> {
@@ -277,7 +281,11 @@ fn start_hypervisor(
 ) -> anyhow::Result<Arc<dyn Hypervisor>> {
     match configuration.hypervisor {
         HypervisorKind::Libvirt => {
-            let settings = LibvirtSettings { uri: configuration.libvirt_uri.clone(), kvm: configuration.kvm };
+            let settings = LibvirtSettings {
+                uri: configuration.libvirt_uri.clone(),
+                kvm: configuration.kvm,
+                ..LibvirtSettings::default()
+            };
             Ok(Arc::new(LibvirtHypervisor::start(&settings, clock)?))
         }
         HypervisorKind::Simulated => {

@@ -23,7 +23,7 @@ use crate::ids::{Epoch, Generation, HostId, HostName, OperationId, PoolName, Rea
 use crate::inventory::HostInventory;
 use crate::journal::{JournalPage, JournalQuery};
 use crate::realm::RealmSettings;
-use crate::storage::{NewVolume, PoolReport, Volume};
+use crate::storage::{LockManager, NewVolume, PoolReport, Volume};
 use crate::vm::{DesiredVm, DomainDescription, DomainSize, ForeignDomain, VmDescription, VmObservation};
 
 /// The agent's first words.
@@ -262,4 +262,6 @@ pub struct HostReport {
     pub sizes: Vec<DomainSize>,
     /// The `Report` commands that this answers: it was made after they came.
     pub answers: Vec<OperationId>,
+    /// Whether libvirt's lock manager is on. Not in protocol version 1, where it is never known.
+    pub lock_manager: LockManager,
 }

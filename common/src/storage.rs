@@ -81,6 +81,19 @@ pub enum PoolState {
     Missing,
 }
 
+/// Whether libvirt's lock manager keeps two guests from writing one disk: the last net below the coordinator's own rule.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LockManager {
+    /// It was not found out, or not yet.
+    #[default]
+    Unknown,
+    /// There is none.
+    Off,
+    /// There is one.
+    On,
+}
+
 /// A volume as listed by libvirt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -20,7 +20,7 @@ use reeve_common::ids::{Epoch, HostId, OperationId};
 use reeve_common::inventory::HostInventory;
 use reeve_common::protocol::{CommandBody, Event, Hello, HostReport, Reply, ReplyBody};
 use reeve_common::quic::{client_endpoint, shared_client_endpoint};
-use reeve_common::storage::{PoolReport, PoolState};
+use reeve_common::storage::{LockManager, PoolReport, PoolState};
 use reeve_common::tls::{Credentials, Identity};
 use reeve_common::units::{Bytes, Mebibytes};
 use reeve_common::vm::{DesiredVm, ObservedVm, VmObservation};
@@ -322,6 +322,7 @@ impl IdleAgent {
             pools: self.pools.clone(),
             sizes: Vec::new(),
             answers: Vec::new(),
+            lock_manager: LockManager::Unknown,
         };
         agent.send_event(Event::Report(report)).await?;
         let mut told = Vec::new();

@@ -77,6 +77,9 @@ pub fn kill_a_guest(lab: &Lab, host: &Place) -> Result<bool> {
     victim.map_or(Ok(false), |qemu| qemu.process.signal(Signal::SIGKILL).map(|()| true))
 }
 
+/// What the names of guests begin with by which the agent finds something out: they are nobody's, and gone in a moment.
+const PROBES: &[u8] = b"guest=reeve-lock-probe";
+
 /// The domain that a command line runs; none if it is no QEMU's, or one that was only asked what it can do.
 fn guest_of(command_line: &[u8]) -> Option<Uuid> {
     let mut words = command_line.split(|byte| *byte == 0);
@@ -84,6 +87,7 @@ fn guest_of(command_line: &[u8]) -> Option<Uuid> {
     if !Path::new(&program).file_name()?.to_str()?.starts_with("qemu-system-") {
         return None;
     }
+    words.clone().all(|word| !word.starts_with(PROBES)).then_some(())?;
     words.find(|word| *word == b"-uuid")?;
     Uuid::try_parse_ascii(words.next()?).ok()
 }
@@ -124,6 +128,8 @@ mod tests {
         assert_eq!(guest_of(&guest), Some(Uuid::try_parse(vm).unwrap()));
         assert_eq!(guest_of(&line(&["/usr/bin/qemu-system-x86_64", "-M", "none"])), None);
         assert_eq!(guest_of(&line(&["/bin/sh", "-c", "x", "-uuid", vm])), None);
+        let probe = "guest=reeve-lock-probe-7,debug-threads=on";
+        assert_eq!(guest_of(&line(&["/usr/bin/qemu-system-x86_64", "-name", probe, "-uuid", vm])), None);
         assert_eq!(guest_of(b""), None);
     }
 

@@ -16,6 +16,8 @@ mod faults;
 mod libvirt_guests;
 #[path = "hypervisor/libvirt_only.rs"]
 mod libvirt_only;
+#[path = "hypervisor/locks.rs"]
+mod locks;
 #[path = "hypervisor/storage.rs"]
 mod storage;
 #[path = "hypervisor/subject.rs"]

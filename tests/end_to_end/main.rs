@@ -9,6 +9,7 @@ mod drives;
 mod enrolment;
 mod failover;
 mod faults;
+mod first_contact;
 mod fleet;
 mod hostile;
 mod kills;

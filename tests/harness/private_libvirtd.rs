@@ -41,6 +41,9 @@ const DIRECTORIES: [(&str, &str); 5] = [
     ("log", "/var/log/libvirt"),
 ];
 
+/// What QEMU's driver is told.
+const QEMU_SETTINGS: &str = "security_driver = \"none\"\n";
+
 /// A libvirtd of a test's own.
 #[derive(Debug)]
 pub struct PrivateLibvirtd {
@@ -143,6 +146,35 @@ impl PrivateLibvirtd {
         })
     }
 
+    /// Has the daemon go by libvirt's lock manager `lockd`, or by none, from its next start on, with virtlockd beside it.
+    ///
+    /// # Errors
+    /// The configuration cannot be written, or virtlockd does not start.
+    pub fn configure_lock_manager(&self, lockd: bool) -> Result<()> {
+        let line = if lockd { "lock_manager = \"lockd\"\n" } else { "" };
+        fs::write(self.path("etc/qemu.conf"), format!("{QEMU_SETTINGS}{line}"))?;
+        let pid_file = self.path("virtlockd.pid");
+        if lockd && !pid_file.exists() {
+            let namespaces = self.holder.id().to_string();
+            let started = Command::new("nsenter")
+                .args([
+                    "--target",
+                    &namespaces,
+                    "--mount",
+                    "--net",
+                    "--uts",
+                    "virtlockd",
+                    "--daemon",
+                    "--pid-file",
+                ])
+                .arg(&pid_file)
+                .stdin(Stdio::null())
+                .status()?;
+            ensure!(started.success(), "virtlockd does not start");
+        }
+        Ok(())
+    }
+
     /// Runs virsh against it and returns what it printed.
     ///
     /// # Errors
@@ -221,7 +253,7 @@ fn write_files(root: &Path) -> Result<()> {
         root.join("etc/libvirtd.conf"),
         format!("host_uuid = \"{uuid}\"\nauth_unix_rw = \"none\"\nunix_sock_group = \"root\"\n{log}"),
     )?;
-    fs::write(root.join("etc/qemu.conf"), "security_driver = \"none\"\n")?;
+    fs::write(root.join("etc/qemu.conf"), QEMU_SETTINGS)?;
     Ok(())
 }
 
@@ -242,7 +274,7 @@ virtlogd --daemon --pid-file {root}/virtlogd.pid
 touch {root}/ready
 set +e
 cat > /dev/null
-for file in {root}/libvirtd.pid {root}/run/libvirt/qemu/*.pid {root}/virtlogd.pid; do
+for file in {root}/libvirtd.pid {root}/run/libvirt/qemu/*.pid {root}/virtlockd.pid {root}/virtlogd.pid; do
   [ -s \"$file\" ] && kill -KILL \"$(cat \"$file\")\"
 done 2> /dev/null
 # Here too, as a test that was killed cannot.

@@ -11,4 +11,5 @@ mod renewal;
 mod restart;
 mod sessions;
 mod support;
+mod versions;
 mod witnesses;

@@ -152,6 +152,7 @@ async fn a_large_report_does_not_hold_up_commands() {
         pools: Vec::new(),
         sizes: Vec::new(),
         answers: Vec::new(),
+        lock_manager: reeve_common::storage::LockManager::Unknown,
     };
     // Nobody takes events, so the report and what follows it fill the event stream.
     for _ in 0..3 {

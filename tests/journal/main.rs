@@ -6,7 +6,9 @@
 
 mod catalogue;
 mod flood;
+mod hanging;
 mod place;
 mod secrets;
 mod stage;
 mod story;
+mod two_hosts;

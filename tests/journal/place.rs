@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use reeve_tests::harness::waiting::poll_until;
 use serde_json::Value;
 
@@ -42,6 +44,11 @@ impl Place {
         let place = Self { journald };
         poll_until("journald to listen", PATIENCE, || Ok(Path::new(SOCKET).exists().then_some(()))).unwrap();
         place
+    }
+
+    /// Sends journald a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(i32::try_from(self.journald.id()).unwrap()), signal).unwrap();
     }
 
     /// What `journalctl` says to this, entry by entry.

@@ -19,6 +19,9 @@ use tempfile::TempDir;
 /// Nothing here takes this long; what does has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
+/// What the second machine's agent is called here.
+pub(crate) const SECOND: &str = "second-agent";
+
 /// Where a program's words go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Words {
@@ -81,8 +84,13 @@ impl Stage {
 
     /// Starts a daemon whose standard error is what systemd would make it.
     fn start(&mut self, name: &'static str, arguments: &[&str]) {
+        self.start_as(name, name, arguments);
+    }
+
+    /// The same under a name by which it is stopped.
+    fn start_as(&mut self, name: &'static str, program: &str, arguments: &[&str]) {
         let words = self.words_file(name);
-        let mut command = self.program(name);
+        let mut command = self.program(program);
         if self.words == Words::Journal {
             let file = words.metadata().unwrap();
             command.env("JOURNAL_STREAM", format!("{}:{}", file.dev(), file.ino()));
@@ -112,7 +120,11 @@ impl Stage {
     }
 
     pub(crate) fn join_line(&self) -> String {
-        let output = self.reeve_command("host join-token node-1").output().unwrap();
+        self.join_line_of("node-1")
+    }
+
+    fn join_line_of(&self, host: &str) -> String {
+        let output = self.reeve_command(&format!("host join-token {host}")).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
     }
@@ -122,12 +134,17 @@ impl Stage {
         self.run_to_end("reeve-agent", &["join", line, "--state-directory", &state, "--config", "/dev/null"])
     }
 
-    pub(crate) fn start_agent(&mut self) {
+    /// Starts the agent of `node-1` and waits for nothing.
+    pub(crate) fn start_agent_again(&mut self) {
         let state = self.at("agent");
         self.start(
             "reeve-agent",
             &["run", "--hypervisor", "simulated", "--state-directory", &state, "--config", "/dev/null"],
         );
+    }
+
+    pub(crate) fn start_agent(&mut self) {
+        self.start_agent_again();
         poll_until("the host to be connected", PATIENCE, || {
             // Nothing is placed on a host that has not reported yet.
             Ok((self.ask("status")?["hosts"]["reported"] == 1).then_some(()))
@@ -135,6 +152,26 @@ impl Stage {
         .unwrap_or_else(|error| {
             panic!("{error}: {:?}; {}", self.ask("host list"), self.words("reeve-agent"))
         });
+    }
+
+    /// Lets a second machine join as `node-2` and starts its agent, called [`SECOND`] here, from whatever place this
+    /// thread is in.
+    pub(crate) fn start_second_agent(&mut self) {
+        self.reeve("host add node-2 --realm lab --profile p");
+        let (line, state) = (self.join_line_of("node-2"), self.at("second"));
+        let arguments = ["join", &line, "--state-directory", &state, "--config", "/dev/null"];
+        assert!(self.run_to_end("reeve-agent", &arguments), "{}", self.words("reeve-agent"));
+        let run = ["run", "--hypervisor", "simulated", "--state-directory", &state, "--config", "/dev/null"];
+        self.start_as(SECOND, "reeve-agent", &run);
+        self.wait_for_reports(2);
+    }
+
+    /// Waits until so many hosts have reported.
+    pub(crate) fn wait_for_reports(&self, hosts: u64) {
+        poll_until("the hosts to report", PATIENCE, || {
+            Ok((self.ask("status")?["hosts"]["reported"] == hosts).then_some(()))
+        })
+        .unwrap();
     }
 
     /// A configuration `web` that can be started.

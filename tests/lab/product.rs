@@ -153,6 +153,20 @@ impl Lab {
         self.run_with_input(&Place::Host(host.to_owned()), &command, &format!("{line}\n")).map(drop)
     }
 
+    /// What `reeve-agent doctor` finds on a host, as the agent's own user; a guest is run to try KVM. The agent may run
+    /// meanwhile.
+    ///
+    /// # Errors
+    /// When it says nothing that can be read.
+    pub fn doctor(&self, place: &Place) -> Result<Vec<Value>> {
+        let mut command = self.as_agent_user()?;
+        let what = ["doctor", "--state-directory", AGENT_STATE, "--config", "/dev/null", "-o", "json"];
+        command.extend(what.map(str::to_owned));
+        let output = self.command(place, &command)?.stdin(Stdio::null()).output()?;
+        serde_json::from_slice(&output.stdout)
+            .with_context(|| format!("the doctor says: {}", String::from_utf8_lossy(&output.stderr)))
+    }
+
     /// Adds a host, lets its agent join, and starts the agent.
     ///
     /// # Errors

@@ -65,6 +65,8 @@ pub enum IdentityFacts {
     NotJoined,
     /// It has, and whoever runs the doctor may not read it.
     NotReadable(String),
+    /// It has, and one of its files is not as it must be.
+    WrongFile(String),
     /// It has, and its files cannot be used.
     Unusable(String),
 }
@@ -82,15 +84,21 @@ pub enum KvmFacts {
     NotProbed(String),
 }
 
-/// What keeps two guests from writing one disk, as QEMU's driver in libvirt is configured.
+/// What keeps two guests from writing one disk: what was found by trying, and what QEMU's driver in libvirt is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LockManager {
     /// Nothing does.
     None,
     /// This one.
     Named(String),
-    /// Only root may read libvirt's configuration.
-    NotReadable,
+    /// One of which only root may read the name.
+    Unnamed,
+    /// Nothing does, though the configuration names one.
+    NotInForce(String),
+    /// It could not be found out, for not even a guest without one could be started, and why.
+    NoGuest(String),
+    /// It could not be tried, and why.
+    Unknown(String),
 }
 
 /// The machine's clock.

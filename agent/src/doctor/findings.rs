@@ -18,6 +18,8 @@ const LIBVIRT_MIN: u32 = 9_000_000;
 const ROOM_MIN: u64 = 64 << 20;
 /// Controllers by which libvirt limits guests.
 const CONTROLLERS: [&str; 3] = ["cpu", "cpuset", "memory"];
+/// What to do where KVM is done without.
+const EMULATE: &str = "say `virt-type = qemu` in the realm and `kvm = never` in /etc/reeve/agent.conf";
 /// Names that are listed at most in one line.
 const NAMES_MAX: usize = 8;
 
@@ -144,8 +146,9 @@ fn kvm(kvm: &KvmFacts) -> Check {
         KvmFacts::Probed(ProbeEnd::TooSlow) => Check::failure(
             ABOUT,
             format!("its device opens, and a small guest made no progress under it: {SLOW}"),
-            "this is nested or emulated virtualisation that does not work: use a machine with virtualisation of its own; or \
-             have the realm say that its VMs are emulated",
+            format!(
+                "this is nested or emulated virtualisation that does not work: use another machine; or {EMULATE}"
+            ),
         ),
         KvmFacts::Probed(ProbeEnd::NotOffered(why)) => Check::failure(
             ABOUT,
@@ -174,12 +177,28 @@ fn lock_manager(lock_manager: &LockManager) -> Check {
         LockManager::None => Check::warning(
             ABOUT,
             "none: the coordinator gives a disk to one VM, but nothing keeps one that is started by hand off it",
-            "where hosts share storage: lock_manager = \"lockd\" in /etc/libvirt/qemu.conf, and a shared lockspace directory \
-             in /etc/libvirt/qemu-lockd.conf",
+            "lock_manager = \"lockd\" in /etc/libvirt/qemu.conf, then `systemctl restart libvirtd` (or virtqemud); where hosts \
+             share storage, a shared lockspace directory in /etc/libvirt/qemu-lockd.conf, too",
         ),
-        LockManager::NotReadable => {
-            Check::ok(ABOUT, "unknown: only root may read /etc/libvirt/qemu.conf; run this as root to see it")
-        }
+        LockManager::Unnamed => Check::ok(
+            ABOUT,
+            "there is one, which keeps two guests from writing one disk (its name is root's to read)",
+        ),
+        LockManager::NotInForce(name) => Check::warning(
+            ABOUT,
+            format!("{name} stands in /etc/libvirt/qemu.conf, and the libvirt that runs goes without it"),
+            "`systemctl restart libvirtd` (or virtqemud); VMs run on",
+        ),
+        LockManager::NoGuest(why) => Check::failure(
+            ABOUT,
+            format!("no guest can be started, with or without one: {why}"),
+            "`systemctl status virtlogd virtlockd`, and /var/log/libvirt/qemu/reeve-lock-probe*.log; then run this again",
+        ),
+        LockManager::Unknown(why) => Check::warning(
+            ABOUT,
+            format!("whether there is one could not be found out: {why}"),
+            "see the other findings first; as root, `grep lock_manager /etc/libvirt/qemu.conf` says what is wanted",
+        ),
     }
 }
 
@@ -215,6 +234,13 @@ fn identity(identity: &IdentityFacts, clock: ClockFacts) -> Check {
             ABOUT,
             format!("it cannot be looked at: {why}"),
             "run this as root or as the agent's user: `sudo -u reeve-agent reeve-agent doctor`",
+        ),
+        IdentityFacts::WrongFile(why) => Check::failure(
+            ABOUT,
+            why.clone(),
+            format!(
+                "do what it says, as root; if the file is lost, or somebody may have copied the key: {JOIN}"
+            ),
         ),
         IdentityFacts::Unusable(why) => Check::failure(ABOUT, why.clone(), JOIN),
         IdentityFacts::Joined { who, not_before, not_after } => {
@@ -252,7 +278,10 @@ fn coordinator(address: &str, answer: &Answer) -> Check {
     match answer {
         Answer::Welcome { milliseconds } => Check::ok(
             ABOUT,
-            format!("{address} answers over UDP and accepts this host's certificate, in {milliseconds} ms"),
+            format!(
+                "{address} answers over UDP and accepts this host's certificate, in {milliseconds} ms; whether it still has a \
+                 record of this host is said when the agent connects"
+            ),
         ),
         Answer::Unnamed(why) => Check::failure(
             ABOUT,
@@ -262,7 +291,8 @@ fn coordinator(address: &str, answer: &Answer) -> Check {
         Answer::NothingListens => Check::failure(
             ABOUT,
             format!("{address} is reached, and says that nothing listens on that UDP port"),
-            "`systemctl status reeve-coordinator` there; is agent-listen another port?",
+            "`systemctl status reeve-coordinator` there; is agent-listen another port, or does a firewall there reject it \
+             (`nft list ruleset`)?",
         ),
         Answer::Silence { seconds } => Check::failure(
             ABOUT,

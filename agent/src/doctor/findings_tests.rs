@@ -55,7 +55,7 @@ fn a_good_host_is_well_in_every_respect() {
 #[test]
 fn each_trouble_has_its_verdict_and_says_what_to_do() {
     type Spoil = fn(&mut HostFacts);
-    let troubles: [(&str, Verdict, &str, Spoil); 22] = [
+    let troubles: [(&str, Verdict, &str, Spoil); 26] = [
         ("user", Verdict::Failure, "not in the group", |facts| facts.user.in_libvirt_group = Some(false)),
         ("user", Verdict::Failure, "not installed", |facts| facts.user.in_libvirt_group = None),
         ("libvirt", Verdict::Failure, "does not answer", |facts| facts.libvirt = Err("no socket".to_owned())),
@@ -80,9 +80,21 @@ fn each_trouble_has_its_verdict_and_says_what_to_do() {
             facts.kvm = KvmFacts::NotProbed("x".to_owned())
         }),
         ("lock manager", Verdict::Warning, "none", |facts| facts.lock_manager = LockManager::None),
+        ("lock manager", Verdict::Warning, "goes without it", |facts| {
+            facts.lock_manager = LockManager::NotInForce("lockd".to_owned());
+        }),
+        ("lock manager", Verdict::Failure, "no guest can be started", |facts| {
+            facts.lock_manager = LockManager::NoGuest("virtlockd is dead".to_owned());
+        }),
+        ("lock manager", Verdict::Warning, "could not be found out: x", |facts| {
+            facts.lock_manager = LockManager::Unknown("x".to_owned());
+        }),
         ("state directory", Verdict::Failure, "is not there", |facts| facts.state_directory.1 = None),
         ("state directory", Verdict::Failure, "has 1 MiB left", |facts| {
             facts.state_directory.1 = Some(1 << 20)
+        }),
+        ("certificate", Verdict::Failure, "chmod 0600 key.pem", |facts| {
+            facts.identity = IdentityFacts::WrongFile("run chmod 0600 key.pem".to_owned());
         }),
         ("certificate", Verdict::Warning, "has not joined", |facts| {
             facts.identity = IdentityFacts::NotJoined
@@ -129,7 +141,7 @@ fn a_firewalls_silence_is_told_from_a_refusal() {
 fn what_nobody_may_look_at_is_no_failure() {
     let facts = HostFacts {
         identity: IdentityFacts::NotReadable("permission denied".to_owned()),
-        lock_manager: LockManager::NotReadable,
+        lock_manager: LockManager::Unnamed,
         coordinator: None,
         huge_pages: Vec::new(),
         ..good()

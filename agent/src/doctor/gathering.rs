@@ -3,12 +3,15 @@
 //! Must not: judge, or write anything but the disk of the guest by which KVM is proved.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
 use nix::unistd::{Group, Uid, User, getgid, getgroups};
 use reeve_common::clock::Clock;
+use reeve_common::durable_file::FileError;
 use reeve_common::machine_facts::{is_time_synchronised, room};
+use reeve_common::storage::LockManager as Locks;
 use reeve_common::text::{chain, printable};
 use reeve_common::tls::check_address;
 
@@ -48,8 +51,10 @@ pub async fn gather(configuration: &Configuration, clock: Arc<dyn Clock>) -> Hos
     let is_simulated = configuration.hypervisor == HypervisorKind::Simulated;
     let asking = Arc::clone(&clock);
     let hypervisor = tokio::task::spawn_blocking(move || ask_libvirt(&uri, trust, is_simulated, asking));
-    let (libvirt, kvm) = hypervisor.await.unwrap_or_else(|error| {
-        (Err(error.to_string()), KvmFacts::NotProbed("libvirt could not be asked".to_owned()))
+    let Asked { libvirt, kvm, locks } = hypervisor.await.unwrap_or_else(|error| Asked {
+        libvirt: Err(error.to_string()),
+        kvm: KvmFacts::NotProbed("libvirt could not be asked".to_owned()),
+        locks: Err(LockManager::Unknown("libvirt could not be asked".to_owned())),
     });
     let state = configuration.state_directory.clone();
     HostFacts {
@@ -59,7 +64,7 @@ pub async fn gather(configuration: &Configuration, clock: Arc<dyn Clock>) -> Hos
         libvirt,
         libvirt_uri: configuration.libvirt_uri.clone(),
         kvm,
-        lock_manager: lock_manager(fs::read_to_string(QEMU_CONFIGURATION).ok().as_deref()),
+        lock_manager: lock_manager(locks, fs::read_to_string(QEMU_CONFIGURATION).ok().as_deref()),
         clock: ClockFacts { now: clock.now(), synchronised: is_time_synchronised() },
         coordinator,
         huge_pages: huge_pages(),
@@ -88,38 +93,63 @@ fn identity(configuration: &Configuration) -> (IdentityFacts, Option<HostIdentit
             (joined, Some(identity))
         }
         Err(IdentityError::NotJoined { .. }) => (IdentityFacts::NotJoined, None),
-        Err(error @ IdentityError::File(_)) => (IdentityFacts::NotReadable(chain(&error)), None),
+        Err(error @ IdentityError::File(_)) if is_another_users(&error) => {
+            (IdentityFacts::NotReadable(chain(&error)), None)
+        }
+        Err(error @ IdentityError::File(_)) => (IdentityFacts::WrongFile(chain(&error)), None),
         Err(error) => (IdentityFacts::Unusable(chain(&error)), None),
     }
 }
 
-fn ask_libvirt(
-    uri: &str,
-    trust: KvmTrust,
-    is_simulated: bool,
-    clock: Arc<dyn Clock>,
-) -> (Result<Examined, String>, KvmFacts) {
+/// Whether whoever runs the doctor may not look at a file, and the agent's own user may.
+fn is_another_users(error: &IdentityError) -> bool {
+    match error {
+        IdentityError::File(FileError::Owner { .. }) => true,
+        IdentityError::File(FileError::Io { source, .. }) => source.kind() == ErrorKind::PermissionDenied,
+        _ => false,
+    }
+}
+
+/// What libvirt answered.
+struct Asked {
+    libvirt: Result<Examined, String>,
+    kvm: KvmFacts,
+    locks: Result<Locks, LockManager>,
+}
+
+fn ask_libvirt(uri: &str, trust: KvmTrust, is_simulated: bool, clock: Arc<dyn Clock>) -> Asked {
     if is_simulated {
         let why = "the configuration says hypervisor = simulated".to_owned();
-        return (Err(why), KvmFacts::NotWanted);
+        let locks = Err(LockManager::Unknown(why.clone()));
+        return Asked { libvirt: Err(why), kvm: KvmFacts::NotWanted, locks };
     }
-    // The probe is run here, and its verdict not waited for elsewhere.
-    let settings = LibvirtSettings { uri: uri.to_owned(), kvm: KvmTrust::Never };
+    // What has to be tried is tried here, and no verdict waited for elsewhere.
+    let settings =
+        LibvirtSettings { uri: uri.to_owned(), kvm: KvmTrust::Never, looks_for_lock_manager: false };
     let hypervisor = match LibvirtHypervisor::start(&settings, clock) {
         Ok(hypervisor) => hypervisor,
-        Err(error) => return (Err(chain(&error)), no_kvm_asked(trust, "libvirt cannot be used")),
+        Err(error) => {
+            let locks = Err(LockManager::Unknown("libvirt cannot be used".to_owned()));
+            let kvm = no_kvm_asked(trust, "libvirt cannot be used");
+            return Asked { libvirt: Err(chain(&error)), kvm, locks };
+        }
     };
-    let examined = hypervisor.examine().map_err(|error| printable(&chain(&error), WORDS_LENGTH_MAX));
+    let words = |error: &dyn std::error::Error| printable(&chain(error), WORDS_LENGTH_MAX);
+    let examined = hypervisor.examine().map_err(|error| words(&error));
     let kvm = match (trust, &examined) {
         (KvmTrust::Never, _) => KvmFacts::NotWanted,
         _ if !Path::new("/dev/kvm").exists() => KvmFacts::NoDevice,
         (_, Err(_)) => KvmFacts::NotProbed("libvirt does not answer".to_owned()),
         (_, Ok(_)) => match hypervisor.probe("kvm") {
             Ok(end) => KvmFacts::Probed(end),
-            Err(error) => KvmFacts::NotProbed(printable(&chain(&error), WORDS_LENGTH_MAX)),
+            Err(error) => KvmFacts::NotProbed(words(&error)),
         },
     };
-    (examined, kvm)
+    let locks = match &examined {
+        Ok(_) => hypervisor.try_lock_manager().map_err(|error| LockManager::NoGuest(words(&error))),
+        Err(_) => Err(LockManager::Unknown("libvirt does not answer".to_owned())),
+    };
+    Asked { libvirt: examined, kvm, locks }
 }
 
 fn no_kvm_asked(trust: KvmTrust, why: &str) -> KvmFacts {
@@ -142,19 +172,28 @@ fn user() -> UserFacts {
     }
 }
 
+/// What was tried counts for the libvirt that runs, and the configuration knows the name.
+fn lock_manager(tried: Result<Locks, LockManager>, text: Option<&str>) -> LockManager {
+    let configured = text.map(configured_lock_manager);
+    match (tried, configured) {
+        (Ok(Locks::On), Some(Some(name))) => LockManager::Named(name),
+        (Ok(Locks::On), _) => LockManager::Unnamed,
+        (Ok(Locks::Off), Some(Some(name))) => LockManager::NotInForce(name),
+        (Ok(Locks::Off), _) => LockManager::None,
+        (Ok(Locks::Unknown), _) => LockManager::Unknown("nothing came of trying".to_owned()),
+        (Err(not_tried), _) => not_tried,
+    }
+}
+
 /// The last line of libvirt's configuration that sets the lock manager.
-fn lock_manager(text: Option<&str>) -> LockManager {
-    let Some(text) = text else { return LockManager::NotReadable };
+fn configured_lock_manager(text: &str) -> Option<String> {
     let value = text
         .lines()
         .filter_map(|line| line.trim().strip_prefix("lock_manager"))
         .filter_map(|rest| rest.trim_start().strip_prefix('='))
         .map(|value| value.trim().trim_matches('"').to_owned())
         .next_back();
-    match value {
-        Some(name) if !name.is_empty() && name != "nop" => LockManager::Named(printable(&name, 40)),
-        _ => LockManager::None,
-    }
+    value.filter(|name| !name.is_empty() && name != "nop").map(|name| printable(&name, 40))
 }
 
 fn huge_pages() -> Vec<HugePages> {
@@ -194,7 +233,7 @@ fn journal() -> JournalFacts {
             let file = machine.path().join("system.journal");
             match fs::File::open(&file) {
                 Ok(_) => return JournalFacts::Readable,
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
                 Err(_) => found = JournalFacts::NotReadable,
             }
         }
@@ -208,12 +247,25 @@ mod tests {
 
     #[test]
     fn the_lock_manager_is_read_as_libvirt_reads_it() {
-        assert_eq!(lock_manager(None), LockManager::NotReadable);
-        assert_eq!(lock_manager(Some("# lock_manager = \"lockd\"\nuser = \"x\"\n")), LockManager::None);
-        assert_eq!(lock_manager(Some("lock_manager = \"nop\"")), LockManager::None);
-        assert_eq!(lock_manager(Some("lock_manager=\"lockd\"\n")), LockManager::Named("lockd".to_owned()));
+        let named = |name: &str| Some(name.to_owned());
+        assert_eq!(configured_lock_manager("# lock_manager = \"lockd\"\nuser = \"x\"\n"), None);
+        assert_eq!(configured_lock_manager("lock_manager = \"nop\""), None);
+        assert_eq!(configured_lock_manager("lock_manager=\"lockd\"\n"), named("lockd"));
         let twice = "lock_manager = \"lockd\"\n  lock_manager = \"sanlock\"\nlock_manager_x = \"y\"\n";
-        assert_eq!(lock_manager(Some(twice)), LockManager::Named("sanlock".to_owned()));
+        assert_eq!(configured_lock_manager(twice), named("sanlock"));
+    }
+
+    #[test]
+    fn what_was_tried_goes_before_what_is_configured() {
+        const LOCKD: Option<&str> = Some("lock_manager = \"lockd\"");
+        let lockd = || "lockd".to_owned();
+        assert_eq!(lock_manager(Ok(Locks::On), LOCKD), LockManager::Named(lockd()));
+        assert_eq!(lock_manager(Ok(Locks::On), None), LockManager::Unnamed);
+        assert_eq!(lock_manager(Ok(Locks::On), Some("")), LockManager::Unnamed);
+        assert_eq!(lock_manager(Ok(Locks::Off), LOCKD), LockManager::NotInForce(lockd()));
+        assert_eq!(lock_manager(Ok(Locks::Off), None), LockManager::None);
+        let no_guest = LockManager::NoGuest("x".to_owned());
+        assert_eq!(lock_manager(Err(no_guest.clone()), LOCKD), no_guest);
     }
 
     #[test]

@@ -52,13 +52,15 @@ impl Host {
     pub async fn compare(&self) -> bool {
         let _one_at_a_time = self.inner.comparing.lock().await;
         let driver = &self.inner.surroundings.driver;
-        let listed = driver.call(CallKind::Ordinary, |hypervisor| hypervisor.domains()).await;
-        let now_seen = match listed {
+        let listed = driver.call(CallKind::Ordinary, |hypervisor| {
+            hypervisor.domains().map(|domains| (domains, hypervisor.lock_manager()))
+        });
+        let now_seen = match listed.await {
             Err(error) => {
                 self.warn_unreachable(&error);
                 Seen::default()
             }
-            Ok(domains) => {
+            Ok((domains, lock_manager)) => {
                 let result = reconcile(
                     domains,
                     &self.inner.surroundings.roster.last_seen(),
@@ -67,7 +69,7 @@ impl Host {
                     self.inner.surroundings.clock.now(),
                 );
                 let (foreign, sizes) = self.act_on(result).await;
-                Seen { reachable: true, foreign, pools: self.pools().await, sizes }
+                Seen { reachable: true, foreign, pools: self.pools().await, sizes, lock_manager }
             }
         };
         let reachable = now_seen.reachable;
@@ -151,13 +153,12 @@ impl Host {
         if !seen.reachable {
             vms.iter_mut().for_each(unknown_unless_gone);
         }
-        let mut foreign = seen.foreign;
+        let Seen { reachable, mut foreign, pools, mut sizes, lock_manager } = seen;
         // As many as fit a message.
         foreign.truncate(FOREIGN_DOMAINS_MAX);
-        let mut sizes = seen.sizes;
         sizes.truncate(VMS_MAX);
         let answers = Vec::new();
-        HostReport { hypervisor_reachable: seen.reachable, vms, foreign, pools: seen.pools, sizes, answers }
+        HostReport { hypervisor_reachable: reachable, vms, foreign, pools, sizes, answers, lock_manager }
     }
 }
 

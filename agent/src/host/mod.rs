@@ -29,7 +29,7 @@ use reeve_common::logging::{self, messages};
 use reeve_common::mutation::Mutation;
 use reeve_common::protocol::{Command, CommandBody, Refusal, Reply, ReplyBody};
 use reeve_common::realm::RealmSettings;
-use reeve_common::storage::PoolReport;
+use reeve_common::storage::{LockManager, PoolReport};
 use reeve_common::text::chain;
 use reeve_common::vm::{DomainSize, ForeignDomain};
 use tokio::sync::watch;
@@ -85,6 +85,7 @@ struct Seen {
     foreign: Vec<ForeignDomain>,
     pools: Vec<PoolReport>,
     sizes: Vec<DomainSize>,
+    lock_manager: LockManager,
 }
 
 impl Host {

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use reeve_common::ids::{Generation, VolumeName};
-use reeve_common::storage::{DiskFormat, NewVolume};
+use reeve_common::storage::{DiskFormat, LockManager, NewVolume};
 use reeve_common::units::Bytes;
 use reeve_common::vm::{DesiredVm, ObservedVm, StopReason};
 
@@ -61,6 +61,11 @@ async fn the_first_listing_and_each_return_make_a_report() {
     assert!(report.hypervisor_reachable && report.foreign[0].id == vm(77) && report.pools.len() == 3);
     machine.host().compare().await;
     assert_eq!(machine.host().outbox().take(), None);
+    assert_eq!(report.lock_manager, LockManager::On);
+    machine.hypervisor.set_lock_manager(LockManager::Off);
+    machine.host().compare().await;
+    assert_eq!(machine.host().outbox().take(), Some(Due::Report), "it was switched off");
+    assert_eq!(machine.host().report().lock_manager, LockManager::Off);
     machine.hypervisor.set_reachable(false);
     machine.host().compare().await;
     assert_eq!(machine.host().outbox().take(), Some(Due::Hypervisor(false)));

@@ -17,7 +17,7 @@ use std::time::Duration;
 use reeve_common::clock::Timestamp;
 use reeve_common::ids::{Epoch, Generation, MediatedType, PoolName, VmId, VmName, VolumeName};
 use reeve_common::inventory::{NumaNodeInventory, PciId, Processor};
-use reeve_common::storage::{NewVolume, PoolReport, Volume};
+use reeve_common::storage::{LockManager, NewVolume, PoolReport, Volume};
 use reeve_common::units::Mebibytes;
 use reeve_common::utilization::VmSample;
 use reeve_common::vm::{DomainDisk, ForeignDomain, StopReason, VirtType, VmSpec};
@@ -198,6 +198,9 @@ pub trait Hypervisor: Send + Sync + fmt::Debug + 'static {
     /// # Errors
     /// As for all calls: see [`HypervisorError`].
     fn facts(&self) -> HypervisorResult<HypervisorFacts>;
+
+    /// Whether a lock manager keeps two guests from writing one disk, as far as that has been found out. Does not block.
+    fn lock_manager(&self) -> LockManager;
 
     /// All domains with their states and ledger entries.
     fn domains(&self) -> HypervisorResult<Domains>;

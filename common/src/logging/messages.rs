@@ -173,6 +173,7 @@ messages! {
     CONFIGURATION_READ = "configuration-read", 0x8774_d00e_ad8e_4cc5_95d6_d172_8bb1_a271,
         "The configuration was read anew";
     NO_HOST_CAN_JOIN = "no-host-can-join", 0xde1c_c8e7_f44e_4896_8b0a_dd04_e2d5_3249, "No host can join";
+    LINES_LOST = "lines-lost", 0xfe28_b3d0_9d62_4af5_afc7_64a2_eb0c_7314, "The journal did not take all lines";
     COORDINATOR_FAILED = "coordinator-failed", 0xa452_60a2_9af3_4a04_a04c_b780_db83_bd7d,
         "The coordinator cannot run";
     AGENT_FAILED = "agent-failed", 0xcea2_79bc_f7f0_4db1_8dbf_4b6f_baef_4a28,

@@ -2,13 +2,14 @@
 //! standard error.
 //!
 //! ```text
-//!   log macros ─▶ Logger ─▶ line.rs ─▶ flood.rs ──▶ journal, or standard error
+//!   log macros ─▶ Logger ─▶ line.rs ─▶ flood.rs ──▶ journal.rs (a queue, a thread), or standard error
 //!                                        └─▶ held ─▶ the summaries' thread, once a minute at most
 //! ```
 //!
 //! A daemon must not fail because it cannot log: nothing here returns an error, blocks for long or panics.
 
 mod flood;
+mod journal;
 mod line;
 pub mod messages;
 
@@ -22,6 +23,7 @@ use log::{Level, LevelFilter, Log, Metadata, Record};
 use systemd_journal_logger::{JournalLog, connected_to_journal};
 
 use self::flood::{FloodGate, Held, Kind, WINDOW};
+use self::journal::Journal;
 use self::line::{Fields, journal_level, on_standard_error, one_line};
 pub use self::line::{HOST_FIELD, MESSAGE_FIELD, OPERATION_FIELD, REALM_FIELD, VM_FIELD};
 pub use self::messages::Message;
@@ -48,7 +50,7 @@ pub fn init(identifier: &str, level: Option<LevelFilter>) {
     let wanted = std::env::var(LEVEL_VARIABLE).ok();
     let read = wanted.as_deref().map(|text| (text, text.trim().parse::<LevelFilter>()));
     let from_variable = read.as_ref().and_then(|(_, level)| level.as_ref().ok().copied());
-    let output = if connected_to_journal() { journal(identifier) } else { Output::StandardError };
+    let output = output(identifier);
     GOES_TO_JOURNAL.store(matches!(output, Output::Journal(_)), Ordering::Relaxed);
     let lines = Arc::new(Lines::new(output));
     // Set already: somebody else logs, as under a test harness.
@@ -94,14 +96,19 @@ pub fn finish() {
     log::logger().flush();
 }
 
-fn journal(identifier: &str) -> Output {
-    JournalLog::empty().map_or(Output::StandardError, |journal| {
-        Output::Journal(journal.with_syslog_identifier(identifier.to_owned()))
-    })
+fn output(identifier: &str) -> Output {
+    if !connected_to_journal() {
+        return Output::StandardError;
+    }
+    let journal = JournalLog::empty().and_then(|journal| {
+        let journal = journal.with_syslog_identifier(identifier.to_owned());
+        Journal::start(move |line: &Line| line.write_to(&journal))
+    });
+    journal.map_or(Output::StandardError, Output::Journal)
 }
 
 enum Output {
-    Journal(JournalLog),
+    Journal(Journal),
     StandardError,
     /// Kept for whoever looks.
     #[cfg(test)]
@@ -135,6 +142,38 @@ impl Line {
             text: one_line(&record.args().to_string()),
             fields,
         }
+    }
+
+    /// That so many lines found no room on their way to the journal.
+    fn of_lost(count: u64) -> Self {
+        let text = format!("{count} lines were not written: the journal did not take them");
+        let mut fields = Fields::default();
+        fields.add(MESSAGE_FIELD, &messages::LINES_LOST.to_string());
+        let (target, place) = (module_path!().to_owned(), (file!(), line!()));
+        Self { level: Level::Warn, target, place, text, fields }
+    }
+
+    /// Writes it to the journal, or where that cannot be, on standard error.
+    fn write_to(&self, journal: &JournalLog) {
+        let written = journal.journal_send(
+            &Record::builder()
+                .level(journal_level(self.level, self.fields.get(MESSAGE_FIELD).is_some()))
+                .target(&self.target)
+                .file_static(Some(self.place.0))
+                .line(Some(self.place.1))
+                .key_values(&self.fields)
+                .args(format_args!("{}", self.text))
+                .build(),
+        );
+        if written.is_err() {
+            self.write_on_standard_error();
+        }
+    }
+
+    fn write_on_standard_error(&self) {
+        let line = on_standard_error(&SystemClock.now().to_string(), self.level, &self.text, &self.fields);
+        // Whoever reads the log is gone when this fails too; there is nobody to tell.
+        let _ = std::io::stderr().lock().write_all(line.as_bytes());
     }
 
     /// That lines like this one were not written.
@@ -189,30 +228,14 @@ impl Lines {
     }
 
     fn write(&self, line: &Line) {
-        if let Output::Journal(journal) = &self.output
-            && journal
-                .journal_send(
-                    &Record::builder()
-                        .level(journal_level(line.level, line.fields.get(MESSAGE_FIELD).is_some()))
-                        .target(&line.target)
-                        .file_static(Some(line.place.0))
-                        .line(Some(line.place.1))
-                        .key_values(&line.fields)
-                        .args(format_args!("{}", line.text))
-                        .build(),
-                )
-                .is_ok()
-        {
-            return;
+        match &self.output {
+            Output::Journal(journal) => journal.write(line.clone()),
+            Output::StandardError => line.write_on_standard_error(),
+            #[cfg(test)]
+            Output::Kept(kept) => {
+                kept.lock().unwrap_or_else(PoisonError::into_inner).push(line.text.clone());
+            }
         }
-        #[cfg(test)]
-        if let Output::Kept(kept) = &self.output {
-            kept.lock().unwrap_or_else(PoisonError::into_inner).push(line.text.clone());
-            return;
-        }
-        let line = on_standard_error(&SystemClock.now().to_string(), line.level, &line.text, &line.fields);
-        // Whoever reads the log is gone when this fails too; there is nobody to tell.
-        let _ = std::io::stderr().lock().write_all(line.as_bytes());
     }
 
     /// Tells what was held when its time is over, for ever.
@@ -258,6 +281,9 @@ impl Log for Logger {
     fn flush(&self) {
         let held = self.0.gate().take_all();
         held.into_iter().for_each(|held| self.0.write(&Line::summing_up(held)));
+        if let Output::Journal(journal) = &self.0.output {
+            journal.flush();
+        }
     }
 }
 

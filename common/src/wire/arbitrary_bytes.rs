@@ -5,7 +5,7 @@ use super::frame::FrameBuffer;
 use super::join;
 use super::limits::EVENT_FRAME_MAX;
 use super::message::Message;
-use super::version::CURRENT;
+use super::version::{CURRENT, MIN_SUPPORTED, ProtocolVersion};
 use crate::protocol::{Command, Event, Hello, Reply, Welcome};
 use crate::utilization::HostSample;
 
@@ -63,7 +63,7 @@ fn frames_of(stream: &[u8], piece: usize) -> Vec<Vec<u8>> {
     frames
 }
 
-/// Reads one frame as a message of every kind.
+/// Reads one frame as a message of every kind, in every version.
 ///
 /// # Errors
 /// [`Violation`] when a rule of the wire is broken.
@@ -82,8 +82,12 @@ pub fn check_frame(frame: &[u8]) -> Result<usize, Violation> {
 }
 
 fn check_message<M: Message + Clone + PartialEq>(frame: &[u8]) -> Result<bool, Violation> {
-    let decode = |bytes: &[u8]| M::decode(CURRENT, bytes);
-    check_again(M::KIND, decode(frame), |message: M| message.encode(CURRENT), decode)
+    let mut understood = false;
+    for version in (MIN_SUPPORTED.0..=CURRENT.0).map(ProtocolVersion) {
+        let decode = |bytes: &[u8]| M::decode(version, bytes);
+        understood |= check_again(M::KIND, decode(frame), |message: M| message.encode(version), decode)?;
+    }
+    Ok(understood)
 }
 
 fn check_again<M: Clone + PartialEq, D, E>(

@@ -3,6 +3,7 @@
 use super::codec::{self, DecodeError, EncodeError};
 use super::limits;
 use super::v1;
+use super::v2;
 use super::version::ProtocolVersion;
 use crate::protocol::{Command, Event, Hello, Reply, Welcome};
 use crate::utilization::HostSample;
@@ -44,34 +45,34 @@ pub trait Message: Sized {
 }
 
 macro_rules! message {
-    ($domain:ident, $kind:literal, $frame_max:path) => {
+    ($domain:ident, $kind:literal, $frame_max:path, $($($version:literal)|+ => $wire:ty),+) => {
         impl Message for $domain {
             const KIND: &'static str = $kind;
             const FRAME_MAX: usize = $frame_max;
 
             fn encode(self, version: ProtocolVersion) -> Result<Vec<u8>, EncodeError> {
-                match version {
-                    ProtocolVersion(1) => codec::encode(&v1::$domain::from(self)),
-                    other => Err(EncodeError::version(other)),
+                match version.0 {
+                    $($($version)|+ => codec::encode(&<$wire>::from(self)),)+
+                    _ => Err(EncodeError::version(version)),
                 }
             }
 
             #[allow(clippy::useless_conversion)] // some conversions cannot fail, most can
             fn decode(version: ProtocolVersion, bytes: &[u8]) -> Result<Self, MessageError> {
-                match version {
-                    ProtocolVersion(1) => Self::try_from(codec::decode::<v1::$domain>(bytes)?)
+                match version.0 {
+                    $($($version)|+ => Self::try_from(codec::decode::<$wire>(bytes)?)
                         .map_err(InvalidMessage::from)
-                        .map_err(Into::into),
-                    other => Err(MessageError::Version(other)),
+                        .map_err(Into::into),)+
+                    _ => Err(MessageError::Version(version)),
                 }
             }
         }
     };
 }
 
-message!(Hello, "hello", limits::HANDSHAKE_FRAME_MAX);
-message!(Welcome, "welcome", limits::HANDSHAKE_FRAME_MAX);
-message!(Command, "command", limits::COMMAND_FRAME_MAX);
-message!(Reply, "reply", limits::REPLY_FRAME_MAX);
-message!(Event, "event", limits::EVENT_FRAME_MAX);
-message!(HostSample, "sample", limits::SAMPLE_FRAME_MAX);
+message!(Hello, "hello", limits::HANDSHAKE_FRAME_MAX, 1 | 2 => v1::Hello);
+message!(Welcome, "welcome", limits::HANDSHAKE_FRAME_MAX, 1 | 2 => v1::Welcome);
+message!(Command, "command", limits::COMMAND_FRAME_MAX, 1 | 2 => v1::Command);
+message!(Reply, "reply", limits::REPLY_FRAME_MAX, 1 => v1::Reply, 2 => v2::Reply);
+message!(Event, "event", limits::EVENT_FRAME_MAX, 1 => v1::Event, 2 => v2::Event);
+message!(HostSample, "sample", limits::SAMPLE_FRAME_MAX, 1 | 2 => v1::HostSample);

@@ -1,7 +1,7 @@
 //! Owns how the messages of `protocol` cross the network as bytes, and both ends of the link.
 //!
 //! ```text
-//!   protocol (domain) ⇄ v1 (frozen wire types) ⇄ codec (bytes) ⇄ frame (length) ⇄ QUIC streams
+//!   protocol (domain) ⇄ v1, v2 (frozen wire types) ⇄ codec (bytes) ⇄ frame (length) ⇄ QUIC streams
 //! ```
 //!
 //! Must not: decide what a message means. Wire types never leave this module; what comes out has been checked.
@@ -20,6 +20,7 @@ mod link;
 pub mod message;
 mod session;
 mod v1;
+mod v2;
 pub mod version;
 
 pub use codec::{DecodeError, EncodeError, MESSAGE_LENGTH_MAX};

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// A version of the messages. Each has a module of frozen types (`v1`, …).
+/// A version of the messages. Each has a module of frozen types (`v1`, `v2`), which holds what differs from the one before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ProtocolVersion(pub u16);
 
@@ -15,7 +15,7 @@ impl fmt::Display for ProtocolVersion {
 /// The oldest version this release speaks: that of the release before it, at least.
 pub const MIN_SUPPORTED: ProtocolVersion = ProtocolVersion(1);
 /// The newest version this release speaks.
-pub const CURRENT: ProtocolVersion = ProtocolVersion(1);
+pub const CURRENT: ProtocolVersion = ProtocolVersion(2);
 
 /// The versions one side speaks, both ends included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

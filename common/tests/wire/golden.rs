@@ -1,8 +1,11 @@
-//! The exact bytes of protocol version 1. A line of `golden/v1.txt` that fails here is a broken release: peers in the
-//! field speak the old bytes. New variants add lines; no line ever changes.
+//! The exact bytes of each protocol version. A line of `golden/v1.txt` that fails here is a broken release: peers in the
+//! field speak the old bytes. New variants add lines; no line ever changes. `golden/v2.txt` has what version 2 says
+//! otherwise.
 
 use std::fmt::Write as _;
 
+use reeve_common::protocol::{Event, Reply};
+use reeve_common::storage::LockManager;
 use reeve_common::wire::join::{decode_answer, decode_request, encode_answer, encode_request};
 use reeve_common::wire::message::Message;
 use reeve_common::wire::version::{CURRENT, MIN_SUPPORTED, ProtocolVersion};
@@ -10,7 +13,9 @@ use reeve_common::wire::version::{CURRENT, MIN_SUPPORTED, ProtocolVersion};
 use super::samples;
 
 const V1: ProtocolVersion = ProtocolVersion(1);
+const V2: ProtocolVersion = ProtocolVersion(2);
 const GOLDEN: &str = include_str!("../golden/v1.txt");
+const GOLDEN_2: &str = include_str!("../golden/v2.txt");
 
 pub(crate) fn to_hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
@@ -99,6 +104,35 @@ fn the_recorded_bytes_are_read_as_what_they_were() {
         };
         assert!(known, "{kind} {name} is read as something else");
     }
+}
+
+#[test]
+fn version_2_puts_behind_events_and_replies_what_version_1_has_no_room_for() {
+    let (events, replies) = (samples::events_of_version_2(), samples::replies_of_version_2());
+    let line = |kind: &str, name: &str, bytes: &[u8]| format!("{kind} {name} {}", to_hex(bytes));
+    let encoded = |event: &Event| event.clone().encode(V2).unwrap();
+    let mut written: Vec<String> =
+        events.iter().map(|(name, event)| line("event", name, &encoded(event))).collect();
+    written
+        .extend(replies.iter().map(|(name, reply)| line("reply", name, &reply.clone().encode(V2).unwrap())));
+    let recorded: Vec<&str> = GOLDEN_2.lines().filter(|line| !line.starts_with('#')).collect();
+    assert_eq!(recorded, written, "no line ever changes:\n{}", written.join("\n"));
+    for (name, event) in &events {
+        assert_eq!(Event::decode(V2, &encoded(event)).as_ref(), Ok(event), "{name}");
+        // A report of before says nothing of it, and neither version is taken for the other.
+        let older = event.clone().encode(V1).unwrap();
+        match Event::decode(V1, &older).unwrap() {
+            Event::Report(report) => assert_eq!(report.lock_manager, LockManager::Unknown),
+            other => assert_eq!(&other, event),
+        }
+        assert!(Event::decode(V1, &encoded(event)).is_err() && Event::decode(V2, &older).is_err());
+    }
+    for (name, reply) in &replies {
+        assert_eq!(Reply::decode(V2, &reply.clone().encode(V2).unwrap()).as_ref(), Ok(reply), "{name}");
+        assert!(Reply::decode(V2, &reply.clone().encode(V1).unwrap()).is_err());
+    }
+    // Everything else is as it was.
+    assert_eq!(samples::hello().encode(V1).unwrap(), samples::hello().encode(V2).unwrap());
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use reeve_common::protocol::Hello;
 use reeve_common::wire::frame::FrameReader;
 use reeve_common::wire::handshake::{HandshakeError, greet, receive_hello, send_welcome};
-use reeve_common::wire::version::{ProtocolVersion, VersionRange};
+use reeve_common::wire::version::{CURRENT, ProtocolVersion, VersionRange};
 use tokio::io::{DuplexStream, ReadHalf, WriteHalf, duplex, split};
 
 use super::samples::{hello, welcomes};
@@ -36,7 +36,7 @@ async fn both_sides_agree_and_greet() {
     };
     let (greeted, received): (_, Hello) =
         tokio::join!(greet(&mut agent.0, &mut agent.1, hello(), VersionRange::SUPPORTED), answering);
-    assert_eq!(greeted.unwrap(), (ProtocolVersion(1), welcome));
+    assert_eq!(greeted.unwrap(), (CURRENT, welcome));
     assert_eq!(received, hello());
 }
 

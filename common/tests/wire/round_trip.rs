@@ -12,7 +12,7 @@ use reeve_common::protocol::{
     Command, CommandBody, Event, Hello, HostReport, Refusal, Reply, ReplyBody, Welcome,
 };
 use reeve_common::realm::RealmSettings;
-use reeve_common::storage::{DiskCache, DiskFormat, PoolReport, PoolState, Volume};
+use reeve_common::storage::{DiskCache, DiskFormat, LockManager, PoolReport, PoolState, Volume};
 use reeve_common::text::printable;
 use reeve_common::units::{Bytes, Mebibytes};
 use reeve_common::utilization::{HostSample, VmSample};
@@ -248,14 +248,10 @@ fn report() -> impl Strategy<Value = HostReport> {
         prop::collection::vec(pool, 0..4),
         prop::collection::vec(size, 0..4),
         prop::collection::vec(any::<u128>().prop_map(|id| OperationId(Uuid::from_u128(id))), 0..4),
+        prop::sample::select(vec![LockManager::Unknown, LockManager::Off, LockManager::On]),
     )
-        .prop_map(|(hypervisor_reachable, vms, foreign, pools, sizes, answers)| HostReport {
-            hypervisor_reachable,
-            vms,
-            foreign,
-            pools,
-            sizes,
-            answers,
+        .prop_map(|(hypervisor_reachable, vms, foreign, pools, sizes, answers, lock_manager)| {
+            HostReport { hypervisor_reachable, vms, foreign, pools, sizes, answers, lock_manager }
         })
 }
 
@@ -391,6 +387,7 @@ fn the_largest_messages_fit() {
         pools: Vec::new(),
         sizes: vec![size; VMS_MAX],
         answers: vec![OperationId(Uuid::max()); REPORT_ANSWERS_MAX],
+        lock_manager: LockManager::On,
     };
     arrives(Event::Report(report.clone())).unwrap();
     let volume = Volume {

@@ -18,7 +18,7 @@ use reeve_common::protocol::{
     AgentRequest, Command, CommandBody, Event, Hello, HostReport, Refusal, Reply, ReplyBody, Welcome,
 };
 use reeve_common::realm::RealmSettings;
-use reeve_common::storage::{DiskCache, DiskFormat, NewVolume, PoolReport, PoolState, Volume};
+use reeve_common::storage::{DiskCache, DiskFormat, LockManager, NewVolume, PoolReport, PoolState, Volume};
 use reeve_common::tls::JoinSecret;
 use reeve_common::units::{Bytes, Mebibytes};
 use reeve_common::utilization::{HostSample, VmSample};
@@ -463,7 +463,26 @@ fn report() -> HostReport {
             memory: Mebibytes(256),
         }],
         answers: vec![operation()],
+        lock_manager: LockManager::Unknown,
     }
+}
+
+/// What version 2 says otherwise than version 1, in replies.
+pub(crate) fn replies_of_version_2() -> Vec<(&'static str, Reply)> {
+    let reply = |body| Reply { operation: operation(), outcome: Ok(body) };
+    let on = HostReport { lock_manager: LockManager::On, ..report() };
+    vec![("report", reply(ReplyBody::Report(Box::new(on)))), ("accepted", reply(ReplyBody::Accepted))]
+}
+
+/// The same in events.
+pub(crate) fn events_of_version_2() -> Vec<(&'static str, Event)> {
+    let with = |lock_manager| Event::Report(HostReport { lock_manager, ..report() });
+    vec![
+        ("report-lock-manager-unknown", with(LockManager::Unknown)),
+        ("report-lock-manager-off", with(LockManager::Off)),
+        ("report-lock-manager-on", with(LockManager::On)),
+        ("hypervisor", Event::Hypervisor { reachable: true }),
+    ]
 }
 
 pub(crate) fn events() -> Vec<(&'static str, Event)> {

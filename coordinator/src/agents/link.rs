@@ -58,6 +58,11 @@ pub trait GreetingAgent: Send + 'static {
     /// From where it connects, for messages.
     fn remote(&self) -> String;
 
+    /// When the certificate by which it has proved that expires; none where there is none, as in the simulation.
+    fn certificate_ends(&self) -> Option<Timestamp> {
+        None
+    }
+
     /// Lets it in.
     fn welcome(
         self,
@@ -98,6 +103,10 @@ impl GreetingAgent for PendingAgent {
 
     fn remote(&self) -> String {
         self.remote.to_string()
+    }
+
+    fn certificate_ends(&self) -> Option<Timestamp> {
+        Some(self.certificate.not_after)
     }
 
     async fn welcome(self, welcome: Welcome, now: Timestamp) -> Result<Welcomed, LinkError> {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use reeve_common::clock::Timestamp;
 use reeve_common::ids::{Generation, VmId};
 use reeve_common::realm::RealmSettings;
 use tokio::sync::Notify;
@@ -16,8 +17,8 @@ pub(crate) enum Task {
     Grant(u64, Duration),
     /// The realm's settings.
     Settings(RealmSettings),
-    /// A certificate, PEM.
-    Certificate(String),
+    /// A certificate, PEM, and when it expires.
+    Certificate(String, Timestamp),
     /// What is wished for a VM, as it is when it is sent.
     Wish(VmId),
     /// A VM that is over may be forgotten.
@@ -30,7 +31,7 @@ pub(crate) enum Task {
 struct Pending {
     grant: Option<(u64, Duration)>,
     settings: Option<RealmSettings>,
-    certificate: Option<String>,
+    certificate: Option<(String, Timestamp)>,
     wishes: BTreeSet<VmId>,
     forgets: BTreeMap<VmId, Generation>,
     report: bool,
@@ -64,8 +65,8 @@ impl TaskQueue {
     }
 
     /// A certificate was issued.
-    pub(crate) fn push_certificate(&self, certificate: String) {
-        self.push(|pending| pending.certificate = Some(certificate));
+    pub(crate) fn push_certificate(&self, certificate: String, ends: Timestamp) {
+        self.push(|pending| pending.certificate = Some((certificate, ends)));
     }
 
     /// The wish for a VM changed, or must be repeated.
@@ -107,8 +108,8 @@ impl TaskQueue {
         if let Some(settings) = pending.settings.take() {
             return Some(Task::Settings(settings));
         }
-        if let Some(certificate) = pending.certificate.take() {
-            return Some(Task::Certificate(certificate));
+        if let Some((certificate, ends)) = pending.certificate.take() {
+            return Some(Task::Certificate(certificate, ends));
         }
         if let Some(vm) = pending.wishes.pop_first() {
             return Some(Task::Wish(vm));

@@ -91,6 +91,7 @@ async fn begin(service: &Service, pending: impl GreetingAgent, connection: u64) 
         pending.refuse(RefusalCode::DuplicateAgent, why);
         return None;
     }
+    let certificate_ends = pending.certificate_ends();
     let Welcomed { link: end, events, samples } = match pending.welcome(welcome, service.now()).await {
         Ok(welcomed) => welcomed,
         Err(error) => {
@@ -107,6 +108,9 @@ async fn begin(service: &Service, pending: impl GreetingAgent, connection: u64) 
     let instance = hello.instance;
     if let Some(before) = service.agent_connected(host, agent.clone(), hello) {
         before.end.close(RefusalCode::Replaced, "the agent has connected anew");
+    }
+    if let Some(ends) = certificate_ends {
+        service.note_certificate(host, ends);
     }
     // Before it hears anything: a fence proves nothing any more from here on, and that must outlive this coordinator.
     if let Err(error) = service.end_proofs(host, instance).await {
@@ -177,7 +181,7 @@ fn renew(service: &Service, host: HostId, agent: &AgentHandle, signing_request: 
         Ok(issued) => {
             log::info!(REEVE_REALM:% = realm, REEVE_HOST:% = service.host_label_of(host);
                 "the certificate of host {} is renewed until {}", service.host_label_of(host), issued.not_after);
-            agent.queue().push_certificate(issued.pem);
+            agent.queue().push_certificate(issued.pem, issued.not_after);
         }
         Err(error) => {
             log::error!(REEVE_REALM:% = realm, MESSAGE_ID:% = messages::CERTIFICATE_NOT_RENEWED, REEVE_HOST:% = service.host_label_of(host);

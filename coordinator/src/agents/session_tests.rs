@@ -6,17 +6,20 @@ use std::time::Duration;
 use reeve_common::clock::Timestamp;
 use reeve_common::ids::{Epoch, HostId, OperationId, RealmName};
 use reeve_common::inventory::HostInventory;
-use reeve_common::protocol::{Command, Event, Hello, HostReport, Reply, Welcome};
+use reeve_common::protocol::{Command, Event, Hello, HostReport, Refusal, Reply, ReplyBody, Welcome};
 use reeve_common::tls::Identity;
 use reeve_common::vm::{ObservedVm, VmObservation};
 use reeve_common::wire::{CloseReason, LinkError, RefusalCode};
 use tokio::sync::{mpsc, watch};
 
-use super::super::{AgentLink, GreetingAgent, LinkFuture, Welcomed};
+use super::super::{AgentHandle, AgentLink, GreetingAgent, LinkFuture, Welcomed, teller};
 use super::serve;
 use crate::service::Service;
 use crate::service::workflows_tests::Stage;
 use crate::store::{MemoryStore, Store};
+
+/// When the certificates expire by which agents prove who they are.
+const CERTIFICATE_ENDS: Timestamp = Timestamp(1_700_000_000_000);
 
 /// An agent that says hello and reports, and answers nothing.
 struct Returning {
@@ -38,6 +41,10 @@ impl GreetingAgent for Returning {
 
     fn remote(&self) -> String {
         "192.0.2.7:4433".to_owned()
+    }
+
+    fn certificate_ends(&self) -> Option<Timestamp> {
+        Some(CERTIFICATE_ENDS)
     }
 
     async fn welcome(self, _welcome: Welcome, _now: Timestamp) -> Result<Welcomed, LinkError> {
@@ -93,6 +100,7 @@ fn report(service: &Service, host: HostId) -> HostReport {
         pools: Vec::new(),
         sizes: Vec::new(),
         answers: Vec::new(),
+        lock_manager: reeve_common::storage::LockManager::Unknown,
     }
 }
 
@@ -127,6 +135,8 @@ async fn a_host_that_comes_back_with_what_it_had_costs_the_store_nothing() {
     while service.status().hosts.reported < all {
         tokio::task::yield_now().await;
     }
+    let ends: Vec<_> = service.hosts().iter().map(|view| service.certificate_ends(view.host.id)).collect();
+    assert_eq!(ends, vec![Some(CERTIFICATE_ENDS); all], "it is known until when each host is let in");
     over.send_replace(true);
     for (session, event, sample) in sessions {
         drop((event, sample));
@@ -134,4 +144,48 @@ async fn a_host_that_comes_back_with_what_it_had_costs_the_store_nothing() {
     }
     let written = tokio::time::timeout(Duration::ZERO, writes.next()).await;
     assert!(written.is_err(), "a host came back, and {written:?} was written");
+}
+
+/// An agent that does all it is told, or nothing.
+#[derive(Debug)]
+struct Obeying(bool);
+
+impl AgentLink for Obeying {
+    fn request(&self, command: Command, _patience: Duration) -> LinkFuture<'_, Result<Reply, LinkError>> {
+        let outcome = if self.0 {
+            Ok(ReplyBody::Accepted)
+        } else {
+            Err(Refusal::Failed("the disk is full".to_owned()))
+        };
+        Box::pin(async move { Ok(Reply { operation: command.operation, outcome }) })
+    }
+
+    fn received(&self) -> u64 {
+        0
+    }
+
+    fn close(&self, _code: RefusalCode, _text: &str) {}
+
+    fn closed(&self) -> LinkFuture<'_, CloseReason> {
+        Box::pin(std::future::pending())
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_counts_from_the_moment_in_which_its_host_has_put_it_to_use() {
+    let stage = Stage::with_vms(1).await;
+    let service = stage.open_unheard(stage.store().await as Arc<dyn Store>).await;
+    let host = service.hosts()[0].host.id;
+    let known = || service.certificate_ends(host);
+    for (obeys, expected) in [(false, None), (true, Some(Timestamp(7)))] {
+        let agent = AgentHandle::over(1, Arc::new(Obeying(obeys)));
+        agent.queue().push_certificate("PEM".to_owned(), Timestamp(7));
+        let telling = tokio::spawn(teller::tell(service.clone(), host, agent.clone()));
+        // It is told and answered within this thread.
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(known(), expected);
+        telling.abort();
+    }
 }

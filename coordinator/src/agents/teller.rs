@@ -38,10 +38,14 @@ pub(super) async fn tell(service: Service, host: HostId, agent: AgentHandle) {
 }
 
 async fn tell_one(service: &Service, host: HostId, agent: &AgentHandle, task: Task) {
+    let installs = match &task {
+        Task::Certificate(_, ends) => Some(*ends),
+        _ => None,
+    };
     let (body, vm) = match task {
         Task::Grant(number, lease) => (CommandBody::GrantLease { number, lease }, None),
         Task::Settings(settings) => (CommandBody::ConfigureRealm(settings), None),
-        Task::Certificate(certificate) => (CommandBody::InstallCertificate { certificate }, None),
+        Task::Certificate(certificate, _) => (CommandBody::InstallCertificate { certificate }, None),
         Task::Forget(vm, generation) => (CommandBody::ForgetVm { vm, generation }, None),
         Task::Report => {
             // The store is given a moment to recover.
@@ -57,7 +61,11 @@ async fn tell_one(service: &Service, host: HostId, agent: &AgentHandle, task: Ta
     let command = Command { epoch: service.epoch(), operation, body };
     match agent.request(service, command, ACCEPT_PATIENCE).await {
         Ok(reply) => match (reply.outcome, vm) {
-            (Ok(_), _) => {}
+            (Ok(_), _) => {
+                if let Some(ends) = installs {
+                    service.note_certificate(host, ends);
+                }
+            }
             (Err(refusal), Some(vm)) => refused(service, host, agent, vm, &refusal).await,
             (Err(refusal), None) => {
                 log::warn!(REEVE_OPERATION:% = operation, REEVE_HOST:% = service.host_label_of(host);

@@ -105,7 +105,7 @@ async fn a_change_is_recorded_once_in_its_own_transaction() {
             "set-host-state",
             "hosts/node-1/state",
         ),
-        ("POST", "/v1/hosts/node-1/join-token", json!({}), "create-join-token", "hosts/node-1/join-token"),
+        ("POST", "/v1/hosts/node-1/join-token", json!({}), "create-join-token", "host node-1"),
         ("POST", "/v1/images", image, "create-image", "image debian"),
         ("POST", "/v1/setups", setup, "create-setup", "setup small"),
         ("POST", "/v1/configurations", configuration, "create-configuration", "configuration web"),

@@ -1,5 +1,6 @@
 //! The coordinator's command: initialise, check the configuration, run, and keep what it knows from being lost.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -95,21 +96,25 @@ fn fail_to_run(code: u8, message: &str) -> ExitCode {
 }
 
 /// Looks at this machine and says what was found.
-#[allow(clippy::print_stdout)] // a command's answer
 fn examine(path: &Path, quiet: bool, output: OutputFormat) -> ExitCode {
     let checks = doctor::judge(&doctor::gather(path, &SystemClock));
     match output {
-        OutputFormat::Text => print!("{}", told(&checks, quiet)),
+        OutputFormat::Text => write_out(&told(&checks, quiet)),
         OutputFormat::Json => {
             let shown: Vec<_> =
                 checks.iter().filter(|check| !quiet || check.verdict == Verdict::Failure).collect();
             match serde_json::to_string_pretty(&shown) {
-                Ok(text) => println!("{text}"),
+                Ok(text) => write_out(&format!("{text}\n")),
                 Err(error) => return fail(1, &error.to_string()),
             }
         }
     }
     if worst(&checks) == Verdict::Failure { ExitCode::from(1) } else { ExitCode::SUCCESS }
+}
+
+/// A command's answer. Whoever reads it may have seen enough, as `head` does.
+fn write_out(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
 fn restored(config: &CoordinatorConfig, file: &Path, replace: bool) -> ExitCode {
@@ -189,15 +194,11 @@ fn on_runtime<T>(work: impl Future<Output = T>) -> Result<T, ExitCode> {
     }
 }
 
-#[allow(clippy::print_stdout)] // a command's answer
 fn say(lines: &[String]) -> ExitCode {
-    for line in lines {
-        println!("{line}");
-    }
+    write_out(&lines.iter().map(|line| format!("{line}\n")).collect::<String>());
     ExitCode::SUCCESS
 }
 
-#[allow(clippy::print_stdout)] // a command's answer
 fn audit_verify(config: &CoordinatorConfig, store: Option<PathBuf>, any_key: bool) -> ExitCode {
     let store = store.unwrap_or_else(|| config.store_path());
     let pki = config.pki_directory();
@@ -206,7 +207,7 @@ fn audit_verify(config: &CoordinatorConfig, store: Option<PathBuf>, any_key: boo
         Err(code) => code,
         Ok(Err(error)) => fail(EXIT_FAILURE, &chain(&error)),
         Ok(Ok(report)) => {
-            print!("{}", offline::words(&report));
+            write_out(&offline::words(&report));
             if report.is_whole() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FAILURE) }
         }
     }

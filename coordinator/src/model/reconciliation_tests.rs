@@ -42,6 +42,7 @@ fn report(vm: &Vm, observed: Option<ObservedVm>) -> HostReport {
             memory: vm.definition.memory(),
         }],
         answers: Vec::new(),
+        lock_manager: reeve_common::storage::LockManager::Unknown,
     }
 }
 

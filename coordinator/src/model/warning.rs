@@ -71,6 +71,8 @@ kinds! {
     ProfileUnknown "profile-unknown" "A host's realm or hardware profile is not in the configuration.";
     ClockSkew "clock-skew" "A host's clock differs from the coordinator's.";
     VersionSkew "version-skew" "A host's agent is not of the coordinator's version.";
+    HostCertificateEnds "host-certificate-ends" "A host's certificate was not renewed in time.";
+    LockManagerOff "lock-manager-off" "A host's libvirt has no lock manager.";
     NoWatchdog "no-watchdog" "No watchdog stands behind a host's lease.";
     UnmanagedVms "unmanaged-vms" "A host runs VMs of reeve that no record knows.";
     LeftoverVms "leftover-vms" "What is left of VMs on a host that they were taken from does not go.";

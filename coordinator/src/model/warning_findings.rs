@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use reeve_common::clock::Timestamp;
+use reeve_common::storage::LockManager;
 
 use super::warning::{Finding, Severity, WarningId, WarningKind};
 
@@ -22,6 +23,10 @@ const AUTHORITY_NOTICE: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 const AUTHORITY_FAILURE: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 /// The coordinator renews its own certificate, of a day, eight hours before its end.
 const SERVER_NOTICE: Duration = Duration::from_secs(6 * 60 * 60);
+/// An agent asks for a new certificate, of a day, eight hours before the end of the old one, and again until it has it.
+const HOST_CERTIFICATE_NOTICE: Duration = Duration::from_secs(6 * 60 * 60);
+/// From here on it is about to be refused.
+const HOST_CERTIFICATE_FAILURE: Duration = Duration::from_secs(60 * 60);
 /// The store's file system should have this share left, in percent, …
 const STORE_LEFT_PERCENT: u64 = 10;
 /// … and at least as much as the database has, since its write-ahead log may grow to that before it is folded in; and
@@ -70,6 +75,10 @@ pub struct HostFacts {
     pub shortfalls: Vec<String>,
     /// How far its clock is ahead of the coordinator's, in milliseconds; behind when negative.
     pub clock_ahead_ms: Option<i64>,
+    /// When its certificate expires, as far as that is known since the coordinator started.
+    pub certificate_ends: Option<Timestamp>,
+    /// Whether its libvirt has a lock manager.
+    pub lock_manager: LockManager,
     /// Its agent's version.
     pub agent_version: Option<String>,
     /// It goes by a lease that no watchdog stands behind.
@@ -111,6 +120,11 @@ pub fn can_judge(host: &HostFacts, kind: WarningKind) -> bool {
         WarningKind::DecisionWanted => host.hearing != Hearing::Awaited,
         // That it was not turned away since the coordinator started says nothing before it has had the time to try.
         WarningKind::AgentRefused => host.hearing == Hearing::Heard || host.is_settled,
+        // An older agent does not say, and a new one has to find out first.
+        WarningKind::LockManagerOff => {
+            host.hearing == Hearing::Heard && host.has_reported && host.lock_manager != LockManager::Unknown
+        }
+        WarningKind::HostCertificateEnds => host.certificate_ends.is_some(),
         WarningKind::ProfileUnknown
         | WarningKind::FailoverBraked
         | WarningKind::AuthorityExpires
@@ -191,6 +205,7 @@ fn connection(host: &HostFacts, coordinator: &CoordinatorFacts) -> Vec<Finding> 
     if let Hearing::Lost(since) = host.hearing {
         found.push(silence(host, since, coordinator));
     }
+    found.extend(certificate(host, coordinator));
     if let Some(why) = &host.contradiction {
         let message = format!("it contradicts the audit log: {}", short(why));
         let advice =
@@ -200,6 +215,36 @@ fn connection(host: &HostFacts, coordinator: &CoordinatorFacts) -> Vec<Finding> 
     found
 }
 
+/// A certificate that goes unrenewed, before it has expired: what has expired is silence.
+fn certificate(host: &HostFacts, coordinator: &CoordinatorFacts) -> Option<Finding> {
+    let ends = host.certificate_ends?;
+    let left = ends.since(coordinator.now);
+    if left.is_zero() || left >= HOST_CERTIFICATE_NOTICE {
+        return None;
+    }
+    let name = &host.name;
+    let (message, advice) = match host.hearing {
+        Hearing::Heard => (
+            format!(
+                "its certificate expires at {ends} and was not renewed; its agent is refused then, and VMs run on unseen"
+            ),
+            format!(
+                "on {name}: `journalctl -u reeve-agent -p warning`, and `timedatectl`: is the clock right, is the state \
+                 directory writable? `systemctl restart reeve-agent` asks anew"
+            ),
+        ),
+        Hearing::Lost(_) | Hearing::Awaited => (
+            format!("its certificate expires at {ends}: after that it cannot come back by itself"),
+            format!(
+                "bring {name} back until then (see silent-host/{name}), or let it join anew later: `reeve host join-token {name}`"
+            ),
+        ),
+        Hearing::NeverJoined | Hearing::Fenced => return None,
+    };
+    let severity = if left < HOST_CERTIFICATE_FAILURE { Severity::Failure } else { Severity::Warning };
+    Some(of(WarningKind::HostCertificateEnds, name, severity, message, advice))
+}
+
 /// A lost host, with the cause as far as it is known here.
 fn silence(host: &HostFacts, since: Option<Timestamp>, coordinator: &CoordinatorFacts) -> Finding {
     let name = &host.name;
@@ -207,7 +252,10 @@ fn silence(host: &HostFacts, since: Option<Timestamp>, coordinator: &Coordinator
         || "it has not been heard since the coordinator started".to_owned(),
         |since| format!("it has not been heard since {since}"),
     );
-    let outlived = since.is_some_and(|since| coordinator.now.since(since) > coordinator.certificate_lifetime);
+    let outlived = match host.certificate_ends {
+        Some(ends) => ends <= coordinator.now,
+        None => since.is_some_and(|since| coordinator.now.since(since) > coordinator.certificate_lifetime),
+    };
     let (cause, advice) = if host.refused.is_some() {
         ("; its agent was turned away", format!("see agent-refused/{name}"))
     } else if outlived {
@@ -281,6 +329,15 @@ fn what_it_says(host: &HostFacts, coordinator: &CoordinatorFacts) -> Vec<Finding
         );
         found.push(of(WarningKind::VersionSkew, name, Warning, message, advice));
     }
+    if host.lock_manager == LockManager::Off {
+        let message = "its libvirt has no lock manager: what is started by hand beside reeve may write a disk that is in use"
+            .to_owned();
+        let advice = format!(
+            "on {name}: set lock_manager = \"lockd\" in /etc/libvirt/qemu.conf, `systemctl restart libvirtd` (or virtqemud); \
+             VMs that run are locked from their next start on. If that is not wanted: `reeve warning ack lock-manager-off/{name}`"
+        );
+        found.push(of(WarningKind::LockManagerOff, name, Warning, message, advice));
+    }
     if host.lacks_watchdog {
         let message =
             "no watchdog stands behind its lease, so that its VMs are not started elsewhere by self-fencing"
@@ -326,155 +383,5 @@ fn of(kind: WarningKind, subject: &str, severity: Severity, message: String, adv
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const NOW: Timestamp = Timestamp(1_700_000_000_000);
-    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-
-    fn coordinator() -> CoordinatorFacts {
-        CoordinatorFacts {
-            version: "1.0.0".to_owned(),
-            now: NOW,
-            authority_ends: NOW.after(DAY * 365),
-            server_certificate_ends: Some(NOW.after(DAY / 2)),
-            certificate_lifetime: DAY,
-            store: Some((10, 500, 1_000)),
-            braked: Vec::new(),
-        }
-    }
-
-    fn host() -> HostFacts {
-        HostFacts {
-            name: "node-1".to_owned(),
-            is_settled: true,
-            is_left_alone: false,
-            hearing: Hearing::Heard,
-            has_reported: true,
-            refused: None,
-            libvirt_answers: true,
-            bad_pools: Vec::new(),
-            not_configured: None,
-            shortfalls: Vec::new(),
-            clock_ahead_ms: Some(300),
-            agent_version: Some("1.0.0".to_owned()),
-            lacks_watchdog: false,
-            unmanaged: 0,
-            leftovers: 0,
-            decisions: 0,
-            contradiction: None,
-        }
-    }
-
-    fn kinds(host: &HostFacts) -> Vec<WarningKind> {
-        of_host(host, &coordinator()).iter().map(|finding| finding.id.kind).collect()
-    }
-
-    #[test]
-    fn nothing_is_wrong_with_a_good_fleet() {
-        assert_eq!(kinds(&host()), []);
-        assert_eq!(of_coordinator(&coordinator()), []);
-    }
-
-    #[test]
-    fn each_trouble_of_a_host_is_found_by_itself_and_says_what_helps() {
-        type Spoil = fn(&mut HostFacts);
-        let troubles: [(WarningKind, Spoil); 12] = [
-            (WarningKind::SilentHost, |host| host.hearing = Hearing::Lost(Some(NOW))),
-            (WarningKind::AgentRefused, |host| host.refused = Some("a twin".to_owned())),
-            (WarningKind::LibvirtUnreachable, |host| host.libvirt_answers = false),
-            (WarningKind::PoolUnusable, |host| host.bad_pools.push("vms: it is not defined".to_owned())),
-            (WarningKind::ProfileAboveHardware, |host| host.shortfalls.push("4 cores".to_owned())),
-            (WarningKind::ProfileUnknown, |host| host.not_configured = Some("profile x".to_owned())),
-            (WarningKind::ClockSkew, |host| host.clock_ahead_ms = Some(-6_000)),
-            (WarningKind::VersionSkew, |host| host.agent_version = Some("0.9.0".to_owned())),
-            (WarningKind::NoWatchdog, |host| host.lacks_watchdog = true),
-            (WarningKind::UnmanagedVms, |host| host.unmanaged = 3),
-            (WarningKind::LeftoverVms, |host| host.leftovers = 1),
-            (WarningKind::DecisionWanted, |host| host.decisions = 2),
-        ];
-        for (kind, spoil) in troubles {
-            let mut bad = host();
-            spoil(&mut bad);
-            let found = of_host(&bad, &coordinator());
-            assert_eq!(found.len(), 1, "{found:?}");
-            assert_eq!(found[0].id, WarningId { kind, subject: "node-1".to_owned() });
-            assert!(
-                found[0].advice.contains('`') || found[0].advice.contains("hardware profile"),
-                "{found:?}"
-            );
-            assert!(!found[0].message.is_empty());
-        }
-    }
-
-    #[test]
-    fn the_cause_of_silence_is_told() {
-        let lost = |since: Option<Timestamp>, refused: Option<&str>| {
-            let mut host = HostFacts { hearing: Hearing::Lost(since), ..host() };
-            host.refused = refused.map(str::to_owned);
-            let found = of_host(&host, &coordinator());
-            found.into_iter().find(|finding| finding.id.kind == WarningKind::SilentHost).unwrap()
-        };
-        assert!(lost(None, None).message.contains("since the coordinator started; the machine, its network"));
-        let long_ago = Timestamp(NOW.0 - 25 * 3_600_000);
-        assert!(lost(Some(long_ago), None).message.contains("its certificate has expired"));
-        assert!(lost(Some(long_ago), None).advice.contains("reeve-agent join --replace"));
-        assert!(lost(Some(NOW), Some("a cloned disk")).message.contains("turned away"));
-        assert!(lost(Some(NOW), None).advice.contains("reeve-agent doctor"));
-    }
-
-    #[test]
-    fn a_host_that_nothing_is_expected_of_is_not_silent() {
-        for hearing in [Hearing::NeverJoined, Hearing::Awaited, Hearing::Fenced] {
-            assert_eq!(kinds(&HostFacts { hearing, has_reported: false, ..host() }), []);
-        }
-        let left_alone = HostFacts { is_left_alone: true, libvirt_answers: false, unmanaged: 3, ..host() };
-        assert_eq!(kinds(&left_alone), []);
-    }
-
-    #[test]
-    fn clocks_within_the_tolerance_are_right() {
-        let skewed = |ahead| {
-            let found = of_host(&HostFacts { clock_ahead_ms: Some(ahead), ..host() }, &coordinator());
-            found.first().map(|finding| finding.severity)
-        };
-        assert_eq!([skewed(5_000), skewed(-5_000)], [None, None]);
-        assert_eq!([skewed(5_001), skewed(-239_000)], [Some(Severity::Warning); 2]);
-        assert_eq!([skewed(240_000), skewed(i64::MIN)], [Some(Severity::Failure); 2]);
-    }
-
-    #[test]
-    fn what_a_host_has_not_said_since_the_start_is_not_repaired() {
-        let silent = HostFacts { hearing: Hearing::Lost(None), has_reported: false, ..host() };
-        assert!(
-            !can_judge(&silent, WarningKind::PoolUnusable) && can_judge(&silent, WarningKind::SilentHost)
-        );
-        let awaited = HostFacts { hearing: Hearing::Awaited, ..silent.clone() };
-        assert!(!can_judge(&awaited, WarningKind::SilentHost));
-        let early = HostFacts { is_settled: false, ..silent };
-        assert!(
-            !can_judge(&early, WarningKind::AgentRefused) && can_judge(&host(), WarningKind::AgentRefused)
-        );
-        assert!(WarningKind::ALL.iter().all(|kind| can_judge(&host(), *kind)));
-    }
-
-    #[test]
-    fn the_coordinators_own_troubles_grow_worse() {
-        let found = |facts: CoordinatorFacts| {
-            of_coordinator(&facts).first().map(|finding| (finding.id.kind, finding.severity))
-        };
-        let ends = |days: u32| CoordinatorFacts { authority_ends: NOW.after(DAY * days), ..coordinator() };
-        assert_eq!(found(ends(91)), None);
-        assert_eq!(found(ends(89)), Some((WarningKind::AuthorityExpires, Severity::Warning)));
-        assert_eq!(found(ends(13)), Some((WarningKind::AuthorityExpires, Severity::Failure)));
-        let store = |store| CoordinatorFacts { store: Some(store), ..coordinator() };
-        assert_eq!(found(store((10, 99, 1_000))), Some((WarningKind::StoreNearlyFull, Severity::Warning)));
-        assert_eq!(found(store((400, 399, 1_000))), Some((WarningKind::StoreNearlyFull, Severity::Warning)));
-        assert_eq!(found(store((10, 20, 1_000))), Some((WarningKind::StoreNearlyFull, Severity::Failure)));
-        let late = CoordinatorFacts { server_certificate_ends: Some(NOW.after(DAY / 5)), ..coordinator() };
-        assert_eq!(found(late), Some((WarningKind::CertificateNotRenewed, Severity::Failure)));
-        let braked =
-            CoordinatorFacts { braked: vec![("r".to_owned(), "3 of 4".to_owned())], ..coordinator() };
-        assert_eq!(found(braked), Some((WarningKind::FailoverBraked, Severity::Failure)));
-    }
-}
+#[path = "warning_findings_tests.rs"]
+mod tests;

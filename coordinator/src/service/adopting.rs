@@ -86,6 +86,7 @@ impl Service {
         whose: NewOwner,
         actor: &Actor,
     ) -> Result<VmDetail, ServiceError> {
+        acting_on(|| format!("domain {} of host {host_name}", reeve_common::text::printable(domain, 80)));
         check_text("owner", &whose.owner)?;
         check_text("team", &whose.team)?;
         check_text("project", whose.project.as_deref().unwrap_or_default())?;
@@ -102,7 +103,6 @@ impl Service {
                 .advise("`reeve vm list --unmanaged` shows the domains that can")
         };
         let vm = adopt(&description, host, &realm, whose, self.now()).map_err(refused)?;
-        acting_on(|| format!("vm {}", vm.name));
         let earlier = self.earlier_record(id).await?;
         self.hold_adopted(&vm).map_err(refused)?;
         let batch = earlier.into_iter().fold(Batch::new(), |batch, (key, version)| {
@@ -139,6 +139,7 @@ impl Service {
     pub async fn release_vm(&self, id: &VmId, actor: &Actor) -> Result<VmView, ServiceError> {
         let view = self.vm_detail(*id)?.view;
         let vm = &view.vm;
+        acting_on(|| format!("vm {}", vm.name));
         if !vm.definition.is_adopted() {
             return Err(ServiceError::conflict(format!(
                 "VM {} was made by reeve, with a disk that goes with it",

@@ -9,7 +9,7 @@ use reeve_common::ids::{
     ConfigurationName, DriveName, HostId, HostName, ImageName, OperationId, SetupName, VmId,
 };
 use reeve_common::inventory::HostInventory;
-use reeve_common::storage::PoolReport;
+use reeve_common::storage::{LockManager, PoolReport};
 use reeve_common::utilization::HostSample;
 use reeve_common::vm::{DomainSize, ForeignDomain};
 use reeve_scheduler::{Contact, Fleet};
@@ -74,6 +74,10 @@ pub(crate) struct HostEntry {
     pub(crate) sample: Option<Arc<HostSample>>,
     /// How far its clock was ahead of ours when its latest sample came, in milliseconds; behind when negative.
     pub(crate) clock_ahead_ms: Option<i64>,
+    /// When the certificate expires that it last proved itself with, or has put to use since.
+    pub(crate) certificate_ends: Option<Timestamp>,
+    /// Whether its libvirt has a lock manager, as it last said.
+    pub(crate) lock_manager: LockManager,
     /// VMs it runs under our name that no record knows.
     pub(crate) unmanaged: Vec<VmId>,
     /// What went wrong with the last attempt of an agent to connect.
@@ -98,6 +102,8 @@ impl HostEntry {
             report: None,
             sample: None,
             clock_ahead_ms: None,
+            certificate_ends: None,
+            lock_manager: LockManager::Unknown,
             unmanaged: Vec::new(),
             refused: None,
             leaving: false,

@@ -7,6 +7,7 @@ use reeve_common::clock::Timestamp;
 use reeve_common::ids::{HostId, RealmName, VmId};
 use reeve_common::logging::messages;
 use reeve_common::protocol::{CommandBody, Hello, Refusal, Welcome};
+use reeve_common::storage::LockManager;
 use reeve_common::vm::DesiredVm;
 use reeve_common::wire::RefusalCode;
 use reeve_scheduler::Contact;
@@ -79,6 +80,7 @@ impl Service {
         entry.instance = Some(hello.instance);
         entry.refused = None;
         entry.clock_ahead_ms = None;
+        entry.lock_manager = LockManager::Unknown;
         // What it said before it was away may have changed: it takes new VMs once it has reported.
         entry.report = None;
         let before = entry.agent.replace(agent);
@@ -88,6 +90,19 @@ impl Service {
         log::info!(MESSAGE_ID:% = messages::HOST_CONNECTED, REEVE_HOST:% = name, REEVE_REALM:% = realm;
             "host {name} is connected");
         before
+    }
+
+    /// A host has proved itself with a certificate that expires then, or has put such a one to use.
+    pub(crate) fn note_certificate(&self, host: HostId, ends: Timestamp) {
+        if let Some(entry) = self.core().hosts.get_mut(&host) {
+            entry.certificate_ends = Some(ends);
+        }
+    }
+
+    /// When a host's certificate expires, as far as is known.
+    #[cfg(test)]
+    pub(crate) fn certificate_ends(&self, host: HostId) -> Option<Timestamp> {
+        self.core().hosts.get(&host)?.certificate_ends
     }
 
     /// The connection `connection` to a host's agent is over; `silent_for` is how long nothing was heard by then.

@@ -10,9 +10,14 @@ use reeve_common::journal::{JOURNAL_LINES_MAX, JournalPage, JournalQuery, Journa
 use reeve_common::protocol::{CommandBody, ReplyBody};
 
 use super::{Service, ServiceError};
+use crate::model::vm::Vm;
 
 /// How long an agent may take: a little more than it gives itself.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Hosts of one VM whose journals are read at most: a VM that was taken from more of them has a trouble that no journal
+/// tells.
+const HOSTS_ASKED_MAX: usize = 8;
 
 /// Lines of a host's journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,22 +29,40 @@ pub struct HostJournal {
 }
 
 impl Service {
-    /// What the journal of a VM's host says of it; of its last host when it is over.
+    /// What the journal of a host says of a VM that is known to have been on it: of `on`, or of the host that the VM is on,
+    /// or was on last.
     ///
     /// # Errors
-    /// [`ServiceError`] when there is no such VM, it was never on a host, or its host's journal cannot be read now.
+    /// [`ServiceError`] when there is no such VM, it was never on that host, or the host's journal cannot be read now.
     pub async fn vm_journal(
         &self,
         id: &VmId,
+        on: Option<&HostName>,
         start: JournalStart,
         lines_max: u32,
     ) -> Result<HostJournal, ServiceError> {
         let view = self.vm_detail(*id)?.view;
-        let Some((host, name)) = view.host else {
-            return Err(ServiceError::conflict(format!("VM {} was never on a host", view.vm.name))
-                .advise("`reeve vm show` says why it has no place"));
+        let hosts = self.hosts_of(&view.vm);
+        let asked = match on {
+            Some(on) => hosts.into_iter().find(|(_, name)| name == on),
+            None => hosts.into_iter().next(),
+        };
+        let Some((host, name)) = asked else {
+            let where_to = on.map_or_else(|| "a host".to_owned(), |on| format!("host {on}"));
+            return Err(ServiceError::conflict(format!("VM {} was never on {where_to}", view.vm.name))
+                .advise("`reeve vm show` says where it is, or why it has no place"));
         };
         self.read_journal(host, name, JournalSubject::Vm(*id), start, lines_max).await
+    }
+
+    /// The hosts that a VM is known to have been on and that there still are: first where it is or was last, then those
+    /// that it was taken from; not more than can be asked in one go.
+    pub(super) fn hosts_of(&self, vm: &Vm) -> Vec<(HostId, HostName)> {
+        let core = self.core();
+        let earlier = vm.request.left.iter().copied().filter(|left| vm.host != Some(*left));
+        let all = vm.host.into_iter().chain(earlier);
+        let named = all.filter_map(|host| Some((host, core.hosts.get(&host)?.kept.value.name.clone())));
+        named.take(HOSTS_ASKED_MAX).collect()
     }
 
     /// What the journal of a host says of it: its agent's lines and those of libvirt's daemons.

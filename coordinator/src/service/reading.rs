@@ -213,7 +213,8 @@ impl Service {
             Ok(bytes) => (Some(console_text(&bytes)), None),
             Err(problem) => (None, Some(problem)),
         };
-        Ok(VmLog { view, console, console_problem })
+        let hosts = self.hosts_of(&view.vm).into_iter().map(|(_, name)| name).collect();
+        Ok(VmLog { view, hosts, console, console_problem })
     }
 
     async fn console(&self, view: &VmView) -> Result<Vec<u8>, String> {

@@ -15,6 +15,7 @@ use reeve_common::ids::{HostId, HostName, OperationId, VmId};
 use reeve_common::logging::messages;
 use reeve_common::mutation::Mutation;
 use reeve_common::protocol::{CommandBody, HostReport, ReplyBody};
+use reeve_common::storage::LockManager;
 use reeve_common::vm::{ObservedVm, VmObservation};
 use tokio::sync::oneshot;
 
@@ -194,6 +195,10 @@ impl Service {
             entry.life.report(now);
         }
         entry.unmanaged = unmanaged;
+        // An agent that has yet to find out says nothing new.
+        if report.lock_manager != LockManager::Unknown {
+            entry.lock_manager = report.lock_manager;
+        }
         entry.report = Some(LastReport {
             hypervisor_reachable: report.hypervisor_reachable,
             foreign: report.foreign.clone(),

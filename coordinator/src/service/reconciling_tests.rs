@@ -96,6 +96,7 @@ impl Stage {
                 memory: Mebibytes(2048),
             }],
             answers: Vec::new(),
+            lock_manager: LockManager::Unknown,
         }
     }
 

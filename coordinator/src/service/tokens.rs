@@ -9,6 +9,7 @@ use reeve_common::clock::Timestamp;
 use reeve_common::ids::{HostId, HostName};
 use serde::{Deserialize, Serialize};
 
+use super::acting::acting_on;
 use super::catalogue::store_failed;
 use super::core::Kept;
 use super::views::JoinToken as ShownToken;
@@ -81,6 +82,7 @@ impl Service {
         lifetime: Duration,
         actor: &Actor,
     ) -> Result<ShownToken, ServiceError> {
+        acting_on(|| format!("host {name}"));
         if lifetime < LIFETIME_MIN || lifetime > LIFETIME_MAX {
             return Err(ServiceError::invalid("a join line lives from one minute to one day"));
         }

@@ -123,6 +123,8 @@ pub struct VmDetail {
 pub struct VmLog {
     /// The VM.
     pub view: VmView,
+    /// The hosts whose journals may speak of it, the present or last one first.
+    pub hosts: Vec<HostName>,
     /// The end of its console's output, made printable except for line ends.
     pub console: Option<String>,
     /// Why there is no console output.

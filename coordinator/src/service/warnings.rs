@@ -275,6 +275,8 @@ impl Service {
             not_configured,
             shortfalls: shortfalls.iter().map(ToString::to_string).collect(),
             clock_ahead_ms: entry.clock_ahead_ms,
+            certificate_ends: entry.certificate_ends,
+            lock_manager: entry.lock_manager,
             agent_version: entry.inventory.as_ref().map(|found| found.agent_version.clone()),
             lacks_watchdog: entry.life.is_connected() && by_leases && entry.life.lacks_watchdog(),
             unmanaged: entry.unmanaged.len(),

@@ -2,15 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use reeve_common::clock::{SystemClock, Timestamp};
 use reeve_common::ids::{HostId, HostName, ProfileName, RealmName};
+use reeve_common::protocol::HostReport;
+use reeve_common::storage::LockManager;
 use reeve_common::utilization::HostSample;
 use reeve_scheduler::HostState;
 
 use crate::audit::Who;
 use crate::model::host::NewHost;
-use crate::model::warning::{Severity, WarningKind, WarningState};
+use crate::model::warning::{Severity, WarningId, WarningKind, WarningState};
 use crate::service::{Actor, ErrorKind, OpenWarnings, Service, test_service};
 use crate::store::{MemoryStore, Store};
 
@@ -115,4 +118,52 @@ async fn a_hosts_clock_is_held_against_ours_when_its_sample_comes() {
     let before = ahead(&service);
     service.follow_sample(host, Arc::new(HostSample { at, ..HostSample::default() }));
     assert_eq!(ahead(&service), before);
+}
+
+#[tokio::test]
+async fn a_lock_manager_that_is_off_stands_until_the_host_says_otherwise() {
+    let (service, host, _directory) = with_host().await;
+    let now = service.steady_now();
+    if let Some(entry) = service.core().hosts.get_mut(&host) {
+        entry.life.connect(now);
+    }
+    let report = |lock_manager| HostReport {
+        hypervisor_reachable: true,
+        vms: Vec::new(),
+        foreign: Vec::new(),
+        pools: Vec::new(),
+        sizes: Vec::new(),
+        answers: Vec::new(),
+        lock_manager,
+    };
+    let state = async |said: LockManager| {
+        service.follow_report(host, report(said)).await;
+        service.look_for_warnings().await.unwrap();
+        let id: WarningId = "lock-manager-off/node-1".parse().unwrap();
+        service.warnings().into_iter().find(|warning| warning.id() == id).map(|warning| warning.state)
+    };
+    assert_eq!(state(LockManager::Unknown).await, None, "an agent of before says nothing");
+    assert_eq!(state(LockManager::Off).await, Some(WarningState::Open));
+    // libvirt was restarted, and it is not found out yet: that is no end of it.
+    assert_eq!(state(LockManager::Unknown).await, Some(WarningState::Open));
+    assert!(matches!(state(LockManager::On).await, Some(WarningState::Gone { .. })));
+}
+
+#[tokio::test]
+async fn a_certificate_that_goes_unrenewed_stands_until_a_new_one_is_in_use() {
+    let (service, host, _directory) = with_host().await;
+    let now = service.steady_now();
+    if let Some(entry) = service.core().hosts.get_mut(&host) {
+        entry.life.connect(now);
+    }
+    let state = async |hours: u32| {
+        service.note_certificate(host, service.now().after(Duration::from_secs(3600) * hours));
+        service.look_for_warnings().await.unwrap();
+        let found = service.warnings();
+        found.into_iter().find(|warning| warning.kind == WarningKind::HostCertificateEnds)
+    };
+    assert_eq!(state(12).await, None);
+    let warning = state(3).await.unwrap();
+    assert_eq!((warning.severity, warning.subject.as_str()), (Severity::Warning, "node-1"));
+    assert!(matches!(state(24).await.unwrap().state, WarningState::Gone { .. }));
 }

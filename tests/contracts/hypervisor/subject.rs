@@ -173,7 +173,7 @@ pub(crate) fn libvirt_alone() -> Libvirt {
     let bricks = daemon.add_pool(BRICKS, true).unwrap();
     write_speaker(&bricks.join(SPEAKER));
     make_qcow2(&bricks.join(EMPTY), &["1M"]);
-    let settings = LibvirtSettings { uri: daemon.uri(), kvm: KvmTrust::Never };
+    let settings = LibvirtSettings { uri: daemon.uri(), kvm: KvmTrust::Never, looks_for_lock_manager: false };
     let hypervisor = LibvirtHypervisor::start(&settings, Arc::new(SystemClock)).unwrap();
     Libvirt { daemon, hypervisor }
 }

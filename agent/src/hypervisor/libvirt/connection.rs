@@ -147,6 +147,14 @@ impl Connection {
         matches!(self.link.state(), State::Up(_))
     }
 
+    /// Which connection this is, if there is one: a restarted libvirt has another.
+    pub(super) fn session(&self) -> Option<u64> {
+        match self.link.state() {
+            State::Up(session) => Some(session.number),
+            State::Down(_) => None,
+        }
+    }
+
     /// Runs `work` on the connection, within the limits of its kind.
     pub(super) fn call<T: Send + 'static>(
         &self,

@@ -19,9 +19,9 @@ use super::super::{DomainState, Domains, InactiveCause, LedgerEntry, OwnDomain};
 use super::domain_xml::{self, DomainPlan};
 use super::failure::{self, Failure, failed, not_found, refused};
 use super::ffi::StatisticsRecord;
-use super::kvm_probe;
 use super::sizes::Sizes;
 use super::{console, ffi, foreign, storage};
+use super::{kvm_probe, lock_probe};
 
 /// The kind of metadata that is an XML element of a namespace.
 pub(super) const METADATA_ELEMENT: i32 = 2;
@@ -147,11 +147,16 @@ fn look_closely(domain: &Domain, brief: Option<Brief>) -> Result<Option<Seen>, F
         (Ownership::Unreadable(error), _) => Some(error),
         // Ours by its ledger, but renamed by somebody to what we could not have called it.
         (Ownership::Own(_), Err(_)) => Some(UnreadableLedger::Unknown),
-        (Ownership::Foreign, _) if name.starts_with(kvm_probe::NAME) => return Ok(None),
+        (Ownership::Foreign, _) if is_a_probe(&name) => return Ok(None),
         (Ownership::Foreign, _) => None,
     };
     let foreign = foreign::look(domain, vm, &name, unreadable.is_some(), brief)?;
     Ok(Some(Seen::Foreign(foreign, unreadable)))
+}
+
+/// Whether a domain is one that we run to find something out.
+fn is_a_probe(name: &str) -> bool {
+    [kvm_probe::NAME, lock_probe::NAME].iter().any(|start| name.starts_with(start))
 }
 
 /// The sizes of all domains. One that disappears while it is looked at is left out.

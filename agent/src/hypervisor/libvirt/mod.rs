@@ -9,6 +9,7 @@
 //!                    │                        │
 //!   domains.rs  foreign.rs  storage.rs        └─ events ─▶ ffi.rs ─▶ events.rs ─▶ the agent
 //!   console.rs  guest_agent.rs  statistics.rs  capabilities.rs  examination.rs (event_loop.rs) ▲
+//!   kvm_probe.rs  lock_probe.rs ── what has to be tried                                           │
 //!   sizes.rs ── what libvirt does not tell ─────────────────────────────────────────────────────┘
 //!   pure: domain_xml.rs  foreign_xml.rs  host_xml.rs  volume_xml.rs  image_header.rs
 //! ```
@@ -31,6 +32,7 @@ mod host_xml;
 mod image_header;
 mod kvm_probe;
 mod lanes;
+mod lock_probe;
 mod sizes;
 mod statistics;
 mod storage;
@@ -44,7 +46,7 @@ use std::time::{Duration, Instant};
 use reeve_common::clock::Clock;
 use reeve_common::ids::{PoolName, VmId, VolumeName};
 use reeve_common::logging::messages;
-use reeve_common::storage::{NewVolume, PoolReport, Volume};
+use reeve_common::storage::{LockManager, NewVolume, PoolReport, Volume};
 use reeve_common::utilization::VmSample;
 use reeve_common::vm::{DomainDisk, ForeignDomain, VirtType, VmSpec};
 
@@ -59,6 +61,7 @@ use capabilities::KvmVerdict;
 use connection::Connection;
 use domains::{Ownership, Seen};
 use lanes::{CallKind, Lane};
+use lock_probe::LockVerdict;
 use storage::JudgedImages;
 
 /// libvirt answers what it knows by itself at once; half a minute is its own patience with a busy domain.
@@ -95,11 +98,13 @@ pub struct LibvirtSettings {
     pub uri: String,
     /// Whether `Auto` may mean KVM.
     pub kvm: KvmTrust,
+    /// Whether it is found out by itself if there is a lock manager, with a guest that is started and ended.
+    pub looks_for_lock_manager: bool,
 }
 
 impl Default for LibvirtSettings {
     fn default() -> Self {
-        Self { uri: "qemu:///system".to_owned(), kvm: KvmTrust::default() }
+        Self { uri: "qemu:///system".to_owned(), kvm: KvmTrust::default(), looks_for_lock_manager: true }
     }
 }
 
@@ -107,6 +112,7 @@ impl Default for LibvirtSettings {
 pub struct LibvirtHypervisor {
     connection: Arc<Connection>,
     kvm: Arc<KvmVerdict>,
+    lock_manager: Arc<LockVerdict>,
     clock: Arc<dyn Clock>,
     judged_images: Arc<JudgedImages>,
     /// Whether a running domain is ours, so that statistics need not ask for each.
@@ -130,10 +136,15 @@ impl LibvirtHypervisor {
         let connection = Arc::new(Connection::start(&settings.uri)?);
         let kvm = Arc::new(KvmVerdict::default());
         kvm.pursue(settings.kvm, &connection).map_err(ConnectionError::Thread)?;
+        let lock_manager = Arc::new(LockVerdict::default());
+        if settings.looks_for_lock_manager {
+            lock_manager.pursue(&connection).map_err(ConnectionError::Thread)?;
+        }
         sizes::watch(&connection).map_err(ConnectionError::Thread)?;
         Ok(Self {
             connection,
             kvm,
+            lock_manager,
             clock,
             judged_images: Arc::default(),
             running: Arc::default(),
@@ -149,6 +160,14 @@ impl LibvirtHypervisor {
     /// As for all calls; among them that no pool of files is started.
     pub fn probe(&self, domain_type: &'static str) -> HypervisorResult<ProbeEnd> {
         capabilities::run_probe(&self.connection, domain_type)
+    }
+
+    /// Finds out now whether libvirt's lock manager is on, with a guest that is started and ended.
+    ///
+    /// # Errors
+    /// As for all calls; among them that no guest can be started.
+    pub fn try_lock_manager(&self) -> HypervisorResult<LockManager> {
+        lock_probe::try_out(&self.connection)
     }
 
     /// What the doctor asks.
@@ -204,6 +223,10 @@ impl Hypervisor for LibvirtHypervisor {
         let automatic_virt_type = if usable { VirtType::Kvm } else { VirtType::Qemu };
         let kind = quick("asking for the host's description");
         self.connection.call(kind, move |connect| capabilities::facts(connect, automatic_virt_type))
+    }
+
+    fn lock_manager(&self) -> LockManager {
+        self.lock_manager.get()
     }
 
     fn domains(&self) -> HypervisorResult<Domains> {

@@ -24,7 +24,7 @@ use std::time::Duration;
 use reeve_common::clock::{Clock, Timestamp};
 use reeve_common::ids::{PoolName, VmId, VolumeName};
 use reeve_common::logging::messages;
-use reeve_common::storage::{NewVolume, PoolReport, Volume};
+use reeve_common::storage::{LockManager, NewVolume, PoolReport, Volume};
 use reeve_common::utilization::VmSample;
 use reeve_common::vm::{DomainDisk, ForeignDomain, VirtType, VmSpec};
 
@@ -55,6 +55,7 @@ struct Inside {
     world: World,
     faults: FaultPlan,
     reachable: bool,
+    lock_manager: LockManager,
     calls: u64,
     events: Option<EventSender>,
 }
@@ -78,7 +79,14 @@ impl SimulatedHypervisor {
         for pool in settings.pools.clone() {
             world.pools.entry(pool.name.clone()).or_insert_with(|| pool.into());
         }
-        let inside = Inside { world, faults: FaultPlan::default(), reachable: true, calls: 0, events: None };
+        let inside = Inside {
+            world,
+            faults: FaultPlan::default(),
+            reachable: true,
+            lock_manager: LockManager::On,
+            calls: 0,
+            events: None,
+        };
         Ok(Self { settings, clock, inside: Mutex::new(inside) })
     }
 
@@ -197,6 +205,10 @@ impl Hypervisor for SimulatedHypervisor {
                 mediated_devices: self.settings.mediated_devices.clone(),
             })
         })
+    }
+
+    fn lock_manager(&self) -> LockManager {
+        self.lock().lock_manager
     }
 
     fn domains(&self) -> HypervisorResult<Domains> {

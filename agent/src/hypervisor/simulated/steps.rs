@@ -1,6 +1,7 @@
 //! Owns what a test does to a simulated host: the steps of guests, faults, and the deeds of other people on the host.
 
 use reeve_common::ids::{PoolName, VmId, VolumeName};
+use reeve_common::storage::LockManager;
 use reeve_common::units::Mebibytes;
 
 use super::super::HypervisorEvent;
@@ -40,6 +41,11 @@ impl SimulatedHypervisor {
             inside.emit(HypervisorEvent::Disconnected);
             inside.reachable = false;
         }
+    }
+
+    /// Somebody has configured the lock manager.
+    pub fn set_lock_manager(&self, lock_manager: LockManager) {
+        self.lock().lock_manager = lock_manager;
     }
 
     /// How many calls were made since the beginning.

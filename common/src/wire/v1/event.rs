@@ -7,6 +7,7 @@ use super::storage::PoolReport;
 use super::{Id, InvalidMessage, Pem, from_id, from_milliseconds, to_id, to_milliseconds};
 use crate::ids::OperationId;
 use crate::protocol as domain;
+use crate::storage::LockManager;
 use crate::wire::bounded::{List, Text};
 use crate::wire::limits::{FOREIGN_DOMAINS_MAX, POOLS_MAX, REPORT_ANSWERS_MAX, VMS_MAX, WATCHDOG_MIN};
 
@@ -58,6 +59,7 @@ impl TryFrom<HostReport> for domain::HostReport {
             pools: report.pools.0.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
             sizes: report.sizes.0.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
             answers: report.answers.0.into_iter().map(|id| OperationId(from_id(id))).collect(),
+            lock_manager: LockManager::Unknown,
         })
     }
 }

@@ -97,6 +97,7 @@ pub(in crate::api) fn vm_log_of(log: service::VmLog) -> VmLog {
     VmLog {
         vm: vm_of(&log.view),
         history: history_of(&log.view.vm),
+        hosts: log.hosts,
         console: log.console,
         console_problem: log.console_problem,
     }

@@ -47,9 +47,20 @@ impl JournalQuestion {
     }
 }
 
+/// Of which host, from where on and how much.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(in crate::api) struct VmJournalQuestion {
+    host: Option<HostName>,
+    since_ms: Option<u64>,
+    cursor: Option<String>,
+    count: Option<u32>,
+}
+
 /// What the journal of a VM's host says of it. Without a start the latest lines are told, otherwise the first from there on.
 #[utoipa::path(get, path = "/v1/vms/{vm}/journal", tag = "vms", params(
     ("vm" = String, Path, description = "Its id, the unique start of its id, its name, or a configuration with one VM"),
+    ("host" = Option<String>, Query, description = "Of which host that it was on; the present or last one when left out"),
     ("since-ms" = Option<u64>, Query, description = "Begin at this moment, in milliseconds since 1970"),
     ("cursor" = Option<String>, Query, description = "Go on behind the lines of an earlier answer"),
     ("count" = Option<u32>, Query, description = "How many lines, 100 when left out, at most 500")), responses(
@@ -58,10 +69,13 @@ impl JournalQuestion {
 pub(in crate::api) async fn vm_journal(
     State(service): State<Service>,
     Named(Selector(selector)): Named<Selector>,
-    Asked(question): Asked<JournalQuestion>,
+    Asked(question): Asked<VmJournalQuestion>,
 ) -> Result<Json<JournalPage>, Refusal> {
+    let VmJournalQuestion { host, since_ms, cursor, count } = question;
+    let question = JournalQuestion { since_ms, cursor, count };
     let id = service.vm(&selector).await?.view.vm.id;
-    Ok(Json(journal_of(service.vm_journal(&id, question.start()?, question.count()).await?)))
+    let page = service.vm_journal(&id, host.as_ref(), question.start()?, question.count()).await?;
+    Ok(Json(journal_of(page)))
 }
 
 /// What a host's agent and its libvirt write into its journal. Without a start the latest lines are told, otherwise the first from there on.

@@ -168,6 +168,10 @@ pub struct VmLog {
     pub vm: Vm,
     /// Its life so far, oldest first.
     pub history: Vec<Transition>,
+    /// The hosts whose journals may speak of it, the present or last one first.
+    #[serde(default)]
+    #[schema(value_type = Vec<String>)]
+    pub hosts: Vec<HostName>,
     /// The end of its serial console's output, made printable except for line ends.
     pub console: Option<String>,
     /// Why there is no console output.

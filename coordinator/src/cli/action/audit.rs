@@ -35,20 +35,26 @@ impl Run<'_> {
             return self.print(&show::audit::records(&self.screen, &records));
         }
         let mut next = records.last().map_or(size, |last| last.sequence).saturating_add(1);
-        self.print_on(&records, true)?;
-        loop {
+        let mut is_read = self.print_on(&records, true)?;
+        let mut told = false;
+        while is_read {
             match self.client.audit_records(next, PAGE, QUESTION_AT_MOST).await {
                 Ok(AuditPage { records, .. }) => {
+                    told = false;
                     next = records.last().map_or(next, |last| last.sequence.saturating_add(1));
-                    self.print_on(&records, false)?;
+                    is_read = self.print_on(&records, false)?;
                 }
+                // A coordinator that is restarted is gone on with.
                 Err(failure) if failure.exit == Exit::Unreachable => {
-                    self.remark(&format!("{}; asking again\n", failure.message));
+                    if !std::mem::replace(&mut told, true) {
+                        self.remark(&format!("{}; asking again\n", failure.message));
+                    }
                     tokio::time::sleep(RETRY_PAUSE).await;
                 }
                 Err(failure) => return Err(failure),
             }
         }
+        Ok(Exit::Done)
     }
 
     /// The last records, in as many answers as they need.
@@ -71,20 +77,20 @@ impl Run<'_> {
         Ok(page)
     }
 
-    /// Prints what comes next of a log that is followed.
-    fn print_on(&mut self, records: &[AuditRecord], first: bool) -> Result<Exit, Failure> {
+    /// Prints what comes next of a log that is followed, and says whether somebody still reads.
+    fn print_on(&mut self, records: &[AuditRecord], first: bool) -> Result<bool, Failure> {
         if self.screen.format == Format::Json {
             let lines: String = records
                 .iter()
                 .map(|record| serde_json::to_string(record).map_or_else(|_| json(record), |line| line + "\n"))
                 .collect();
-            return self.print(&lines);
+            return self.is_read(&lines);
         }
         let screen = crate::cli::screen::Screen { header: self.screen.header && first, ..self.screen };
         if records.is_empty() && !first {
-            Ok(Exit::Done)
+            Ok(true)
         } else {
-            self.print(&show::audit::records(&screen, records))
+            self.is_read(&show::audit::records(&screen, records))
         }
     }
 }

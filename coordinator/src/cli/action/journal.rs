@@ -20,14 +20,20 @@ use crate::cli::show;
 const PAGE: u32 = 500;
 /// How often a journal that is followed is asked again: soon enough to watch, seldom enough for the host.
 const PAUSE: Duration = Duration::from_secs(1);
+/// After so many answers with nothing new it is looked whether the VM is on another host by now.
+const LOOKS_UNTIL_MOVED: u32 = 3;
 
 /// Whose journal is read.
+#[derive(Clone)]
 enum Whose<'a> {
+    /// A VM's, on the host that it is or was last on.
     Vm(&'a VmSelector),
+    /// A VM's, on one of its hosts.
+    VmOn(&'a VmSelector, HostName),
     Host(&'a HostName),
 }
 
-/// A VM's story with what its host's journal says.
+/// A VM's story with what its hosts' journals say.
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
 struct VmStory<'a> {
@@ -37,44 +43,87 @@ struct VmStory<'a> {
     journal_problem: Option<String>,
 }
 
+/// What the journals of a VM's hosts say.
+struct Gathered {
+    /// In the order in which it was written.
+    lines: Vec<JournalLine>,
+    /// Which host could not be asked, and why.
+    problem: Option<String>,
+    /// The host that it is or was last on, and the place behind its last line.
+    latest: Option<(HostName, Option<String>)>,
+}
+
 impl Run<'_> {
     /// A host's journal.
     pub(super) async fn host_logs(&mut self, host: &HostName, part: &JournalPart) -> Result<Exit, Failure> {
         let whose = Whose::Host(host);
         let (lines, cursor) = self.part(&whose, part).await?;
         if part.follow {
-            self.print_lines(&lines)?;
-            return self.follow(&whose, cursor).await;
+            return self.follow(whose, lines, cursor).await;
+        }
+        if lines.is_empty() {
+            self.remark(&format!("the journal of host {host} has no lines of its agent or of libvirt\n"));
         }
         self.print_whole(&lines)
     }
 
-    /// A VM's story: what happened, what its host's journal says, and its console.
+    /// A VM's story: what happened, what its hosts' journals say, and its console.
     pub(super) async fn vm_logs(
         &mut self,
         vm: &VmSelector,
         console_alone: bool,
         part: &JournalPart,
     ) -> Result<Exit, Failure> {
-        if part.follow {
-            let whose = Whose::Vm(vm);
-            let (lines, cursor) = self.part(&whose, part).await?;
-            self.print_lines(&lines)?;
-            return self.follow(&whose, cursor).await;
-        }
         let log = self.client.vm_log(vm).await?;
         if console_alone {
             return self.console(&log);
         }
-        let (lines, problem) = match self.part(&Whose::Vm(vm), part).await {
-            Ok((lines, _)) => (lines, None),
-            // The rest of the story is worth telling all the same.
-            Err(failure) => (Vec::new(), Some(failure.message)),
-        };
+        let Gathered { lines, problem, latest } = self.gather(vm, &log, part).await;
+        if part.follow {
+            if let Some(problem) = &problem {
+                self.remark(&format!("{problem}\n"));
+            }
+            let (whose, cursor) = match latest {
+                Some((host, cursor)) => (Whose::VmOn(vm, host), cursor),
+                None => (Whose::Vm(vm), None),
+            };
+            return self.follow(whose, lines, cursor).await;
+        }
         if self.screen.format == Format::Json {
             return self.print(&json(&VmStory { log: &log, journal: &lines, journal_problem: problem }));
         }
         self.print(&show::vm::log(&self.screen, &log, &lines, problem.as_deref()))
+    }
+
+    /// Asks each host that the VM was on. One that does not answer is said, and the rest of the story is told.
+    async fn gather(&mut self, vm: &VmSelector, log: &VmLog, part: &JournalPart) -> Gathered {
+        let mut gathered = Gathered { lines: Vec::new(), problem: None, latest: None };
+        let mut problems = Vec::new();
+        let hosts = log.hosts.iter().map(|host| Whose::VmOn(vm, host.clone()));
+        let asked = if log.hosts.is_empty() { vec![Whose::Vm(vm)] } else { hosts.collect() };
+        for whose in asked {
+            let cursor = match self.part(&whose, part).await {
+                Ok((mut lines, cursor)) => {
+                    gathered.lines.append(&mut lines);
+                    cursor
+                }
+                Err(failure) => {
+                    problems.push(failure.message);
+                    None
+                }
+            };
+            if let (Whose::VmOn(_, host), None) = (whose, &gathered.latest) {
+                gathered.latest = Some((host, cursor));
+            }
+        }
+        // Each host's lines are in order already, and stay so where two were written in the same moment.
+        gathered.lines.sort_by_key(|line| line.at);
+        if part.since.is_none() {
+            let wanted = usize::try_from(part.lines).unwrap_or(usize::MAX);
+            gathered.lines.drain(..gathered.lines.len().saturating_sub(wanted));
+        }
+        gathered.problem = (!problems.is_empty()).then(|| problems.join("\n"));
+        gathered
     }
 
     fn console(&mut self, log: &VmLog) -> Result<Exit, Failure> {
@@ -113,15 +162,24 @@ impl Run<'_> {
         Ok((lines, page.cursor))
     }
 
-    async fn follow(&mut self, whose: &Whose<'_>, mut cursor: Option<String>) -> Result<Exit, Failure> {
-        let mut told = false;
-        loop {
+    /// Goes on behind `lines`, until nobody reads any more.
+    async fn follow(
+        &mut self,
+        mut whose: Whose<'_>,
+        lines: Vec<JournalLine>,
+        mut cursor: Option<String>,
+    ) -> Result<Exit, Failure> {
+        let (mut told, mut quiet) = (false, 0);
+        let mut is_read = self.print_lines(&lines)?;
+        drop(lines);
+        while is_read {
             let from = cursor.clone().map_or(JournalFrom::Since(self.screen.now), JournalFrom::Behind);
-            let more = match self.ask(whose, &from, PAGE).await {
+            let more = match self.ask(&whose, &from, PAGE).await {
                 Ok(page) => {
                     told = false;
                     cursor = page.cursor.or(cursor);
-                    self.print_lines(&page.lines)?;
+                    is_read = self.print_lines(&page.lines)?;
+                    quiet = if page.lines.is_empty() { quiet + 1 } else { 0 };
                     page.more && !page.lines.is_empty()
                 }
                 // A host that is away for a while is gone on with.
@@ -129,14 +187,39 @@ impl Run<'_> {
                     if !std::mem::replace(&mut told, true) {
                         self.remark(&format!("{}; asking again\n", failure.message));
                     }
+                    quiet += 1;
                     false
                 }
                 Err(failure) => return Err(failure),
             };
-            if !more {
+            if quiet >= LOOKS_UNTIL_MOVED {
+                quiet = 0;
+                if let Some(moved) = self.moved(&whose).await {
+                    (whose, cursor, told) = (moved, None, false);
+                    continue;
+                }
+            }
+            if is_read && !more {
                 tokio::time::sleep(PAUSE).await;
             }
         }
+        Ok(Exit::Done)
+    }
+
+    /// Where a VM is that is followed, when that is another host than the one that is asked.
+    async fn moved<'v>(&mut self, whose: &Whose<'v>) -> Option<Whose<'v>> {
+        let (vm, asked) = match whose {
+            Whose::Vm(vm) => (*vm, None),
+            Whose::VmOn(vm, host) => (*vm, Some(host)),
+            Whose::Host(_) => return None,
+        };
+        // A coordinator that does not answer is said by the next question.
+        let host = self.client.vm(vm).await.ok()?.vm.host?;
+        if asked == Some(&host) {
+            return None;
+        }
+        self.remark(&format!("it is on host {host} now\n"));
+        Some(Whose::VmOn(vm, host))
     }
 
     async fn ask(
@@ -146,7 +229,8 @@ impl Run<'_> {
         count: u32,
     ) -> Result<JournalPage, Failure> {
         match whose {
-            Whose::Vm(vm) => self.client.vm_journal(vm, from, count).await,
+            Whose::Vm(vm) => self.client.vm_journal(vm, None, from, count).await,
+            Whose::VmOn(vm, host) => self.client.vm_journal(vm, Some(host), from, count).await,
             Whose::Host(host) => self.client.host_journal(host, from, count).await,
         }
     }
@@ -155,11 +239,11 @@ impl Run<'_> {
         if self.screen.format == Format::Json {
             return self.print(&json(&lines));
         }
-        self.print_lines(lines)
+        self.print_lines(lines).map(|_| Exit::Done)
     }
 
-    /// One line each, in JSON too: a journal that is followed has no end.
-    fn print_lines(&mut self, lines: &[JournalLine]) -> Result<Exit, Failure> {
+    /// One line each, in JSON too: a journal that is followed has no end. Says whether somebody still reads.
+    fn print_lines(&mut self, lines: &[JournalLine]) -> Result<bool, Failure> {
         let text = match self.screen.format {
             Format::Table => show::journal::lines(lines),
             Format::Json => lines
@@ -167,6 +251,6 @@ impl Run<'_> {
                 .map(|line| serde_json::to_string(line).map_or_else(|_| json(line), |text| text + "\n"))
                 .collect(),
         };
-        self.print(&text)
+        self.is_read(&text)
     }
 }

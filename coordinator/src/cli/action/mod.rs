@@ -65,13 +65,18 @@ impl Run<'_> {
 
     /// Writes an answer to standard output.
     fn print(&mut self, text: &str) -> Result<Exit, Failure> {
+        self.is_read(text).map(|_| Exit::Done)
+    }
+
+    /// Writes to standard output, and says whether somebody still reads: what is followed ends with its reader.
+    fn is_read(&mut self, text: &str) -> Result<bool, Failure> {
         match self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush()) {
             // Whoever read has seen enough, as `head` does.
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Exit::Done),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
             Err(error) => {
                 Err(Failure::new(Exit::Failed, format!("standard output cannot be written: {error}")))
             }
-            Ok(()) => Ok(Exit::Done),
+            Ok(()) => Ok(true),
         }
     }
 

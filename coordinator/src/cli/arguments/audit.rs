@@ -18,7 +18,7 @@ pub(in crate::cli) enum AuditCommand {
     },
     /// Proves the audit log whole: its chain, its checkpoints' signatures, and what hosts keep of it as witnesses.
     #[command(
-        after_help = "Examples:\n  reeve audit verify\n  reeve audit verify -o json\n\nThe exit code is 1 when something is wrong. `reeve-coordinator audit-verify` does the same without a coordinator\nthat runs, and without witnesses."
+        after_help = "Examples:\n  reeve audit verify\n  reeve audit verify -o json\n\nThe exit code is 1 when something is wrong. `reeve-coordinator audit-verify` does the same without a coordinator that runs, and without witnesses."
     )]
     Verify,
 }

@@ -70,7 +70,7 @@ pub(in crate::cli) enum HostCommand {
     },
     /// Empties a host: it is chosen for nothing new, and its VMs are stopped, those of low priority first.
     #[command(
-        after_help = "Examples:\n  reeve host drain node-1\n  reeve host drain node-1 --grace \"30 seconds\"\n  reeve host drain node-1 --no-wait -o json\n  reeve host drain node-1 --cancel\n\nVMs whose configuration says when-host-lost = restart are started again on another host.\nA drain survives a restart of the coordinator. When it is cancelled, VMs that were not asked to stop stay, and the\nhost is chosen again."
+        after_help = "Examples:\n  reeve host drain node-1\n  reeve host drain node-1 --grace \"30 seconds\"\n  reeve host drain node-1 --no-wait -o json\n  reeve host drain node-1 --cancel\n\nVMs whose configuration says when-host-lost = restart are started again on another host.\nA drain survives a restart of the coordinator. When it is cancelled, VMs that were not asked to stop stay, and the host is chosen again."
     )]
     Drain {
         /// The host.

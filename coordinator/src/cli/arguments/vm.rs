@@ -48,7 +48,7 @@ pub(in crate::cli) enum VmCommand {
     },
     /// Makes a domain that nobody manages a VM, where it runs and without a restart.
     #[command(
-        after_help = "Examples:\n  reeve vm list --unmanaged\n  reeve vm adopt node-1/legacy-db --owner ada --team engines\n  reeve vm adopt node-1/6f3c1a52-57b2-4c1e-9d0a-0d7a3c1e2b4f --owner ada --team engines --title \"Old database\" -o json\n\nThe domain must run, be persistent, have a VM's name, and be managed by nobody else; its disks must not be in use by\nanother VM. Nothing of it is changed but that reeve's ledger is written into its metadata; its capacity, which counted as\nothers', is its own from then on. When it stops, by `reeve vm shutdown` or by itself, its domain and its disks are left\nas they are and nobody manages it again; reeve has no image to start it from."
+        after_help = "Examples:\n  reeve vm list --unmanaged\n  reeve vm adopt node-1/legacy-db --owner ada --team engines\n  reeve vm adopt node-1/6f3c1a52-57b2-4c1e-9d0a-0d7a3c1e2b4f --owner ada --team engines --title \"Old database\" -o json\n\nThe domain must run, be persistent, have a VM's name, and be managed by nobody else; its disks must not be in use by another VM. Nothing of it is changed but that reeve's ledger is written into its metadata; its capacity, which counted as others', is its own from then on. When it stops, by `reeve vm shutdown` or by itself, its domain and its disks are left as they are and nobody manages it again; reeve has no image to start it from."
     )]
     Adopt(AdoptArguments),
     /// Gives VMs that were adopted back as they are: they run on, and nobody manages them.
@@ -106,16 +106,16 @@ pub(in crate::cli) enum VmCommand {
     },
     /// Starts VMs of a lost host elsewhere.
     #[command(
-        after_help = "Examples:\n  reeve vm restart-elsewhere web-1\n  reeve vm restart-elsewhere web-1 web-2 -o json\n\nWithout a proof that the lost host runs the VM no more it is refused, with what is missing: the host was fenced, its\nlease ran out with a watchdog behind it, or a person has stated with `reeve host confirm-off` that it is off.\nWhat the guest had on its system disk is lost; its drives are as they were."
+        after_help = "Examples:\n  reeve vm restart-elsewhere web-1\n  reeve vm restart-elsewhere web-1 web-2 -o json\n\nWithout a proof that the lost host runs the VM no more it is refused, with what is missing: the host was fenced, its lease ran out with a watchdog behind it, or a person has stated with `reeve host confirm-off` that it is off.\nWhat the guest had on its system disk is lost; its drives are as they were."
     )]
     RestartElsewhere {
         /// The VMs.
         #[arg(value_name = "VM", required = true)]
         vms: Vec<VmSelector>,
     },
-    /// Shows what happened to a VM, what its host's journal says of it, and the end of its serial console's output.
+    /// Shows what happened to a VM, what its hosts' journals say of it, and the end of its serial console's output.
     #[command(
-        after_help = "Examples:\n  reeve vm logs web-1\n  reeve vm logs web-1 --since 1h\n  reeve vm logs web-1 -f\n  reeve vm logs web-1 --console\n  reeve vm logs web-1 -f -o json\n\nWith -f the journal alone is shown and gone on with; with -o json each line is then one document.\nThe journal is that of the VM's host, or its last one, for as long as that host keeps it.\nThe console is kept for setups with `debug { console = on }`."
+        after_help = "Examples:\n  reeve vm logs web-1\n  reeve vm logs web-1 --since 1h\n  reeve vm logs web-1 -f\n  reeve vm logs web-1 --console\n  reeve vm logs web-1 -f -o json\n\nWith -f the journal alone is shown and gone on with; with -o json each line is then one document.\nThe journals are those of all hosts that the VM was on, for as long as each keeps its own; one that does not answer is named.\nThe console is kept for setups with `debug { console = on }`."
     )]
     Logs {
         /// The VM, which may be over.

@@ -6,7 +6,7 @@ use clap::Subcommand;
 pub(in crate::cli) enum WarningCommand {
     /// Lists what is wrong now, how bad it is, since when, and how often it has come up.
     #[command(
-        after_help = "Examples:\n  reeve warning list\n  reeve warning list --all\n  reeve warning list -o json\n\nA warning stands as long as what it says is so, and nothing needs to be reset. Of one kind the first fifty are\nlisted by name and the rest together as `others`."
+        after_help = "Examples:\n  reeve warning list\n  reeve warning list --all\n  reeve warning list -o json\n\nA warning stands as long as what it says is so, and nothing needs to be reset. Of one kind the first fifty are listed by name and the rest together as `others`."
     )]
     List {
         /// Also those that are gone; they are remembered for a week.

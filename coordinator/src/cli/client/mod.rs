@@ -343,8 +343,16 @@ impl Client {
         self.get(&format!("/v1/vms/{vm}/log")).await
     }
 
-    pub async fn vm_journal(&self, vm: &VmSelector, from: &JournalFrom, count: u32) -> Answer<JournalPage> {
-        self.get(&format!("/v1/vms/{vm}/journal?count={count}{}", from.question())).await
+    /// What the journal of a host that a VM was on says of it; of the present or last one where none is named.
+    pub async fn vm_journal(
+        &self,
+        vm: &VmSelector,
+        on: Option<&HostName>,
+        from: &JournalFrom,
+        count: u32,
+    ) -> Answer<JournalPage> {
+        let on = on.map(|host| format!("&host={host}")).unwrap_or_default();
+        self.get(&format!("/v1/vms/{vm}/journal?count={count}{on}{}", from.question())).await
     }
 
     pub async fn host_journal(&self, host: &HostName, from: &JournalFrom, count: u32) -> Answer<JournalPage> {

@@ -216,6 +216,10 @@ fn logs() {
          "message": "vm-ended", "fields": {"REEVE_HOST": "node-1"}},
     ]));
     insta::assert_snapshot!("vm_logs", vm::log(&SCREEN, &log, &journal, None));
+    let one_away = "the journal of host node-2 cannot be read: its agent does not answer";
+    let told = vm::log(&SCREEN, &log, &journal, Some(one_away));
+    assert!(told.contains(&format!("Missing in the journal:\n  {one_away}\n")), "{told}");
+    assert!(told.contains("reeve-agent: VM is running\n"), "{told}");
     assert_eq!(vm::console(log.console.as_deref().unwrap()), "Linux version 6.1\nlogin: ?]0;evil?\n");
     let silent =
         VmLog { console: None, console_problem: Some("its setup does not keep it".to_owned()), ..log };

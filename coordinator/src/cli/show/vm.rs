@@ -154,7 +154,10 @@ pub(in crate::cli) fn log(
                 .line("State", state)
                 .section("History", &history(&log.history));
             match journal_problem {
-                Some(problem) => sheet = sheet.section("Journal", &printable_lines(problem)),
+                Some(problem) if journal.is_empty() => {
+                    sheet = sheet.section("Journal", &printable_lines(problem));
+                }
+                Some(problem) => sheet = sheet.section("Missing in the journal", &printable_lines(problem)),
                 None if journal.is_empty() => sheet = sheet.section("Journal", "nothing about it"),
                 None => {}
             }
