@@ -5,10 +5,14 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use reeve_common::clock::{Clock, SystemClock, Timestamp};
-use reeve_common::ids::{HostId, HostName, OperationId, ProfileName, RealmName};
+use reeve_common::ids::{Epoch, HostId, HostName, OperationId, ProfileName, RealmName};
+use reeve_common::inventory::HostInventory;
+use reeve_common::protocol::{Command, Hello, Reply};
+use reeve_common::wire::{CloseReason, LinkError, RefusalCode};
 use reeve_scheduler::HostState;
 use tempfile::TempDir;
 
+use crate::agents::{AgentHandle, AgentLink, LinkFuture};
 use crate::audit::Who;
 use crate::config::CoordinatorConfig;
 use crate::model::fence::FenceState;
@@ -254,4 +258,50 @@ async fn a_lease_is_noted_for_the_connection_of_now_alone() {
     assert_eq!(fixture.service.note_lease(fixture.host, 1, Some(Duration::from_secs(10))), None);
     let view = fixture.service.host(&node()).unwrap();
     assert_eq!(view.stops_by_itself_at, None);
+}
+
+/// An agent that is connected and answers nothing.
+#[derive(Debug)]
+struct Mute;
+
+impl AgentLink for Mute {
+    fn request(&self, _command: Command, _patience: Duration) -> LinkFuture<'_, Result<Reply, LinkError>> {
+        Box::pin(std::future::pending())
+    }
+
+    fn received(&self) -> u64 {
+        0
+    }
+
+    fn close(&self, _code: RefusalCode, _text: &str) {}
+
+    fn closed(&self) -> LinkFuture<'_, CloseReason> {
+        Box::pin(std::future::pending())
+    }
+}
+
+#[tokio::test]
+async fn a_lease_proves_something_only_with_a_watchdog_behind_it() {
+    let fixture = Fixture::new("self-fencing { lease = 30 s }").await;
+    let watchdog = Some(Duration::from_secs(10));
+    let stories: [(&[Option<Duration>], bool); 4] =
+        [(&[None], false), (&[watchdog], true), (&[watchdog, None], false), (&[None, watchdog], true)];
+    for (connection, (asked, proves)) in (1..).zip(stories) {
+        let hello = Hello {
+            host: fixture.host,
+            name: node(),
+            realm: RealmName::new("r").unwrap(),
+            instance: OperationId::random(),
+            highest_epoch: Epoch(0),
+            inventory: HostInventory::default(),
+        };
+        fixture.service.agent_connected(fixture.host, AgentHandle::over(connection, Arc::new(Mute)), hello);
+        for watchdog in asked {
+            let granted = fixture.service.note_lease(fixture.host, connection, *watchdog);
+            assert_eq!(granted, Some(Duration::from_secs(30)), "it is granted all the same");
+        }
+        fixture.service.agent_disconnected(fixture.host, connection, Duration::ZERO, "it was cut off");
+        *fixture.clock.passed.lock().unwrap() += Duration::from_secs(600);
+        assert_eq!(fixture.proof().is_some(), proves, "asked with {asked:?}");
+    }
 }
