@@ -115,5 +115,9 @@ async fn a_host_on_which_a_vm_is_being_placed_is_not_deleted() {
     assert!(refused.message.contains("host node-2 is used by VM"), "{refused}");
     arriving.record().await;
     assert_eq!(service.host(&name("node-2")).unwrap().vms.len(), 1);
-    assert_eq!(service.core().fleet.usage(arriving.node_2).unwrap().vms, 1, "and it holds its capacity there");
+    assert_eq!(
+        service.core().fleet.usage(arriving.node_2).unwrap().vms,
+        1,
+        "and it holds its capacity there"
+    );
 }
