@@ -2,6 +2,7 @@
 //! deleted meanwhile.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use reeve_common::ids::{HostId, HostName};
 use reeve_scheduler::HostState;
@@ -14,12 +15,26 @@ use crate::records::VMS;
 use crate::store::{Batch, Key, MemoryStore, Store, StoreFuture, Stored, Version, Watch};
 use crate::workflow::{StepState, WorkflowState};
 
-/// A store that writes VMs' records when it is let, and everything else at once: writes overtake each other where more
-/// than one is under way.
+/// A store that writes records of one kind when it is let, one for each permit, and everything else at once: writes
+/// overtake each other where more than one is under way.
 #[derive(Debug)]
-struct Overtaken {
+pub(crate) struct Overtaken {
     inner: Arc<MemoryStore>,
-    vms: Semaphore,
+    held_prefix: &'static str,
+    pub(crate) permits: Semaphore,
+    /// How many writes wait.
+    pub(crate) waiting: AtomicUsize,
+}
+
+impl Overtaken {
+    pub(crate) fn new(inner: Arc<MemoryStore>, held_prefix: &'static str) -> Arc<Self> {
+        Arc::new(Self { inner, held_prefix, permits: Semaphore::new(1), waiting: AtomicUsize::new(0) })
+    }
+
+    /// Everything is written from now on.
+    pub(crate) fn let_all(&self) {
+        self.permits.add_permits(1000);
+    }
 }
 
 impl Store for Overtaken {
@@ -33,9 +48,10 @@ impl Store for Overtaken {
 
     fn apply(&self, batch: Batch) -> StoreFuture<'_, Version> {
         Box::pin(async move {
-            if batch.operations().iter().any(|operation| operation.key.is_under(VMS.prefix())) {
-                let _pass = self.vms.acquire().await.unwrap();
-                return self.inner.apply(batch).await;
+            if batch.operations().iter().any(|operation| operation.key.is_under(self.held_prefix)) {
+                self.waiting.fetch_add(1, Ordering::SeqCst);
+                self.permits.acquire().await.unwrap().forget();
+                self.waiting.fetch_sub(1, Ordering::SeqCst);
             }
             self.inner.apply(batch).await
         })
@@ -58,7 +74,7 @@ impl Arriving {
     /// A VM waited, and its placement on node-2 is being written.
     async fn new() -> Self {
         let stage = Stage::with_vms(1).await;
-        let store = Arc::new(Overtaken { inner: stage.store().await, vms: Semaphore::new(1) });
+        let store = Overtaken::new(stage.store().await, VMS.prefix());
         let service = stage.open(Arc::clone(&store) as Arc<dyn Store>).await;
         let set = async |host: &str, state| {
             service.set_host_state(&name::<HostName>(host), state, &stage.actor).await.unwrap();
@@ -68,7 +84,6 @@ impl Arriving {
         let waiting = service.start_vm(&name("web-0"), &stage.actor).await.unwrap();
         assert_eq!(waiting.view.vm.host, None);
         set("node-2", HostState::Enabled).await;
-        assert_eq!(store.vms.forget_permits(1), 1);
         let placing = service.clone();
         let placement = tokio::spawn(async move { placing.place_waiting().await });
         let node_2 = service.host_id(&name::<HostName>("node-2")).unwrap();
@@ -80,7 +95,7 @@ impl Arriving {
     }
 
     async fn record(&mut self) {
-        self.store.vms.add_permits(1);
+        self.store.let_all();
         (&mut self.placement).await.unwrap();
     }
 }

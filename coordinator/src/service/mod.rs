@@ -12,7 +12,7 @@
 mod acting;
 mod adopting;
 #[cfg(test)]
-mod arriving_tests;
+pub(crate) mod arriving_tests;
 mod auditing;
 #[cfg(test)]
 mod automatic_fencing_tests;
