@@ -104,9 +104,9 @@ impl Machine {
         checker: Arc<Checker>,
     ) -> Result<Arc<Self>> {
         let trace = network.trace.clone();
-        // What a machine is like: one in five has no watchdog, and no two clocks run alike.
-        let mut nature = Chance::new(seed, 300 + u64::from(host.0));
-        let watchdog = Watchdog::new((!nature.permille(200)).then(|| nature.milliseconds(0..=4000)));
+        // What a machine is like: not all have a watchdog, and no two clocks run alike.
+        let mut nature = nature(seed, host);
+        let watchdog = Watchdog::new(draw_watchdog(&mut nature).then(|| nature.milliseconds(0..=4000)));
         let boot = Arc::new(MachineBoot::new(u32::try_from(nature.within(0..=19)).unwrap_or_default()));
         let drive = (VolumeName::new(DRIVE)?, Bytes(1 << 30), DiskFormat::Qcow2);
         let pool = PoolSetting {
@@ -367,6 +367,22 @@ impl Machine {
             )
         })
     }
+}
+
+/// What decides what a machine is like, in the order in which it is asked.
+fn nature(seed: u64, host: HostId) -> Chance {
+    Chance::new(seed, 300 + u64::from(host.0))
+}
+
+/// One in five has no watchdog.
+const fn draw_watchdog(nature: &mut Chance) -> bool {
+    !nature.permille(200)
+}
+
+/// Whether a host of this story has a watchdog.
+#[must_use]
+pub fn has_watchdog(seed: u64, host: HostId) -> bool {
+    draw_watchdog(&mut nature(seed, host))
 }
 
 async fn tick(machine: Weak<Machine>) {

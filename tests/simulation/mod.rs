@@ -31,6 +31,7 @@ pub mod network;
 pub mod obedience;
 pub mod park;
 pub mod play;
+pub mod plot;
 pub mod range;
 pub mod shrink;
 pub mod signal;

@@ -10,6 +10,7 @@ use super::chance::Chance;
 use super::deed::{Deed, FAILING_CALLS, FailingCall};
 use super::estate::{CONFIGURATION_NAMES, Care, HOST_IDS_MAX, HOSTS};
 use super::fences::FenceManner;
+use super::plot;
 
 /// For so long things are done and go wrong; afterwards all is well again, and everything must come to rest.
 pub const TURMOIL: Duration = Duration::from_secs(100);
@@ -66,6 +67,12 @@ impl Story {
             let kind = chance.pick(&kinds).copied().unwrap_or_default();
             steps.push(Step { at, deed: fault(&mut chance, kind) });
         }
+        // A plot needs some peace around it to come to its end.
+        let mut plotting = Chance::new(seed, 5);
+        if plotting.permille(WITH_A_PLOT_PERMILLE) {
+            steps.truncate(steps.len() - faults_left_out(faults));
+            steps.extend(plot::draw(seed, care, &mut plotting));
+        }
         steps.sort_by_key(|step| step.at);
         Self { seed, care, steps }
     }
@@ -75,6 +82,15 @@ impl Story {
     pub fn with_steps(&self, steps: Vec<Step>) -> Self {
         Self { seed: self.seed, care: self.care, steps }
     }
+}
+
+/// So many stories in a thousand have a plot, among what happens by chance.
+const WITH_A_PLOT_PERMILLE: u64 = 400;
+/// Faults by chance beside a plot.
+const FAULTS_BESIDE_A_PLOT_MAX: u64 = 5;
+
+fn faults_left_out(drawn: u64) -> usize {
+    usize::try_from(drawn.saturating_sub(FAULTS_BESIDE_A_PLOT_MAX)).unwrap_or_default()
 }
 
 fn users_deed(chance: &mut Chance) -> Deed {

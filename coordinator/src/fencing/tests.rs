@@ -111,6 +111,20 @@ async fn a_command_that_says_ok_while_its_status_says_on_has_failed() {
 }
 
 #[tokio::test]
+async fn a_host_is_off_when_the_status_says_so_and_not_before() {
+    let directory = TempDir::new().unwrap();
+    // It says at once that it has switched the host off; that works the second time.
+    let script = r#"
+case "$(cat)" in
+  *action=off*) echo off >> said; exit 0 ;;
+  *action=status*) [ "$(wc -l < said)" -ge 2 ] && exit 2; exit 0 ;;
+esac
+"#;
+    let fencing = switch_off(&Programs, &means(program(&directory, script), PATIENT), &node()).await;
+    assert_eq!((fencing.verdict, fencing.attempts), (Verdict::Off, 2));
+}
+
+#[tokio::test]
 async fn a_failing_command_keeps_its_last_words_without_secrets() {
     let directory = TempDir::new().unwrap();
     let secret = directory.path().join("secret");

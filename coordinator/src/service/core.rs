@@ -268,6 +268,13 @@ impl Core {
         self.vms.values().map(VmEntry::record)
     }
 
+    /// A VM whose place on a host is held by a choice that its record does not say yet: it waited, and its placement is
+    /// being written.
+    pub(crate) fn arriving_on(&self, host: HostId) -> Option<VmId> {
+        let is_recorded = |id: &VmId| self.vms.get(id).is_some_and(|entry| entry.record().host == Some(host));
+        self.fleet.vms_on(host).find(|id| !is_recorded(id))
+    }
+
     /// How many VMs there are, by realm and state.
     pub(crate) const fn vm_tally(&self) -> &VmTally {
         &self.vm_tally

@@ -137,9 +137,10 @@ impl Service {
     /// # Errors
     /// [`ServiceError`] when that cannot be recorded; the agent must not be told anything then.
     pub(crate) async fn end_proofs(&self, host: HostId, instance: OperationId) -> Result<(), ServiceError> {
-        if self.proofs(host).is_empty() || Mutation::KeepProofOnReturn.is_active() {
+        if !self.may_be_proved(host) || Mutation::KeepProofOnReturn.is_active() {
             return Ok(());
         }
+        // Whoever is writing at this moment that the host is off has finished when this is ours.
         let _writer = self.inner.catalogue_writer.lock().await;
         for fence in self.proofs(host) {
             let same_life = fence.instance == Some(instance);
@@ -153,6 +154,13 @@ impl Service {
             self.save_fence(&fence.returned(same_life, self.now())).await?;
         }
         Ok(())
+    }
+
+    /// Whether a fencing of the host proves something, or may be on its way to.
+    fn may_be_proved(&self, host: HostId) -> bool {
+        let core = self.core();
+        let fences = core.hosts.get(&host).map(|entry| entry.fences.as_slice()).unwrap_or_default();
+        fences.iter().any(|kept| kept.value.is_proof() || !kept.value.state.is_final())
     }
 
     fn proofs(&self, host: HostId) -> Vec<Fence> {

@@ -1,20 +1,29 @@
 //! Fencings of hosts that no agent speaks for: what is recorded, what outlives the coordinator, and what a clock that is
 //! set changes. What an agent that answers changes is tried with real ones, in the lab.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use reeve_common::clock::{Clock, SystemClock, Timestamp};
-use reeve_common::ids::{HostId, HostName, OperationId, ProfileName, RealmName};
+use reeve_common::ids::{Epoch, HostId, HostName, OperationId, ProfileName, RealmName};
+use reeve_common::inventory::HostInventory;
+use reeve_common::protocol::{Command, Hello, Reply};
+use reeve_common::wire::{CloseReason, LinkError, RefusalCode};
 use reeve_scheduler::HostState;
 use tempfile::TempDir;
+use tokio::time::timeout;
 
+use crate::agents::{AgentHandle, AgentLink, LinkFuture};
 use crate::audit::Who;
 use crate::config::CoordinatorConfig;
 use crate::model::fence::FenceState;
 use crate::model::host::{Connection, NewHost};
 use crate::model::host_life::{Ownership, Proof};
 use crate::pki::Authority;
+use crate::records::FENCES;
+use crate::service::arriving_tests::Overtaken;
+use crate::service::workflows_tests::Stage;
 use crate::service::{Actor, ErrorKind, Service};
 use crate::store::MemoryStore;
 
@@ -201,8 +210,7 @@ async fn only_the_latest_fencings_are_kept_and_none_of_a_deleted_host() {
     assert_eq!(fences.len(), super::FENCES_KEPT);
     assert!(fences.windows(2).all(|pair| pair[0].number > pair[1].number), "the latest first");
     fixture.service.delete_host(&node(), &ann()).await.unwrap();
-    let left =
-        crate::store::Store::list(fixture.store.as_ref(), crate::records::FENCES.prefix()).await.unwrap();
+    let left = crate::store::Store::list(fixture.store.as_ref(), FENCES.prefix()).await.unwrap();
     assert!(left.is_empty());
 }
 
@@ -254,4 +262,86 @@ async fn a_lease_is_noted_for_the_connection_of_now_alone() {
     assert_eq!(fixture.service.note_lease(fixture.host, 1, Some(Duration::from_secs(10))), None);
     let view = fixture.service.host(&node()).unwrap();
     assert_eq!(view.stops_by_itself_at, None);
+}
+
+/// An agent that is connected and answers nothing.
+#[derive(Debug)]
+struct Mute;
+
+impl AgentLink for Mute {
+    fn request(&self, _command: Command, _patience: Duration) -> LinkFuture<'_, Result<Reply, LinkError>> {
+        Box::pin(std::future::pending())
+    }
+
+    fn received(&self) -> u64 {
+        0
+    }
+
+    fn close(&self, _code: RefusalCode, _text: &str) {}
+
+    fn closed(&self) -> LinkFuture<'_, CloseReason> {
+        Box::pin(std::future::pending())
+    }
+}
+
+/// The agent of node-1 connects, and answers nothing. Answers which life of it this is.
+fn connect(service: &Service, host: HostId, connection: u64) -> OperationId {
+    let instance = OperationId::random();
+    let hello = Hello {
+        host,
+        name: node(),
+        realm: RealmName::new("r").unwrap(),
+        instance,
+        highest_epoch: Epoch(0),
+        inventory: HostInventory::default(),
+    };
+    service.agent_connected(host, AgentHandle::over(connection, Arc::new(Mute)), hello);
+    instance
+}
+
+#[tokio::test]
+async fn a_host_that_returns_while_it_is_being_recorded_as_off_is_not_proved_to_be() {
+    let stage = Stage::with_vms(1).await;
+    let records = stage.store().await;
+    let store = Overtaken::new(Arc::clone(&records), FENCES.prefix());
+    let service = stage.open_unheard(Arc::clone(&store) as _).await;
+    let host = service.host_id(&node()).unwrap();
+    let stating = service.clone();
+    let statement = tokio::spawn(async move { stating.confirm_off(&node(), &ann()).await });
+    // That it was asked for is written; what has come of it is being written.
+    while store.permits.available_permits() > 0 || store.waiting.load(Ordering::SeqCst) == 0 {
+        assert!(!statement.is_finished());
+        tokio::task::yield_now().await;
+    }
+    let instance = connect(&service, host, 1);
+    let returning = service.clone();
+    let mut returned = tokio::spawn(async move { returning.end_proofs(host, instance).await });
+    assert!(
+        timeout(Duration::from_millis(50), &mut returned).await.is_err(),
+        "it is told nothing before that"
+    );
+    store.let_all();
+    assert_eq!(statement.await.unwrap().unwrap().state, FenceState::Off);
+    returned.await.unwrap().unwrap();
+    assert_eq!(service.ownership(host), Some(Ownership::Holds));
+    let next = stage.open_unheard(records as _).await;
+    assert_eq!(next.ownership(host).unwrap().proof(), None, "it has returned, and runs what it likes");
+}
+
+#[tokio::test]
+async fn a_lease_proves_something_only_with_a_watchdog_behind_it() {
+    let fixture = Fixture::new("self-fencing { lease = 30 s }").await;
+    let watchdog = Some(Duration::from_secs(10));
+    let stories: [(&[Option<Duration>], bool); 4] =
+        [(&[None], false), (&[watchdog], true), (&[watchdog, None], false), (&[None, watchdog], true)];
+    for (connection, (asked, proves)) in (1..).zip(stories) {
+        connect(&fixture.service, fixture.host, connection);
+        for watchdog in asked {
+            let granted = fixture.service.note_lease(fixture.host, connection, *watchdog);
+            assert_eq!(granted, Some(Duration::from_secs(30)), "it is granted all the same");
+        }
+        fixture.service.agent_disconnected(fixture.host, connection, Duration::ZERO, "it was cut off");
+        *fixture.clock.passed.lock().unwrap() += Duration::from_secs(600);
+        assert_eq!(fixture.proof().is_some(), proves, "asked with {asked:?}");
+    }
 }

@@ -92,6 +92,8 @@ impl Service {
         let found = {
             let core = self.core();
             let vm = core.holding().find(|vm| vm.host == Some(id) && !vm.state.is_final());
+            let vm = vm.map(|vm| vm.name.to_string());
+            let vm = vm.or_else(|| core.arriving_on(id).map(|vm| vm.to_string()));
             let version = core.hosts.get(&id).map(|entry| entry.kept.version);
             (vm, version)
         };
@@ -100,7 +102,7 @@ impl Service {
         };
         if let Some(vm) = vm {
             self.restore_host(id);
-            return Err(in_use("host", name, "VM", &vm.name, "reeve vm shutdown"));
+            return Err(in_use("host", name, "VM", vm, "reeve vm shutdown"));
         }
         if let Err(error) = self.remove(host_key(id), version, "host", actor).await {
             self.restore_host(id);

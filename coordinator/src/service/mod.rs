@@ -11,6 +11,8 @@
 
 mod acting;
 mod adopting;
+#[cfg(test)]
+pub(crate) mod arriving_tests;
 mod auditing;
 #[cfg(test)]
 mod automatic_fencing_tests;
