@@ -27,7 +27,7 @@ use reeve_common::storage::DiskFormat;
 use reeve_common::units::Bytes;
 use reeve_common::utilization::HostSample;
 use tokio::task::AbortHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::agent_side::SimulatedDial;
 use super::chance::Chance;
@@ -251,18 +251,25 @@ impl Machine {
         self.network.set_agent_frozen(self.host, false);
     }
 
-    /// Ends the agent in good order, as `systemctl stop` does.
-    pub fn end_agent(self: &Arc<Self>) {
-        let Some(lease) = self.inside().agent.as_ref().map(|life| Arc::clone(&life.lease)) else { return };
-        self.trace.note(Place::Host(self.host), "the agent is told to end", None);
-        let machine = Arc::clone(self);
+    /// Ends the agent in good order, as `systemctl restart` does: the next starts after `pause`, and not before this one
+    /// has ended, however long that takes one that is frozen.
+    pub fn end_agent(self: &Arc<Self>, pause: Duration) {
+        let (machine, next_start) = (Arc::clone(self), Instant::now() + pause);
+        let lease = self.inside().agent.as_ref().map(|life| Arc::clone(&life.lease));
+        if lease.is_some() {
+            self.trace.note(Place::Host(self.host), "the agent is told to end", None);
+        }
         tokio::spawn(async move {
-            machine.freezer.work(lease.give_up()).await;
-            let is_same =
-                machine.inside().agent.as_ref().is_some_and(|life| Arc::ptr_eq(&life.lease, &lease));
-            if is_same {
-                machine.kill_agent();
+            if let Some(lease) = lease {
+                machine.freezer.work(lease.give_up()).await;
+                let is_same =
+                    machine.inside().agent.as_ref().is_some_and(|life| Arc::ptr_eq(&life.lease, &lease));
+                if is_same {
+                    machine.kill_agent();
+                }
             }
+            sleep_until(next_start).await;
+            machine.start_agent();
         });
     }
 

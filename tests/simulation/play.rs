@@ -267,11 +267,8 @@ impl Stage {
                 machine.set_frozen(true);
                 self.after(time, move || machine.set_frozen(false));
             }
-            Deed::EndAgent(_, time) => {
-                machine.end_agent();
-                // Its end takes some seconds at most.
-                self.after(Duration::from_secs(5) + time, move || machine.start_agent());
-            }
+            // Its end takes some seconds, unless it is frozen.
+            Deed::EndAgent(_, time) => machine.end_agent(Duration::from_secs(5) + time),
             Deed::FenceFault(_, manner, time) => {
                 machine.set_fence_manner(manner);
                 self.after(time, move || machine.set_fence_manner(FenceManner::Honest));

@@ -56,6 +56,10 @@ impl Succession {
         machines.push(Arc::clone(&next));
         drop(machines);
         before.be_followed();
+        if before.office().is_none() {
+            // It has not taken up its work: if it did so now, it would follow the one that follows it.
+            before.kill();
+        }
         *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&next);
         next.start();
         (before, next)

@@ -24,6 +24,8 @@ use reeve_common::wire::{LinkError, RefusalCode};
 
 pub use self::link::{AgentLink, GreetingAgent, LinkFuture, Welcomed};
 pub use self::listener::{ListenError, listen, serve};
+#[cfg(test)]
+pub(crate) use self::queue::Task;
 pub(crate) use self::queue::TaskQueue;
 pub use self::session::serve as serve_agent;
 use crate::metrics::CommandFailure;

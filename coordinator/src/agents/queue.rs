@@ -89,6 +89,25 @@ impl TaskQueue {
         self.push(|pending| pending.report = true);
     }
 
+    /// This was told in vain and is still to be told, unless something newer of its kind waits. Leases and certificates
+    /// are asked for again by whoever needs them.
+    pub(crate) fn push_again(&self, task: Task) {
+        self.push(|pending| match task {
+            Task::Grant(..) | Task::Certificate(..) => {}
+            Task::Settings(settings) => {
+                pending.settings.get_or_insert(settings);
+            }
+            Task::Wish(vm) => {
+                pending.wishes.insert(vm);
+            }
+            Task::Forget(vm, generation) => {
+                let waiting = pending.forgets.entry(vm).or_insert(generation);
+                *waiting = generation.max(*waiting);
+            }
+            Task::Report => pending.report = true,
+        });
+    }
+
     /// The next thing to tell; waits until there is one.
     pub(crate) async fn next(&self) -> Task {
         loop {
@@ -154,6 +173,23 @@ mod tests {
         queue.push_wish(vm);
         assert_eq!(queue.next().await, Task::Wish(vm));
         assert_eq!(queue.next().await, Task::Report);
+        assert_eq!(queue.take(), None);
+    }
+
+    #[tokio::test]
+    async fn what_was_told_in_vain_is_told_again_and_replaces_nothing_newer() {
+        let queue = TaskQueue::default();
+        let vm = VmId::random();
+        for task in [Task::Wish(vm), Task::Forget(vm, Generation(2)), Task::Report] {
+            queue.push_again(task.clone());
+            assert_eq!(queue.next().await, task);
+        }
+        queue.push_forget(vm, Generation(3));
+        queue.push_again(Task::Forget(vm, Generation(2)));
+        assert_eq!(queue.next().await, Task::Forget(vm, Generation(3)));
+        queue.push_grant(2, Duration::from_secs(9));
+        queue.push_again(Task::Grant(1, Duration::from_secs(9)));
+        assert_eq!(queue.next().await, Task::Grant(2, Duration::from_secs(9)));
         assert_eq!(queue.take(), None);
     }
 

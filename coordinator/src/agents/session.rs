@@ -141,7 +141,10 @@ async fn listen(
             // What happened goes before what was measured.
             biased;
             event = events.recv() => match event {
-                Some(event) => Box::pin(follow(service, host, agent, event)).await,
+                Some(event) => {
+                    let Some(_turn) = service.listen_to(host, agent.connection()).await else { return };
+                    Box::pin(follow(service, host, agent, event)).await;
+                }
                 None => return,
             },
             changed = samples.changed() => {

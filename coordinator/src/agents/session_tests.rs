@@ -8,14 +8,17 @@ use reeve_common::ids::{Epoch, HostId, OperationId, RealmName};
 use reeve_common::inventory::HostInventory;
 use reeve_common::protocol::{Command, Event, Hello, HostReport, Refusal, Reply, ReplyBody, Welcome};
 use reeve_common::tls::Identity;
+use reeve_common::utilization::HostSample;
 use reeve_common::vm::{ObservedVm, VmObservation};
 use reeve_common::wire::{CloseReason, LinkError, RefusalCode};
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 
 use super::super::{AgentHandle, AgentLink, GreetingAgent, LinkFuture, Welcomed, teller};
 use super::serve;
-use crate::service::Service;
+use crate::model::vm_state::VmState;
 use crate::service::workflows_tests::Stage;
+use crate::service::{HostView, Service};
 use crate::store::{MemoryStore, Store};
 
 /// When the certificates expire by which agents prove who they are.
@@ -26,7 +29,7 @@ struct Returning {
     identity: Identity,
     hello: Hello,
     events: mpsc::Receiver<Event>,
-    samples: watch::Receiver<Option<Arc<reeve_common::utilization::HostSample>>>,
+    samples: watch::Receiver<Option<Arc<HostSample>>>,
     over: watch::Receiver<bool>,
 }
 
@@ -63,8 +66,11 @@ struct Silent {
 }
 
 impl AgentLink for Silent {
-    fn request(&self, _command: Command, _patience: Duration) -> LinkFuture<'_, Result<Reply, LinkError>> {
-        Box::pin(std::future::pending())
+    fn request(&self, command: Command, patience: Duration) -> LinkFuture<'_, Result<Reply, LinkError>> {
+        Box::pin(async move {
+            tokio::time::sleep(patience).await;
+            Err(LinkError::NoReply { operation: command.operation, seconds: patience.as_secs() })
+        })
     }
 
     fn received(&self) -> u64 {
@@ -104,6 +110,100 @@ fn report(service: &Service, host: HostId) -> HostReport {
     }
 }
 
+/// An agent's end of a session.
+struct AgentEnd {
+    session: JoinHandle<()>,
+    event: mpsc::Sender<Event>,
+    sample: watch::Sender<Option<Arc<HostSample>>>,
+}
+
+impl AgentEnd {
+    async fn end(self) {
+        drop((self.event, self.sample));
+        self.session.await.unwrap();
+    }
+}
+
+fn connect(service: &Service, view: &HostView, connection: u64, is_over: &watch::Receiver<bool>) -> AgentEnd {
+    let host = view.host.id;
+    let (event, events) = mpsc::channel(1);
+    let (sample, samples) = watch::channel(None);
+    let realm: RealmName = view.host.realm.clone();
+    let hello = Hello {
+        host,
+        realm: realm.clone(),
+        name: view.host.name.clone(),
+        instance: OperationId::random(),
+        highest_epoch: Epoch(1),
+        inventory: HostInventory::default(),
+    };
+    let identity = Identity::Host { realm, host };
+    let agent = Returning { identity, hello, events, samples, over: is_over.clone() };
+    let session = tokio::spawn(serve(service.clone(), agent, connection));
+    AgentEnd { session, event, sample }
+}
+
+/// Waits until the connection is the host's.
+async fn taken_up(service: &Service, host: HostId, connection: u64) {
+    while service.agent_of(host).is_none_or(|agent| agent.connection() != connection) {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_replaced_connection_still_holds_is_not_followed() {
+    let stage = Stage::with_vms(1).await;
+    let service = stage.open_unheard(stage.store().await as Arc<dyn Store>).await;
+    let (_over, is_over) = watch::channel(false);
+    let view = service.hosts().into_iter().next().unwrap();
+    let host = view.host.id;
+    let state = || service.vms(None).into_iter().next().unwrap().state;
+    let paused = || {
+        let mut paused = report(&service, host);
+        paused.vms.iter_mut().for_each(|seen| seen.observed = ObservedVm::Paused);
+        Event::Report(paused)
+    };
+    let before = connect(&service, &view, 1, &is_over);
+    taken_up(&service, host, 1).await;
+    let after = connect(&service, &view, 2, &is_over);
+    taken_up(&service, host, 2).await;
+    after.event.send(Event::Report(report(&service, host))).await.unwrap();
+    // It is read late: the agent said it in another life.
+    let _ = before.event.send(paused()).await;
+    let _ = before.event.send(paused()).await;
+    assert_eq!(state(), VmState::Running, "an older word counts for more than a newer one");
+    after.event.send(paused()).await.unwrap();
+    while state() != VmState::Paused {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_new_connection_is_followed_when_the_last_word_of_the_old_one_is() {
+    let stage = Stage::with_vms(1).await;
+    let service = stage.open_unheard(stage.store().await as Arc<dyn Store>).await;
+    let (over, is_over) = watch::channel(false);
+    let host = service.hosts().into_iter().next().unwrap().host;
+    let hello = || Hello {
+        host: host.id,
+        realm: host.realm.clone(),
+        name: host.name.clone(),
+        instance: OperationId::random(),
+        highest_epoch: Epoch(1),
+        inventory: HostInventory::default(),
+    };
+    let link = || Arc::new(Silent { over: is_over.clone() });
+    service.agent_connected(host.id, AgentHandle::over(1, link()), hello());
+    let turn = service.listen_to(host.id, 1).await.unwrap();
+    service.agent_connected(host.id, AgentHandle::over(2, link()), hello());
+    let waits = tokio::time::timeout(Duration::ZERO, service.listen_to(host.id, 2)).await;
+    assert!(waits.is_err(), "two are followed at once");
+    drop(turn);
+    assert!(service.listen_to(host.id, 1).await.is_none(), "it has been replaced");
+    assert!(service.listen_to(host.id, 2).await.is_some());
+    drop(over);
+}
+
 #[tokio::test]
 async fn a_host_that_comes_back_with_what_it_had_costs_the_store_nothing() {
     let stage = Stage::with_vms(4).await;
@@ -113,23 +213,9 @@ async fn a_host_that_comes_back_with_what_it_had_costs_the_store_nothing() {
     let (over, is_over) = watch::channel(false);
     let mut sessions = Vec::new();
     for view in service.hosts() {
-        let host = view.host.id;
-        let (event, events) = mpsc::channel(1);
-        let (_sample, samples) = watch::channel(None);
-        let realm: RealmName = view.host.realm.clone();
-        let hello = Hello {
-            host,
-            realm: realm.clone(),
-            name: view.host.name.clone(),
-            instance: OperationId::random(),
-            highest_epoch: Epoch(1),
-            inventory: HostInventory::default(),
-        };
-        let identity = Identity::Host { realm, host };
-        let agent = Returning { identity, hello, events, samples, over: is_over.clone() };
-        let session = tokio::spawn(serve(service.clone(), agent, u64::from(host.0)));
-        event.send(Event::Report(report(&service, host))).await.unwrap();
-        sessions.push((session, event, _sample));
+        let session = connect(&service, &view, u64::from(view.host.id.0), &is_over);
+        session.event.send(Event::Report(report(&service, view.host.id))).await.unwrap();
+        sessions.push(session);
     }
     let all = service.hosts().len();
     while service.status().hosts.reported < all {
@@ -138,9 +224,8 @@ async fn a_host_that_comes_back_with_what_it_had_costs_the_store_nothing() {
     let ends: Vec<_> = service.hosts().iter().map(|view| service.certificate_ends(view.host.id)).collect();
     assert_eq!(ends, vec![Some(CERTIFICATE_ENDS); all], "it is known until when each host is let in");
     over.send_replace(true);
-    for (session, event, sample) in sessions {
-        drop((event, sample));
-        session.await.unwrap();
+    for session in sessions {
+        session.end().await;
     }
     let written = tokio::time::timeout(Duration::ZERO, writes.next()).await;
     assert!(written.is_err(), "a host came back, and {written:?} was written");

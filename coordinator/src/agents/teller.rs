@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use reeve_common::ids::{HostId, OperationId, VmId};
+use reeve_common::ids::{HostId, OperationId};
 use reeve_common::logging::messages;
 use reeve_common::protocol::{Command, CommandBody, Refusal};
 use tokio::sync::Semaphore;
@@ -38,39 +38,32 @@ pub(super) async fn tell(service: Service, host: HostId, agent: AgentHandle) {
 }
 
 async fn tell_one(service: &Service, host: HostId, agent: &AgentHandle, task: Task) {
-    let installs = match &task {
-        Task::Certificate(_, ends) => Some(*ends),
-        _ => None,
-    };
-    let (body, vm) = match task {
-        Task::Grant(number, lease) => (CommandBody::GrantLease { number, lease }, None),
-        Task::Settings(settings) => (CommandBody::ConfigureRealm(settings), None),
-        Task::Certificate(certificate, _) => (CommandBody::InstallCertificate { certificate }, None),
-        Task::Forget(vm, generation) => (CommandBody::ForgetVm { vm, generation }, None),
+    let body = match task.clone() {
+        Task::Grant(number, lease) => CommandBody::GrantLease { number, lease },
+        Task::Settings(settings) => CommandBody::ConfigureRealm(settings),
+        Task::Certificate(certificate, _) => CommandBody::InstallCertificate { certificate },
+        Task::Forget(vm, generation) => CommandBody::ForgetVm { vm, generation },
         Task::Report => {
             // The store is given a moment to recover.
             tokio::time::sleep(REPEAT_AFTER).await;
-            (CommandBody::Report, None)
+            CommandBody::Report
         }
         Task::Wish(vm) => match service.wish_for(host, vm) {
-            Some(body) => (body, Some(vm)),
+            Some(body) => body,
             None => return, // over, or elsewhere, by now
         },
     };
     let operation = OperationId::random();
     let command = Command { epoch: service.epoch(), operation, body };
-    match agent.request(service, command, ACCEPT_PATIENCE).await {
-        Ok(reply) => match (reply.outcome, vm) {
-            (Ok(_), _) => {
-                if let Some(ends) = installs {
+    let is_settled = match agent.request(service, command, ACCEPT_PATIENCE).await {
+        Ok(reply) => match reply.outcome {
+            Ok(_) => {
+                if let Task::Certificate(_, ends) = task {
                     service.note_certificate(host, ends);
                 }
+                true
             }
-            (Err(refusal), Some(vm)) => refused(service, host, agent, vm, &refusal).await,
-            (Err(refusal), None) => {
-                log::warn!(REEVE_OPERATION:% = operation, REEVE_HOST:% = service.host_label_of(host);
-                    "a command was refused: {refusal}");
-            }
+            Err(refusal) => refused(service, host, operation, &task, &refusal).await,
         },
         Err(error) => {
             log::debug!(
@@ -78,33 +71,47 @@ async fn tell_one(service: &Service, host: HostId, agent: &AgentHandle, task: Ta
                 service.host_label_of(host),
                 crate::chain(&error)
             );
-            match vm {
-                Some(vm) if error.is_retryable() => again(agent, vm).await,
+            match task {
+                _ if error.is_retryable() => false,
                 // It cannot even be said: nothing of it will ever be on the host.
-                Some(vm) => {
-                    let refusal = Refusal::Invalid(crate::chain(&error));
-                    if !service.wish_refused(host, vm, &refusal).await {
-                        again(agent, vm).await;
-                    }
+                Task::Wish(vm) => {
+                    service.wish_refused(host, vm, &Refusal::Invalid(crate::chain(&error))).await
                 }
-                None => {}
+                _ => true,
             }
+        }
+    };
+    if !is_settled {
+        // Nobody else would: the host may stay connected, and is compared seldom.
+        tokio::time::sleep(REPEAT_AFTER).await;
+        agent.queue().push_again(task);
+    }
+}
+
+/// Sees to a refusal. Returns whether nothing more is to be told.
+async fn refused(
+    service: &Service,
+    host: HostId,
+    operation: OperationId,
+    task: &Task,
+    refusal: &Refusal,
+) -> bool {
+    match task {
+        Task::Wish(vm) if refusal.is_retryable() => {
+            log::warn!(MESSAGE_ID:% = messages::VM_STEP_FAILED, REEVE_HOST:% = service.host_label_of(host), REEVE_VM:% = vm;
+                "the wish for VM {vm} could not be taken up yet: {refusal}");
+            false
+        }
+        // If it cannot be recorded, the host is asked again, and will refuse again.
+        Task::Wish(vm) => service.wish_refused(host, *vm, refusal).await,
+        _ => {
+            log::warn!(REEVE_OPERATION:% = operation, REEVE_HOST:% = service.host_label_of(host);
+                "a command was refused: {refusal}");
+            !refusal.is_retryable()
         }
     }
 }
 
-async fn refused(service: &Service, host: HostId, agent: &AgentHandle, vm: VmId, refusal: &Refusal) {
-    if refusal.is_retryable() {
-        log::warn!(MESSAGE_ID:% = messages::VM_STEP_FAILED, REEVE_HOST:% = service.host_label_of(host), REEVE_VM:% = vm;
-            "the wish for VM {vm} could not be taken up yet: {refusal}");
-        again(agent, vm).await;
-    } else if !service.wish_refused(host, vm, refusal).await {
-        // It could not be recorded: the host is asked again, and will refuse again.
-        again(agent, vm).await;
-    }
-}
-
-async fn again(agent: &AgentHandle, vm: VmId) {
-    tokio::time::sleep(REPEAT_AFTER).await;
-    agent.queue().push_wish(vm);
-}
+#[cfg(test)]
+#[path = "teller_tests.rs"]
+mod tests;

@@ -69,6 +69,8 @@ pub(crate) struct HostEntry {
     /// Its latest fencings, the oldest first.
     pub(crate) fences: Vec<Kept<Fence>>,
     pub(crate) agent: Option<AgentHandle>,
+    /// Held while something that its agent told is followed.
+    pub(crate) ear: Arc<tokio::sync::Mutex<()>>,
     pub(crate) inventory: Option<HostInventory>,
     pub(crate) report: Option<LastReport>,
     pub(crate) sample: Option<Arc<HostSample>>,
@@ -89,7 +91,7 @@ pub(crate) struct HostEntry {
 }
 
 impl HostEntry {
-    pub(crate) const fn new(kept: Kept<Host>, watched_since: Timestamp) -> Self {
+    pub(crate) fn new(kept: Kept<Host>, watched_since: Timestamp) -> Self {
         Self {
             kept,
             life: HostLife::new(watched_since),
@@ -98,6 +100,7 @@ impl HostEntry {
             instance: None,
             fences: Vec::new(),
             agent: None,
+            ear: Arc::default(),
             inventory: None,
             report: None,
             sample: None,

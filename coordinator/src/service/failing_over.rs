@@ -29,7 +29,7 @@ use crate::audit::Who;
 use crate::config::CoordinatorConfig;
 use crate::model::displacement::{self, displace};
 use crate::model::failover::{
-    Braked, FailoverRules, HostFacts, RealmPlan, VmFacts, WhenHostLost, plan, urgency,
+    Brake, Braked, FailoverRules, HostFacts, RealmPlan, VmFacts, WhenHostLost, plan, urgency,
 };
 use crate::model::host::may_be_told;
 use crate::model::host_life::{Ownership, Proof, ownership};
@@ -99,24 +99,9 @@ impl Service {
 
     /// What is to be done about the lost hosts of a realm.
     pub(super) fn failover_plan(&self, realm: &RealmName) -> RealmPlan {
+        let Some((brake, hosts)) = self.silence_of(realm) else { return RealmPlan::default() };
         let config = self.config();
-        let Some(mut brake) = config.realms.get(realm).map(|realm| realm.brake) else {
-            return RealmPlan::default();
-        };
-        if Mutation::IgnoreBrake.is_active() {
-            brake.hosts = u32::MAX;
-        }
         let core = self.core();
-        let known = core.hosts.values().filter(|entry| entry.kept.value.realm == *realm);
-        let joined = known.filter(|entry| entry.kept.value.joined_at.is_some());
-        let hosts: Vec<HostFacts> = joined
-            .map(|entry| HostFacts {
-                host: entry.kept.value.id,
-                is_silent: entry.contact != Contact::Connected,
-                is_lost: self.is_lost(entry),
-                is_left_alone: !may_be_told(entry.kept.value.state),
-            })
-            .collect();
         if !hosts.iter().any(|host| host.is_lost) {
             return RealmPlan::default(); // the usual case costs no look at the VMs
         }
@@ -129,6 +114,24 @@ impl Service {
         };
         let vms: Vec<VmFacts> = on_lost.filter_map(facts).collect();
         plan(brake, &hosts, &vms)
+    }
+
+    /// How much of a realm is silent, and how much may be.
+    fn silence_of(&self, realm: &RealmName) -> Option<(Brake, Vec<HostFacts>)> {
+        let mut brake = self.config().realms.get(realm)?.brake;
+        if Mutation::IgnoreBrake.is_active() {
+            brake.hosts = u32::MAX;
+        }
+        let core = self.core();
+        let known = core.hosts.values().filter(|entry| entry.kept.value.realm == *realm);
+        let joined = known.filter(|entry| entry.kept.value.joined_at.is_some());
+        let facts = joined.map(|entry| HostFacts {
+            host: entry.kept.value.id,
+            is_silent: entry.contact != Contact::Connected,
+            is_lost: self.is_lost(entry),
+            is_left_alone: !may_be_told(entry.kept.value.state),
+        });
+        Some((brake, facts.collect()))
     }
 
     /// Whether a host is lost, and not only not heard yet since the coordinator started.
@@ -199,7 +202,10 @@ impl Service {
     /// Whether so much of the host's realm is silent that nothing is done by itself.
     fn brake_of(&self, host: HostId) -> Option<Braked> {
         let realm = self.core().hosts.get(&host).map(|entry| entry.kept.value.realm.clone())?;
-        self.failover_plan(&realm).braked
+        // Also when none is lost: to a coordinator that has just started they are only silent, and what the one before it
+        // proved may stand already.
+        let (brake, hosts) = self.silence_of(&realm)?;
+        plan(brake, &hosts, &[]).braked
     }
 
     /// A step for each VM that is to be restarted elsewhere, the most urgent first.
@@ -274,6 +280,10 @@ impl Service {
         };
         let result = self.write_displaced(&current, host, &proof).await;
         self.core().displacing.remove(&id);
+        if result.is_err() {
+            // Its host may have returned meanwhile, and was told nothing of it.
+            self.tell(id);
+        }
         result?;
         self.inner.fleet_changed.notify_one();
         Ok(Outcome::Done { note: Some("it waits for a place, or has one".to_owned()), then: Vec::new() })
@@ -368,7 +378,11 @@ impl Service {
             Ok(()) => self.let_forget(Some(host), id, generation),
             Err(error) => {
                 log::error!(MESSAGE_ID:% = messages::NOT_RECORDED, REEVE_HOST:% = self.host_label(host), REEVE_VM:% = id;
-                    "that nothing of VM {id} is left on its old host could not be recorded: {error}")
+                    "that nothing of VM {id} is left on its old host could not be recorded: {error}");
+                // The host says it once; it is to say it again.
+                if let Some(agent) = self.agent_of(host) {
+                    agent.queue().push_report();
+                }
             }
         }
         true

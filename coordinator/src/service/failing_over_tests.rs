@@ -7,12 +7,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use reeve_common::ids::{Generation, HostId, HostName, VmId};
-use reeve_common::protocol::CommandBody;
+use reeve_common::protocol::{Command, CommandBody, Reply};
 use reeve_common::vm::{DesiredVm, ObservedVm, StopReason};
+use reeve_common::wire::{CloseReason, LinkError, RefusalCode};
 use reeve_scheduler::HostState;
 
 use super::Service;
 use super::workflows_tests::{DyingStore, Stage, name, seen, tell_running, the_workflow};
+use crate::agents::{AgentHandle, AgentLink, LinkFuture, Task};
 use crate::model::vm::Vm;
 use crate::model::vm_state::VmState;
 use crate::store::{MemoryStore, Store};
@@ -205,6 +207,76 @@ async fn a_vm_that_is_being_taken_off_its_host_is_not_told_to_it() {
     assert_eq!(service.wish_for(node_1, vm), None);
 }
 
+/// A connection on which nothing is said: what is to be told waits in its queue.
+#[derive(Debug)]
+struct Unspoken;
+
+impl AgentLink for Unspoken {
+    fn request(&self, _: Command, _: Duration) -> LinkFuture<'_, Result<Reply, LinkError>> {
+        Box::pin(std::future::pending())
+    }
+
+    fn received(&self) -> u64 {
+        0
+    }
+
+    fn close(&self, _: RefusalCode, _: &str) {}
+
+    fn closed(&self) -> LinkFuture<'_, CloseReason> {
+        Box::pin(std::future::pending())
+    }
+}
+
+/// The next thing that the host's agent is to be told; none when nothing is.
+async fn next_task(agent: &AgentHandle) -> Option<Task> {
+    tokio::time::timeout(Duration::ZERO, agent.queue().next()).await.ok()
+}
+
+/// A stage whose store takes nothing more from when `left` is zero, with an agent at node-1.
+async fn with_agent(stage: &Stage) -> (Service, Arc<DyingStore>, AgentHandle) {
+    let inner = stage.store().await;
+    let store = Arc::new(DyingStore { inner, left: AtomicUsize::new(usize::MAX), last_happens: false });
+    let service = stage.open(Arc::clone(&store) as Arc<dyn Store>).await;
+    join_all(&service).await;
+    let node_1 = id_of(&service, "node-1");
+    let agent = AgentHandle::over(1, Arc::new(Unspoken));
+    lose(&service, stage, &[node_1]);
+    prove(&service, node_1);
+    service.core().hosts.get_mut(&node_1).unwrap().agent = Some(agent.clone());
+    (service, store, agent)
+}
+
+#[tokio::test]
+async fn a_host_that_returns_while_its_vm_could_not_be_taken_off_is_told_its_wish() {
+    let stage = Stage::with_vms(2).await;
+    let (service, store, agent) = with_agent(&stage).await;
+    let (node_1, vm) = (id_of(&service, "node-1"), vms(&service)[1].id);
+    store.left.store(0, Ordering::SeqCst);
+    assert!(service.displace_vm(vm, node_1).await.is_err());
+    assert!(service.wish_for(node_1, vm).is_some(), "it is still its host's");
+    assert_eq!(next_task(&agent).await, Some(Task::Wish(vm)));
+}
+
+#[tokio::test]
+async fn that_nothing_is_left_is_heard_again_when_it_could_not_be_recorded() {
+    let stage = Stage::with_vms(2).await;
+    let (service, store, agent) = with_agent(&stage).await;
+    let node_1 = id_of(&service, "node-1");
+    work(&service).await;
+    let moved = vms(&service)[1].clone();
+    assert_eq!(moved.displaced_from.len(), 1);
+    while next_task(&agent).await.is_some() {}
+    let left = store.left.swap(0, Ordering::SeqCst);
+    let gone = seen(&moved, ObservedVm::Gone(StopReason::Destroyed));
+    service.follow_vm(node_1, &gone).await;
+    assert_eq!(vms(&service)[1].displaced_from.len(), 1);
+    assert_eq!(next_task(&agent).await, Some(Task::Report), "it must not forget what is not recorded");
+    store.left.store(left, Ordering::SeqCst);
+    service.follow_vm(node_1, &gone).await;
+    assert!(vms(&service)[1].displaced_from.is_empty());
+    assert_eq!(next_task(&agent).await, Some(Task::Forget(moved.id, moved.generation)));
+}
+
 #[tokio::test]
 async fn half_a_fleet_that_is_silent_restarts_nobody_even_with_proofs() {
     let stage = Stage::with_vms(2).await;
@@ -266,6 +338,36 @@ async fn a_coordinator_that_has_just_started_takes_no_host_for_lost() {
     stage.clock.pass(Duration::from_secs(61));
     work(&service).await;
     assert_eq!(service.workflows().len(), 1, "by now they would be back");
+}
+
+#[tokio::test]
+async fn a_coordinator_that_has_just_started_goes_on_with_no_failover_before_enough_are_heard() {
+    let stage = Stage::with_vms(2).await;
+    let (service, store) = opened(&stage).await;
+    for number in 3..=6 {
+        stage.add_host(&service, &format!("node-{number}")).await;
+    }
+    stage.connect(&service);
+    join_all(&service).await;
+    let node_1 = id_of(&service, "node-1");
+    lose(&service, &stage, &[node_1]);
+    work(&service).await;
+    assert_eq!(service.workflows().len(), 1);
+    drop(service);
+    let service = stage.open_unheard(Arc::clone(&store) as Arc<dyn Store>).await;
+    prove(&service, node_1);
+    service.watch_hosts();
+    work(&service).await;
+    assert_eq!(on(&service, node_1).len(), 2, "nobody is heard yet");
+    let back = service.steady_now();
+    for (host, entry) in &mut service.core().hosts {
+        if *host != node_1 {
+            entry.life.connect(back);
+        }
+    }
+    service.watch_hosts();
+    work(&service).await;
+    assert_eq!(on(&service, node_1), ["web-0"], "all others are back, and it goes on");
 }
 
 #[tokio::test]

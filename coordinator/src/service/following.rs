@@ -1,6 +1,7 @@
 //! Owns the following of agents' connections, and what their hosts are told of their wishes and their realm. What they
 //! report of VMs is compared in `reconciling.rs`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use reeve_common::clock::Timestamp;
@@ -11,6 +12,7 @@ use reeve_common::storage::LockManager;
 use reeve_common::vm::DesiredVm;
 use reeve_common::wire::RefusalCode;
 use reeve_scheduler::Contact;
+use tokio::sync::OwnedMutexGuard;
 
 use super::reconciling::log_failure;
 use super::{Service, ServiceError};
@@ -125,6 +127,15 @@ impl Service {
         self.describe_host(host);
         log::warn!(MESSAGE_ID:% = messages::HOST_DISCONNECTED, REEVE_HOST:% = name, REEVE_REALM:% = realm;
             "host {name} is not connected any more: {why}");
+    }
+
+    /// Waits until everything that is being followed of the host is followed. None when the connection is not the host's any
+    /// more: what it still holds is older than what the agent has said since, however late it is read.
+    pub(crate) async fn listen_to(&self, host: HostId, connection: u64) -> Option<OwnedMutexGuard<()>> {
+        let ear = Arc::clone(&self.core().hosts.get(&host)?.ear);
+        let turn = ear.lock_owned().await;
+        let agent = self.agent_of(host)?;
+        (agent.connection() == connection).then_some(turn)
     }
 
     /// The agent at a host's connection, if it is still that connection's.
