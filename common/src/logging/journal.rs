@@ -148,7 +148,10 @@ mod tests {
     #[test]
     fn the_end_waits_for_what_is_under_way_and_not_for_a_journal_that_hangs() {
         let (let_go, gate) = channel::<()>();
-        let journal = Journal::start(move |_| drop(gate.recv())).unwrap();
+        let journal = Journal::start(move |_| {
+            let _ = gate.recv();
+        })
+        .unwrap();
         journal.write(line("stuck"));
         journal.flush();
         assert_eq!(*journal.state.waiting(), 1, "it was waited for in vain, and that ended");
