@@ -17,7 +17,7 @@
 //! its VMs may run twice: the product says so, and the rules do not count for those VMs.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -71,6 +71,7 @@ struct Memory {
 /// Looks after each event.
 pub struct Checker {
     memory: Mutex<Memory>,
+    books: OnceLock<Box<dyn Fn() -> Option<Service> + Send + Sync>>,
     brake: Brake,
     trace: Trace,
 }
@@ -79,7 +80,7 @@ impl Checker {
     /// One that has seen nothing yet.
     #[must_use]
     pub fn new(brake: Brake, trace: Trace) -> Arc<Self> {
-        Arc::new(Self { memory: Mutex::default(), brake, trace })
+        Arc::new(Self { memory: Mutex::default(), books: OnceLock::new(), brake, trace })
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {
@@ -183,11 +184,20 @@ impl Checker {
         }
     }
 
+    /// From where the books come when none are watched: a coordinator that has taken up its work may do much before
+    /// anybody says that its books count.
+    pub fn find_books_by(&self, books: impl Fn() -> Option<Service> + Send + Sync + 'static) {
+        let _ = self.books.set(Box::new(books));
+    }
+
     /// Looks at everything.
     pub fn look(&self) {
         let mut memory = self.memory();
         if memory.broken {
             return;
+        }
+        if memory.service.is_none() {
+            memory.service = self.books.get().and_then(|books| books());
         }
         let broken = memory.look();
         memory.broken = !broken.is_empty();

@@ -119,6 +119,8 @@ impl Stage {
         let surroundings =
             Surroundings { estate, care, seed, network: Arc::clone(&network), park: park.clone() };
         let succession = Succession::new(surroundings, disk);
+        let in_office = Arc::downgrade(&succession);
+        checker.find_books_by(move || Some(in_office.upgrade()?.current().office()?.service));
         let user = User::new(Arc::clone(&succession), Arc::clone(&checker), trace.clone());
         let chance = Chance::new(seed, 4);
         let stage =

@@ -2,6 +2,7 @@
 //!
 //! Must not: change a VM. What differs makes its supervisor look for itself.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -145,7 +146,11 @@ impl Host {
     pub fn report(&self) -> HostReport {
         let seen = self.seen().clone();
         let mut vms = self.inner.surroundings.roster.observations();
-        for tombstone in self.inner.state.tombstones().into_values() {
+        // Before the domains were listed once, the last of a VM that has a tombstone may be there still. Then nothing is said
+        // of it: from what a report without libvirt leaves out, nothing follows.
+        let listed = seen.reachable || self.inner.listed.load(Ordering::Acquire);
+        let tombstones = if listed { self.inner.state.tombstones() } else { BTreeMap::new() };
+        for tombstone in tombstones.into_values() {
             if !vms.iter().any(|observation| observation.vm == tombstone.vm) {
                 vms.push(tombstone.observation());
             }

@@ -9,7 +9,7 @@ use reeve_common::units::Bytes;
 use reeve_common::vm::{DesiredVm, ObservedVm, StopReason};
 
 use super::*;
-use crate::hypervisor::simulated::{Call, Fault, GuestMode};
+use crate::hypervisor::simulated::{Call, Fault, FaultKind, GuestMode};
 use crate::outbox::Due;
 use crate::test_machine::{EPOCH, Machine};
 use crate::vm::sample_values::{REGISTRATION_TIMEOUT, running, spec, stopped, vm};
@@ -30,6 +30,35 @@ async fn a_vm_lives_is_stopped_and_forgotten() {
     let late = machine.ensure(1, 1, running(1)).await;
     assert_eq!(late, Ok(ReplyBody::Superseded { current: Generation(2) }));
     machine.assert_nothing_left();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tombstone_says_nothing_before_the_domains_could_be_listed() {
+    let mut machine = Machine::automatic().await;
+    machine.ensure(1, 1, running(1)).await.unwrap();
+    machine.until_running(1).await;
+    // The agent dies between the tombstone and the last of the domain, and libvirt does not answer the next one.
+    let fault = Fault { after_effect: false, kind: FaultKind::Unreachable };
+    machine.hypervisor.plan_fault(Call::Undefine, fault);
+    machine.ensure(1, 2, stopped(0)).await.unwrap();
+    while machine.host().inner.state.tombstone(vm(1)).is_none() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        machine.hypervisor.advance();
+    }
+    machine.kill_agent();
+    assert_eq!(machine.hypervisor.domains().unwrap().own.len(), 1, "its domain is there still");
+    machine.hypervisor.set_reachable(false);
+    machine.boot_agent().await;
+    assert_eq!(machine.observed(1), None, "what cannot be asked is unknown");
+    let forget = CommandBody::ForgetVm { vm: vm(1), generation: Generation(2) };
+    for refused in [machine.send(forget.clone()).await, machine.ensure(1, 3, stopped(0)).await] {
+        assert!(refused.is_err_and(|refusal| refusal.is_retryable()));
+    }
+    assert!(machine.host().inner.state.tombstone(vm(1)).is_some());
+    machine.hypervisor.set_reachable(true);
+    machine.until_gone(1).await;
+    machine.assert_nothing_left();
+    assert_eq!(machine.send(forget).await, Ok(ReplyBody::Accepted));
 }
 
 #[tokio::test(start_paused = true)]

@@ -23,10 +23,8 @@ impl Host {
         let _one_at_a_time = self.inner.judging.lock().await;
         let roster = &self.inner.surroundings.roster;
         let standing = self.standing(vm);
-        if standing == Standing::Unknown && !self.inner.listed.load(Ordering::Acquire) {
-            let why =
-                "this host's libvirt could not be asked yet which VMs it has; repeat the command when it can";
-            return Err(Refusal::Failed(why.to_owned()));
+        if matches!(standing, Standing::Unknown | Standing::Gone { .. }) {
+            self.check_listed()?;
         }
         let vms_known = roster.len() + self.inner.state.tombstone_count();
         let owner = |disk: &Disk| self.owner_of_disk(disk);
@@ -93,6 +91,7 @@ impl Host {
 
     pub(super) async fn forget(&self, vm: VmId, generation: Generation) -> Result<ReplyBody, Refusal> {
         let _one_at_a_time = self.inner.judging.lock().await;
+        self.check_listed()?;
         match judge_forget(generation, &self.standing(vm)) {
             ForgetVerdict::NothingKnown => Ok(ReplyBody::Accepted),
             ForgetVerdict::Refuse(refusal) => Err(refusal),
@@ -105,6 +104,17 @@ impl Host {
                 Ok(ReplyBody::Accepted)
             }
         }
+    }
+
+    /// Of a VM that is not known something may be there, and of one that has a tombstone too: the agent before this one may
+    /// have died between the tombstone and the last of its domain.
+    fn check_listed(&self) -> Result<(), Refusal> {
+        if self.inner.listed.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let why =
+            "this host's libvirt could not be asked yet which VMs it has; repeat the command when it can";
+        Err(Refusal::Failed(why.to_owned()))
     }
 
     /// Whether more than a tombstone is left of a VM that has one.

@@ -157,7 +157,7 @@ async fn what_a_replaced_connection_still_holds_is_not_followed() {
     let (_over, is_over) = watch::channel(false);
     let view = service.hosts().into_iter().next().unwrap();
     let host = view.host.id;
-    let state = || service.vms().into_iter().next().unwrap().state;
+    let state = || service.vms().into_iter().next().unwrap().vm.state;
     let paused = || {
         let mut paused = report(&service, host);
         paused.vms.iter_mut().for_each(|seen| seen.observed = ObservedVm::Paused);
