@@ -178,8 +178,12 @@ impl Site {
 
     /// A VM that runs, by its guest's word and libvirt's.
     pub(crate) fn running(&self, configuration: &str) -> Running {
-        let shown = self.ask(&["vm", "show", configuration]);
-        assert_eq!(shown["state"], "running", "{shown}");
+        // A host whose libvirt is being started anew knows nothing of it for a moment, which may begin at any time.
+        let shown = poll_until(&format!("{configuration} to run"), CONNECT_PATIENCE, || {
+            let shown = self.ask(&["vm", "show", configuration]);
+            Ok((shown["state"] == "running").then_some(shown))
+        })
+        .unwrap();
         let id = shown["id"].as_str().unwrap().to_owned();
         let process = self.machine.run(&["pgrep", "--full", &format!("qemu-system.*{id}")]);
         assert!(!process.is_empty() && !process.contains('\n'), "{process:?}");
