@@ -58,11 +58,10 @@ fn every_alert_asks_for_metrics_there_are() {
 }
 
 #[test]
+#[ignore = "needs promtool, of Debian's package prometheus, which would start a service where it is installed"]
 fn prometheus_takes_the_alerts() {
     let rules = packaged("prometheus/reeve.rules.yml");
-    let Ok(checked) = Command::new("promtool").args(["check", "rules"]).arg(&rules).output() else {
-        return; // Debian's `prometheus` is not installed; the test above holds the names all the same
-    };
+    let checked = Command::new("promtool").args(["check", "rules"]).arg(&rules).output().unwrap();
     assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
 }
 

@@ -22,7 +22,7 @@ use virt::sys;
 use super::super::xml::{Element, element};
 use super::domain_xml::{ARCHITECTURE, DiskPlace};
 use super::failure::{self, Failure, failed};
-use super::{domains, storage};
+use super::{domains, probe_domain, storage};
 
 /// What the probe's domain and volume are called; a part that is the host's own follows.
 pub(super) const NAME: &str = "reeve-kvm-probe";
@@ -30,8 +30,6 @@ pub(super) const NAME: &str = "reeve-kvm-probe";
 pub(super) const GUEST_LIMIT: Duration = Duration::from_secs(10);
 /// How often it is looked at.
 pub(super) const LOOK_INTERVAL: Duration = Duration::from_millis(100);
-/// Enough for firmware and a boot sector.
-const MEMORY_MEBIBYTES: u32 = 32;
 /// The smallest disk whose geometry firmware can make sense of, with room to spare.
 const DISK_LENGTH: u64 = 1 << 20;
 const SECTOR_LENGTH: usize = 512;
@@ -183,8 +181,6 @@ fn disk(name: &str) -> Element {
 }
 
 fn domain(vm: VmId, domain_type: &str, path: &str) -> Element {
-    let system = element("type").attribute("arch", ARCHITECTURE).attribute("machine", "q35").text("hvm");
-    let none = |name, kind: &str| element(name).attribute("type", kind).attribute("model", "none");
     let disk = element("disk")
         .attribute("type", "file")
         .attribute("device", "disk")
@@ -193,21 +189,7 @@ fn domain(vm: VmId, domain_type: &str, path: &str) -> Element {
         .child(element("backingStore"))
         .child(element("target").attribute("dev", "vda").attribute("bus", "virtio"))
         .child(element("boot").attribute("order", 1));
-    let devices = element("devices")
-        .child(disk)
-        .child(none("controller", "usb"))
-        .child(element("video").child(element("model").attribute("type", "none")))
-        .child(element("memballoon").attribute("model", "none"));
-    element("domain")
-        .attribute("type", domain_type)
-        .child(element("name").text(format!("{NAME}-{vm}")))
-        .child(element("uuid").text(vm))
-        .child(element("memory").attribute("unit", "MiB").text(MEMORY_MEBIBYTES))
-        .child(element("vcpu").text(1))
-        .child(element("os").child(system))
-        .child(element("features").child(element("acpi")))
-        .child(element("on_reboot").text("destroy"))
-        .child(devices)
+    probe_domain::bare(NAME, vm, domain_type, Some(disk)).child(element("on_reboot").text("destroy"))
 }
 
 #[cfg(test)]

@@ -22,10 +22,9 @@ use virt::sys;
 use super::super::xml::{Element, element};
 use super::super::{HypervisorEvent, HypervisorResult};
 use super::connection::Connection;
-use super::domain_xml::ARCHITECTURE;
 use super::failure::{Failure, failed};
-use super::kvm_probe;
 use super::lanes::{CallKind, Lane};
+use super::{kvm_probe, probe_domain};
 
 /// What the guests are called; a part of each one's own follows.
 pub(super) const NAME: &str = "reeve-lock-probe";
@@ -33,11 +32,9 @@ pub(super) const NAME: &str = "reeve-lock-probe";
 const LOCK_SPACE: &str = "reeve-lock-probe";
 /// Where that lock space would be.
 const LOCK_SPACE_PATH: &str = "/nonexistent/reeve-lock-probe";
-/// Enough for firmware.
-const MEMORY_MEBIBYTES: u32 = 32;
 /// How long a trial may take: two starts of QEMU on a busy host.
 const TRIAL: CallKind =
-    CallKind { doing: "looking for a lock manager", lane: Lane::Quick, limit: Duration::from_secs(60) };
+    CallKind { doing: "looking for a lock manager", lane: Lane::Slow, limit: Duration::from_secs(60) };
 /// How often it is seen whether libvirt was restarted, or may now answer what it did not.
 const LOOK_INTERVAL: Duration = Duration::from_secs(2);
 /// Trials without an answer on one connection: a host that cannot start guests is not tried for ever.
@@ -122,22 +119,11 @@ fn run(connect: &Connect, domain: &Element) -> Result<(), Failure> {
 }
 
 fn domain(vm: VmId, domain_type: &str, with_lease: bool) -> Element {
-    let system = element("type").attribute("arch", ARCHITECTURE).attribute("machine", "q35").text("hvm");
-    let devices = element("devices")
-        .child(element("controller").attribute("type", "usb").attribute("model", "none"))
-        .child(element("video").child(element("model").attribute("type", "none")))
-        .child(element("memballoon").attribute("model", "none"));
-    let lease = element("lease")
-        .child(element("lockspace").text(LOCK_SPACE))
-        .child(element("key").text(vm))
-        .child(element("target").attribute("path", LOCK_SPACE_PATH));
-    element("domain")
-        .attribute("type", domain_type)
-        .child(element("name").text(format!("{NAME}-{vm}")))
-        .child(element("uuid").text(vm))
-        .child(element("memory").attribute("unit", "MiB").text(MEMORY_MEBIBYTES))
-        .child(element("vcpu").text(1))
-        .child(element("os").child(system))
-        .child(element("features").child(element("acpi")))
-        .child(if with_lease { devices.child(lease) } else { devices })
+    let lease = || {
+        element("lease")
+            .child(element("lockspace").text(LOCK_SPACE))
+            .child(element("key").text(vm))
+            .child(element("target").attribute("path", LOCK_SPACE_PATH))
+    };
+    probe_domain::bare(NAME, vm, domain_type, with_lease.then(lease))
 }

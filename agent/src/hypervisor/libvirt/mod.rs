@@ -11,7 +11,7 @@
 //!   console.rs  guest_agent.rs  statistics.rs  capabilities.rs  examination.rs (event_loop.rs) ▲
 //!   kvm_probe.rs  lock_probe.rs ── what has to be tried                                           │
 //!   sizes.rs ── what libvirt does not tell ─────────────────────────────────────────────────────┘
-//!   pure: domain_xml.rs  foreign_xml.rs  host_xml.rs  volume_xml.rs  image_header.rs
+//!   pure: domain_xml.rs  probe_domain.rs  foreign_xml.rs  host_xml.rs  volume_xml.rs  image_header.rs
 //! ```
 
 mod capabilities;
@@ -33,6 +33,7 @@ mod image_header;
 mod kvm_probe;
 mod lanes;
 mod lock_probe;
+mod probe_domain;
 mod sizes;
 mod statistics;
 mod storage;
