@@ -189,6 +189,24 @@ async fn without_self_fencing_vms_run_on_for_ever() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_keeps_no_lease_sleeps_and_wakes_when_the_realm_asks_for_one() {
+    let leased = Leased::new().await;
+    leased.tell(None);
+    assert_eq!(leased.machine.ensure(1, 1, running(1)).await, Ok(ReplyBody::Accepted));
+    leased.machine.until_running(1).await;
+    let keeper = Arc::clone(&leased.keeper);
+    let keeping = tokio::spawn(async move { keeper.keep().await });
+    leased.pass(Duration::from_secs(86_400)).await;
+    assert_eq!((leased.running(), leased.signs()), (1, 0));
+    leased.tell(Some(LEASE));
+    leased.pass(Duration::from_secs(5)).await;
+    assert!(leased.signs() > 0, "nobody has looked since");
+    leased.pass(LEASE).await;
+    assert_eq!(leased.running(), 0, "it was granted nothing");
+    keeping.abort();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_frozen_agent_looks_at_its_lease_before_it_starts_anything() {
     let leased = Leased::new().await;
     leased.tell(Some(LEASE));
