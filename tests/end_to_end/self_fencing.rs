@@ -127,8 +127,9 @@ fn a_fence_command_that_lies_is_not_believed_and_a_good_one_is() -> Result<()> {
     fleet.lab.wait_for_connection("host1", "fenced")?;
     ensure!(fleet.vm("web")?["state"] == "unknown");
     // It was a lie all the same, and this is how it shows: the same agent comes back.
+    // That it has returned is on record before anything it says is followed, and a moment after it is shown as connected.
     fleet.lab.kill(Daemon::Agent, &place, Signal::SIGCONT)?;
-    fleet.lab.wait_for_connection("host1", "connected")?;
+    fleet.wait_for_host("host1")?;
     let shown = fleet.lab.reeve_json(&["host", "show", "host1"])?;
     ensure!(
         shown["fences"][0]["state"] == "not-believed" && !shown["fences"][0]["returned-at"].is_null(),
@@ -142,7 +143,7 @@ fn a_fence_command_that_lies_is_not_believed_and_a_good_one_is() -> Result<()> {
     fleet.lab.reeve(&["host", "confirm-off", "host1", "--yes-it-is-off"])?;
     fleet.lab.wait_for_connection("host1", "fenced")?;
     fleet.lab.start(Daemon::Agent, &place)?;
-    fleet.lab.wait_for_connection("host1", "connected")?;
+    fleet.wait_for_host("host1")?;
     let shown = fleet.lab.reeve_json(&["host", "show", "host1"])?;
     ensure!(shown["fences"][0]["state"] == "off" && !shown["fences"][0]["returned-at"].is_null(), "{shown}");
 
