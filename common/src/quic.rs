@@ -16,8 +16,7 @@ use quinn::{
 use ring::hmac;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// The agent sends something this often, so that silence means something. A keep-alive that is lost is repeated within a
-/// round trip or two, so that on a bad network, too, a host that is there is silent for little longer than this.
+/// The agent sends something this often, heard or not, so that silence means something.
 pub const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(1);
 /// A connection is given up after this much silence. It is longer than a network's ordinary interruptions: dialling anew
 /// costs more than waiting. Whether a host counts as lost by then is not for the connection to say.
@@ -37,6 +36,9 @@ const JOIN_STREAMS_MAX: u32 = 1;
 const STREAM_WINDOW: u32 = 1 << 20;
 /// The same over all streams of a connection: one stream may be full while the others still move.
 const CONNECTION_WINDOW: u32 = 2 << 20;
+/// Datagrams that were sent or received and not taken: one, with the library's own record of it. They are signs of life
+/// (`wire/signs.rs`), and nobody reads them; that something came in is enough.
+const DATAGRAM_BUFFER: usize = 64;
 /// What may be sent and not yet acknowledged: the other side's window.
 const SEND_WINDOW: u64 = 2 << 20;
 /// A join request or answer has a few kilobytes.
@@ -74,7 +76,7 @@ const DATAGRAM_SIZE_MAX: u16 = 1472;
 
 /// An agent's side of a session.
 pub(crate) fn agent_transport() -> TransportConfig {
-    let mut transport = common_transport(IDLE_TIMEOUT);
+    let mut transport = session_transport();
     transport
         .keep_alive_interval(Some(KEEP_ALIVE_INTERVAL))
         .max_concurrent_bidi_streams(VarInt::from_u32(0))
@@ -84,7 +86,7 @@ pub(crate) fn agent_transport() -> TransportConfig {
 
 /// The coordinator's side of a session. It need not keep alive: the agent does, and is the one that can dial.
 pub(crate) fn coordinator_transport() -> TransportConfig {
-    let mut transport = common_transport(IDLE_TIMEOUT);
+    let mut transport = session_transport();
     transport
         .max_concurrent_bidi_streams(VarInt::from_u32(AGENT_BIDIRECTIONAL_STREAMS_MAX))
         .max_concurrent_uni_streams(VarInt::from_u32(AGENT_ONE_WAY_STREAMS_MAX));
@@ -103,6 +105,12 @@ pub(crate) fn join_transport() -> TransportConfig {
     transport
 }
 
+fn session_transport() -> TransportConfig {
+    let mut transport = common_transport(IDLE_TIMEOUT);
+    transport.datagram_receive_buffer_size(Some(DATAGRAM_BUFFER)).datagram_send_buffer_size(DATAGRAM_BUFFER);
+    transport
+}
+
 fn common_transport(idle: Duration) -> TransportConfig {
     let mut transport = TransportConfig::default();
     transport
@@ -112,7 +120,7 @@ fn common_transport(idle: Duration) -> TransportConfig {
         .send_window(SEND_WINDOW)
         .crypto_buffer_size(CRYPTO_BUFFER_SIZE)
         .initial_rtt(INITIAL_ROUND_TRIP)
-        // Unreliable datagrams are not used.
+        // Only an agent's signs of life are datagrams; see below.
         .datagram_receive_buffer_size(None)
         .datagram_send_buffer_size(0)
         .allow_spin(false);

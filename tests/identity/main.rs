@@ -10,6 +10,7 @@ mod refusals;
 mod renewal;
 mod restart;
 mod sessions;
+mod signs;
 mod support;
 mod versions;
 mod witnesses;

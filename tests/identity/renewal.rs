@@ -119,7 +119,7 @@ async fn a_certificate_is_renewed_over_the_link() {
     let signing_request = directory.begin_renewal().unwrap();
     agent.send_event(Event::Request(AgentRequest::RenewCertificate { signing_request })).await.unwrap();
     let event = coordinator.take_events().unwrap().recv().await.unwrap();
-    let Event::Request(AgentRequest::RenewCertificate { signing_request }) = event else {
+    let Event::Request(AgentRequest::RenewCertificate { signing_request }) = *event else {
         panic!("{event:?}")
     };
     let certificate = fleet.authority.issue_host(&signing_request, &host(1), now()).unwrap().pem;

@@ -1,8 +1,5 @@
 //! What happens on a connection once both sides have greeted each other.
 
-use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use reeve_common::clock::Timestamp;
@@ -11,9 +8,9 @@ use reeve_common::protocol::{Command, CommandBody, Event, HostReport, Reply, Rep
 use reeve_common::utilization::HostSample;
 use reeve_common::vm::{ObservedVm, VmObservation};
 use reeve_common::wire::{CloseReason, LinkError, RefusalCode};
-use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
+use crate::signs::{Relay, Way, connected_through};
 use crate::support::{Fleet, PATIENCE, connected, dial, hello, host, now, welcome};
 
 fn command(body: CommandBody) -> Command {
@@ -114,7 +111,7 @@ async fn events_arrive_in_order_and_none_is_lost_however_slow_the_reader() {
             tokio::task::yield_now().await;
         }
         let event = timeout(PATIENCE, events.recv()).await.unwrap().unwrap();
-        let Event::Vm(observation) = event else { panic!("{event:?}") };
+        let Event::Vm(observation) = *event else { panic!("{event:?}") };
         assert_eq!(observation.generation, Generation(number));
     }
     drop(sending.await.unwrap());
@@ -166,7 +163,7 @@ async fn a_large_report_does_not_hold_up_commands() {
     agent.reply(Reply { operation: asked.operation, outcome: Ok(ReplyBody::Accepted) }).await.unwrap();
     asking.await.unwrap().unwrap();
     let mut events = coordinator.take_events().unwrap();
-    assert_eq!(timeout(PATIENCE, events.recv()).await.unwrap().unwrap(), Event::Report(report));
+    assert_eq!(*timeout(PATIENCE, events.recv()).await.unwrap().unwrap(), Event::Report(report));
 }
 
 #[tokio::test]
@@ -254,51 +251,16 @@ async fn a_certificate_that_runs_out_ends_the_connection() {
     assert!(matches!(coordinator.closed().await, CloseReason::Here { .. }));
 }
 
-/// Passes datagrams on between an agent and the coordinator until it is told to stop.
-async fn relay(to: SocketAddr) -> (SocketAddr, Arc<AtomicBool>) {
-    let near = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    let far = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    far.connect(to).await.unwrap();
-    let address = near.local_addr().unwrap();
-    let passing = Arc::new(AtomicBool::new(true));
-    let passes = Arc::clone(&passing);
-    tokio::spawn(async move {
-        let mut agent = None;
-        let (mut out, mut back) = ([0; 2048], [0; 2048]);
-        loop {
-            tokio::select! {
-                received = near.recv_from(&mut out) => {
-                    let (length, from) = received.unwrap();
-                    agent = Some(from);
-                    if passes.load(Ordering::Relaxed) {
-                        far.send(&out[..length]).await.unwrap();
-                    }
-                }
-                received = far.recv(&mut back) => {
-                    let length = received.unwrap();
-                    if let (Some(agent), true) = (agent, passes.load(Ordering::Relaxed)) {
-                        near.send_to(&back[..length], agent).await.unwrap();
-                    }
-                }
-            }
-        }
-    });
-    (address, passing)
-}
-
 #[tokio::test]
 async fn silence_is_noticed_by_both_sides_within_ten_seconds_and_idleness_is_not_silence() {
     let fleet = Fleet::new();
     let mut port = fleet.agent_port();
     // One connection on which nobody has anything to say.
     let (idle_agent, idle_coordinator) = connected(&fleet, &mut port, 2).await;
-    let (address, passing) = relay(port.address).await;
-    let identity = host(1);
-    let credentials = fleet.host_credentials(&identity, now());
-    let dialling = tokio::spawn(async move { dial(address, &credentials, hello(&identity)).await });
-    let coordinator = port.next().await.unwrap().welcome(welcome(), now()).await.unwrap();
-    let (agent, _) = dialling.await.unwrap().unwrap();
-    passing.store(false, Ordering::Relaxed);
+    let relay = Relay::open(port.address).await;
+    let (agent, coordinator) = connected_through(&relay, &fleet, &mut port).await;
+    relay.hold_back(Way::ToCoordinator);
+    relay.hold_back(Way::ToAgent);
     let both = async { tokio::join!(agent.closed(), coordinator.closed()) };
     let (agent_reason, coordinator_reason) = timeout(Duration::from_secs(10), both).await.unwrap();
     assert_eq!(agent_reason, CloseReason::Silent);

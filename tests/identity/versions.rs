@@ -55,12 +55,12 @@ async fn an_agent_of_the_version_before_is_let_in_and_understood() {
     let event = Event::Report(report()).encode(BEFORE).unwrap();
     write_frame(&mut stream, &event, EVENT_FRAME_MAX).await.unwrap();
     let told = coordinator.take_events().unwrap().recv().await.unwrap();
-    assert_eq!(told, Event::Report(HostReport { lock_manager: LockManager::Unknown, ..report() }));
+    assert_eq!(*told, Event::Report(HostReport { lock_manager: LockManager::Unknown, ..report() }));
 
     // An agent of this version says it.
     let (agent, mut coordinator) = connected(&fleet, &mut port, 2).await;
     agent.send_event(Event::Report(report())).await.unwrap();
-    assert_eq!(coordinator.take_events().unwrap().recv().await.unwrap(), Event::Report(report()));
+    assert_eq!(*coordinator.take_events().unwrap().recv().await.unwrap(), Event::Report(report()));
 }
 
 #[tokio::test]

@@ -147,7 +147,7 @@ impl Drop for GiveUpWaiting<'_> {
 fn until_closed(
     wire: Arc<Wire>,
     mut arriving: mpsc::Receiver<Event>,
-) -> (impl Future<Output = ()>, mpsc::Receiver<Event>) {
+) -> (impl Future<Output = ()>, mpsc::Receiver<Box<Event>>) {
     let (sender, events) = mpsc::channel(1);
     let work = async move {
         loop {
@@ -155,7 +155,7 @@ fn until_closed(
                 biased;
                 _ = wire.closed(Side::Coordinator) => return,
                 event = arriving.recv() => match event {
-                    Some(event) => if sender.send(event).await.is_err() {
+                    Some(event) => if sender.send(Box::new(event)).await.is_err() {
                         // Events are not lost in silence.
                         wire.close(Side::Coordinator, RefusalCode::Finished, "nobody listens");
                         return;

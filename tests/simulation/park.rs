@@ -33,6 +33,12 @@ impl Park {
         self.machines().values().rev().find(|machine| machine.name == *name).cloned()
     }
 
+    /// Lets go of all of them: whoever watches a machine is watched by it.
+    pub fn let_go(&self) {
+        let machines = std::mem::take(&mut *self.machines());
+        drop(machines);
+    }
+
     /// All of them.
     #[must_use]
     pub fn all(&self) -> Vec<Arc<Machine>> {

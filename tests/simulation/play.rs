@@ -60,11 +60,19 @@ pub fn play(story: &Story, mutation: Option<Mutation>) -> Result<Outcome> {
         .start_paused(true)
         .build()
         .context("a runtime for the simulation")?;
-    let entries = runtime.block_on(perform(story));
+    let (trace, performed) = runtime.block_on(async {
+        let trace = Trace::begin();
+        let performed = perform(story, trace.clone()).await;
+        (trace, performed)
+    });
     drop(runtime);
     break_a_rule(None);
     seed_this_thread(None);
-    Ok(Outcome { broken: take_violations(), entries: entries? })
+    performed?;
+    if trace.is_held_elsewhere() {
+        violated(&trace, "nothing outlives its story", "something of this one is still there");
+    }
+    Ok(Outcome { broken: take_violations(), entries: trace.entries() })
 }
 
 #[cfg(debug_assertions)]
@@ -89,24 +97,30 @@ struct Stage {
     passing: JoinSet<Result<()>>,
 }
 
-async fn perform(story: &Story) -> Result<Vec<Entry>> {
-    let trace = Trace::begin();
-    let mut stage = Stage::set(story, trace.clone()).await?;
+async fn perform(story: &Story, trace: Trace) -> Result<()> {
+    let mut stage = Stage::set(story, trace).await?;
     let began = Instant::now();
     for Step { at, deed } in &story.steps {
         stage.keep_watch_until(began + *at).await;
         if is_broken() {
-            return Ok(trace.entries());
+            return Ok(());
         }
         stage.act(deed);
     }
     stage.keep_watch_until(began + TURMOIL).await;
     if is_broken() {
-        return Ok(trace.entries());
+        return Ok(());
     }
     stage.mend();
-    stage.come_to_rest().await?;
-    Ok(trace.entries())
+    stage.come_to_rest().await
+}
+
+/// A hundred thousand stories are played in one process: each must leave nothing behind.
+impl Drop for Stage {
+    fn drop(&mut self) {
+        self.park.let_go();
+        self.checker.let_go();
+    }
 }
 
 impl Stage {

@@ -81,6 +81,14 @@ impl Trace {
     }
 }
 
+impl Trace {
+    /// Whether anything is still there that could tell more: after a story nothing may be.
+    #[must_use]
+    pub fn is_held_elsewhere(&self) -> bool {
+        Arc::strong_count(&self.entries) > 1
+    }
+}
+
 impl fmt::Display for Place {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

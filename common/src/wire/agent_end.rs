@@ -17,6 +17,7 @@ use super::limits;
 use super::link::{CloseReason, LinkError, RefusalCode};
 use super::message::Message as _;
 use super::session::{Hold, SEND_QUEUE_LENGTH, Session, StreamKind, write_latest, write_queue};
+use super::signs::give_signs;
 use super::version::VersionRange;
 use crate::clock::SystemClock;
 use crate::protocol::{Command, Event, Hello, Reply, Welcome};
@@ -363,6 +364,7 @@ fn assemble(
     tasks.spawn(write_queue(Arc::clone(&session), replies, control));
     tasks.spawn(write_queue(Arc::clone(&session), queued_events, events));
     tasks.spawn(write_latest(Arc::clone(&session), latest_sample, samples));
+    tasks.spawn(give_signs(Arc::clone(&session)));
     let reading = Arc::clone(&session);
     tasks.spawn(async move {
         while let Some(command) = reading.receive(&mut reader).await {

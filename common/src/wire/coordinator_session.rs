@@ -32,7 +32,8 @@ pub struct CoordinatorEnd {
     commands: mpsc::Sender<Vec<u8>>,
     requests: Arc<Requests>,
     places: Arc<Semaphore>,
-    events: Arc<Mutex<Option<mpsc::Receiver<Event>>>>,
+    /// Boxed, since a queue takes room for dozens of them as soon as it is made, and each host has one.
+    events: Arc<Mutex<Option<mpsc::Receiver<Box<Event>>>>>,
     samples: watch::Receiver<Option<Arc<HostSample>>>,
     hold: Arc<Hold>,
 }
@@ -127,7 +128,7 @@ impl CoordinatorEnd {
     /// Where the agent's events come out, in order and none missing; they wait there, and then at the agent, until
     /// taken. Only the first call gets it, and dropping it closes the connection: events are not lost in silence.
     #[must_use]
-    pub fn take_events(&mut self) -> Option<mpsc::Receiver<Event>> {
+    pub fn take_events(&mut self) -> Option<mpsc::Receiver<Box<Event>>> {
         self.events.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
@@ -141,6 +142,12 @@ impl CoordinatorEnd {
     #[must_use]
     pub fn received(&self) -> u64 {
         self.hold.session.connection.stats().udp_rx.datagrams
+    }
+
+    /// How many signs of life have come in that are nothing else.
+    #[must_use]
+    pub fn signs(&self) -> u64 {
+        self.hold.session.connection.stats().frame_rx.datagram
     }
 
     /// Closes the connection and tells the agent why.
@@ -170,7 +177,7 @@ async fn read_replies(session: Arc<Session>, mut reader: FrameReader<RecvStream>
 /// Takes the agent's one-way streams, one of each kind, in whatever order they come.
 async fn read_one_way_streams(
     session: Arc<Session>,
-    events: mpsc::Sender<Event>,
+    events: mpsc::Sender<Box<Event>>,
     samples: watch::Sender<Option<Arc<HostSample>>>,
 ) {
     let mut events = Some(events);
@@ -207,10 +214,14 @@ async fn read_kind(reader: &mut FrameReader<RecvStream>) -> Result<Option<Stream
     Ok(frame.first().copied().and_then(StreamKind::from_byte))
 }
 
-async fn read_events(session: Arc<Session>, mut reader: FrameReader<RecvStream>, queue: mpsc::Sender<Event>) {
+async fn read_events(
+    session: Arc<Session>,
+    mut reader: FrameReader<RecvStream>,
+    queue: mpsc::Sender<Box<Event>>,
+) {
     reader.set_length_max(Event::FRAME_MAX);
     while let Some(event) = session.receive(&mut reader).await {
-        if queue.send(event).await.is_err() {
+        if queue.send(Box::new(event)).await.is_err() {
             return;
         }
     }

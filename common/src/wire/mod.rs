@@ -19,6 +19,7 @@ pub mod limits;
 mod link;
 pub mod message;
 mod session;
+mod signs;
 mod v1;
 mod v2;
 pub mod version;

@@ -42,7 +42,7 @@ pub struct Welcomed {
     /// The way to the agent.
     pub link: Arc<dyn AgentLink>,
     /// What the agent tells, in order and none missing; it ends with the connection.
-    pub events: mpsc::Receiver<Event>,
+    pub events: mpsc::Receiver<Box<Event>>,
     /// The latest sample, its VMs in the order of their ids.
     pub samples: watch::Receiver<Option<Arc<HostSample>>>,
 }

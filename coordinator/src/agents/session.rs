@@ -31,7 +31,7 @@ const TWIN_PATIENCE: Duration = Duration::from_secs(1);
 struct Begun {
     host: HostId,
     agent: AgentHandle,
-    events: mpsc::Receiver<Event>,
+    events: mpsc::Receiver<Box<Event>>,
     samples: watch::Receiver<Option<Arc<HostSample>>>,
 }
 
@@ -133,7 +133,7 @@ async fn listen(
     service: &Service,
     host: HostId,
     agent: &AgentHandle,
-    mut events: mpsc::Receiver<Event>,
+    mut events: mpsc::Receiver<Box<Event>>,
     mut samples: watch::Receiver<Option<Arc<HostSample>>>,
 ) {
     loop {
@@ -143,7 +143,7 @@ async fn listen(
             event = events.recv() => match event {
                 Some(event) => {
                     let Some(_turn) = service.listen_to(host, agent.connection()).await else { return };
-                    Box::pin(follow(service, host, agent, event)).await;
+                    Box::pin(follow(service, host, agent, *event)).await;
                 }
                 None => return,
             },

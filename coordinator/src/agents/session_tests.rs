@@ -28,7 +28,7 @@ const CERTIFICATE_ENDS: Timestamp = Timestamp(1_700_000_000_000);
 struct Returning {
     identity: Identity,
     hello: Hello,
-    events: mpsc::Receiver<Event>,
+    events: mpsc::Receiver<Box<Event>>,
     samples: watch::Receiver<Option<Arc<HostSample>>>,
     over: watch::Receiver<bool>,
 }
@@ -113,7 +113,7 @@ fn report(service: &Service, host: HostId) -> HostReport {
 /// An agent's end of a session.
 struct AgentEnd {
     session: JoinHandle<()>,
-    event: mpsc::Sender<Event>,
+    event: mpsc::Sender<Box<Event>>,
     sample: watch::Sender<Option<Arc<HostSample>>>,
 }
 
@@ -167,12 +167,12 @@ async fn what_a_replaced_connection_still_holds_is_not_followed() {
     taken_up(&service, host, 1).await;
     let after = connect(&service, &view, 2, &is_over);
     taken_up(&service, host, 2).await;
-    after.event.send(Event::Report(report(&service, host))).await.unwrap();
+    after.event.send(Box::new(Event::Report(report(&service, host)))).await.unwrap();
     // It is read late: the agent said it in another life.
-    let _ = before.event.send(paused()).await;
-    let _ = before.event.send(paused()).await;
+    let _ = before.event.send(Box::new(paused())).await;
+    let _ = before.event.send(Box::new(paused())).await;
     assert_eq!(state(), VmState::Running, "an older word counts for more than a newer one");
-    after.event.send(paused()).await.unwrap();
+    after.event.send(Box::new(paused())).await.unwrap();
     while state() != VmState::Paused {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
@@ -214,7 +214,7 @@ async fn a_host_that_comes_back_with_what_it_had_costs_the_store_nothing() {
     let mut sessions = Vec::new();
     for view in service.hosts() {
         let session = connect(&service, &view, u64::from(view.host.id.0), &is_over);
-        session.event.send(Event::Report(report(&service, view.host.id))).await.unwrap();
+        session.event.send(Box::new(Event::Report(report(&service, view.host.id)))).await.unwrap();
         sessions.push(session);
     }
     let all = service.hosts().len();

@@ -159,7 +159,7 @@ async fn ask(end: &mut CoordinatorEnd, epoch: Epoch) -> Result<(HostReport, Vec<
     let mut events = end.take_events().ok_or("its events were taken already")?;
     let report = async {
         while let Some(event) = events.recv().await {
-            if let Event::Report(report) = event {
+            if let Event::Report(report) = *event {
                 return Ok(report);
             }
         }
