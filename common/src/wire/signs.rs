@@ -59,10 +59,10 @@ pub(super) async fn give_signs(session: Arc<Session>) {
         let due = Instant::now() + rhythm.pause();
         sleep_until(due).await;
         if rhythm.is_due(due.elapsed()) {
-            match session.connection.send_datagram(Vec::new().into()) {
-                Err(SendDatagramError::ConnectionLost(_)) => return,
-                // A coordinator that takes none has the keep-alive.
-                Err(_) | Ok(()) => {}
+            // A coordinator that takes none has the keep-alive.
+            let given = session.connection.send_datagram(Vec::new().into());
+            if matches!(given, Err(SendDatagramError::ConnectionLost(_))) {
+                return;
             }
         }
     }
