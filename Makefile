@@ -10,7 +10,7 @@ RUN_AS_ROOT := $(if $(AS_ROOT),--config 'target."cfg(unix)".runner="$(AS_ROOT)"'
 SIMULATION := --test 'si*'
 OTHER_TESTS := --test '[!s]*' --test 's[!i]*'
 
-.PHONY: help setup build demo demo-stop test deny bench setup-packages packages test-packages
+.PHONY: help setup build demo demo-stop test deny setup-bench bench setup-packages packages test-packages
 
 help:
 	@echo "make setup      install what is needed beside a Rust toolchain (Debian 12)"
@@ -52,9 +52,12 @@ deny:
 	@$(CARGO) deny --version >/dev/null 2>&1 || { echo "run 'cargo install --locked cargo-deny' first" >&2; exit 1; }
 	$(CARGO) deny --locked check
 
+setup-bench: setup
+	@packaging/setup-bench.sh
+
 # Large pages: a fleet's scores lie in more memory than a processor knows addresses of otherwise (a seventh faster at
 # 100,000 hosts). The coordinator gains the same by the same variable.
-bench: setup
+bench: setup-bench
 	$(CARGO) build --release --workspace --locked
 	$(AS_ROOT) env GLIBC_TUNABLES=glibc.malloc.hugetlb=1 target/release/reeve-bench
 

@@ -13,6 +13,7 @@ mod figures;
 mod hosts;
 mod memory;
 mod native;
+mod packages;
 mod placing;
 mod relay;
 mod replaying;
@@ -25,7 +26,7 @@ use clap::builder::PossibleValuesParser;
 use placing::Wanted;
 
 /// What there is: the names by which figures are chosen, and what each says.
-const FIGURES: [(&str, &str); 30] = [
+const FIGURES: [(&str, &str); 31] = [
     ("place/5000", "placements a second, every one of 5,000 hosts considered"),
     ("place/50000", "the same with 50,000 hosts"),
     ("place/100000", "the same with 100,000 hosts"),
@@ -65,6 +66,7 @@ const FIGURES: [(&str, &str); 30] = [
     ("agent-cpu/100", "processor time of an agent with 100 domains, sampled every 5 s (needs root)"),
     ("exporter-cpu/100", "the same of Debian's libvirt exporter, asked every 5 s (needs root)"),
     ("exporter-rss/100", "its resident memory"),
+    ("package-size", "each of the packages that `make packages` has built"),
 ];
 
 /// Measures, and prints lines `bench NAME VALUE UNIT`.
@@ -165,6 +167,9 @@ fn main() -> Result<()> {
     ];
     if of_hosts.into_iter().any(wanted) {
         hosts::measure()?;
+    }
+    if wanted("package-size") {
+        packages::measure()?;
     }
     Ok(())
 }

@@ -26,7 +26,8 @@ fn a_join_line_lets_one_host_in_once() -> Result<()> {
     lab.finish()
 }
 
-/// A deleted host's session ends at once, and its certificate opens nothing any more.
+/// A deleted host's session ends at once, and its certificate opens nothing any more: the agent is told why, and so is the
+/// doctor, who says no hello.
 #[test]
 fn a_deleted_host_is_out() -> Result<()> {
     let fleet = Fleet::new("deleted", 1, &[], &CoordinatorSettings::default())?;
@@ -45,5 +46,10 @@ fn a_deleted_host_is_out() -> Result<()> {
     let shown = lab.reeve_json(&["host", "show", "host1"])?;
     assert_eq!(shown["connection"], "never-joined", "an old certificate let the host in");
     refused?;
+    let checks = lab.doctor(&lab.host(1))?;
+    let found = checks.iter().find(|check| check["about"] == "coordinator").map(|check| &check["found"]);
+    let told =
+        found.and_then(|found| found.as_str()).is_some_and(|found| found.contains("host 1 was deleted"));
+    assert!(told, "the doctor does not see it: {checks:?}");
     fleet.lab.finish()
 }

@@ -278,10 +278,7 @@ fn coordinator(address: &str, answer: &Answer) -> Check {
     match answer {
         Answer::Welcome { milliseconds } => Check::ok(
             ABOUT,
-            format!(
-                "{address} answers over UDP and accepts this host's certificate, in {milliseconds} ms; whether it still has a \
-                 record of this host is said when the agent connects"
-            ),
+            format!("{address} answers over UDP and accepts this host's certificate, in {milliseconds} ms"),
         ),
         Answer::Unnamed(why) => Check::failure(
             ABOUT,

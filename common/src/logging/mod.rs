@@ -72,6 +72,14 @@ pub fn speak_for(host: &str, realm: &str) {
     let _ = SPEAKS_FOR.set((host.to_owned(), realm.to_owned()));
 }
 
+/// Whom a line is about that does not say it itself.
+fn add_speaker(fields: &mut Fields) {
+    if let Some((host, realm)) = SPEAKS_FOR.get() {
+        fields.add(HOST_FIELD, host);
+        fields.add(REALM_FIELD, realm);
+    }
+}
+
 /// Whether the journal is where lines go.
 static GOES_TO_JOURNAL: AtomicBool = AtomicBool::new(false);
 
@@ -128,10 +136,7 @@ struct Line {
 impl Line {
     fn of(record: &Record<'_>) -> Self {
         let mut fields = Fields::of(record.key_values());
-        if let Some((host, realm)) = SPEAKS_FOR.get() {
-            fields.add(HOST_FIELD, host);
-            fields.add(REALM_FIELD, realm);
-        }
+        add_speaker(&mut fields);
         if let Ok(operation) = OPERATION.try_with(ToString::to_string) {
             fields.add(OPERATION_FIELD, &operation);
         }
@@ -149,6 +154,7 @@ impl Line {
         let text = format!("{count} lines were not written: the journal did not take them");
         let mut fields = Fields::default();
         fields.add(MESSAGE_FIELD, &messages::LINES_LOST.to_string());
+        add_speaker(&mut fields);
         let (target, place) = (module_path!().to_owned(), (file!(), line!()));
         Self { level: Level::Warn, target, place, text, fields }
     }
@@ -336,6 +342,14 @@ mod tests {
         assert_eq!(within.get(OPERATION_FIELD), Some(operation.to_string().as_str()));
         assert_eq!(own.get(OPERATION_FIELD), Some("7"), "what a line says itself goes first");
         assert_eq!(fields(&[]).get(OPERATION_FIELD), None);
+    }
+
+    #[test]
+    fn that_lines_were_lost_is_found_where_the_lines_would_be() {
+        speak_for("node-1", "lab");
+        let fields = Line::of_lost(3).fields;
+        let about = [HOST_FIELD, REALM_FIELD].map(|name| fields.get(name));
+        assert_eq!(about, [Some("node-1"), Some("lab")]);
     }
 
     #[test]

@@ -6,7 +6,8 @@
 //!       └──▶ AcceptError       └── refuse ──▶ closed with the reason
 //! ```
 //!
-//! Must not: know which hosts exist, or what to tell them (`coordinator/src/` does, between `accept` and `welcome`).
+//! Must not: know which hosts exist, or what to tell them (`coordinator/src/` does, when it is asked by `accept_wanted`, and
+//! between that and `welcome`).
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -93,6 +94,18 @@ pub enum AcceptError {
         /// The realm its hello names.
         hello: RealmName,
     },
+    /// Its certificate is right, and the coordinator does not want that host.
+    #[error("the agent at {remote} was turned away: {why}")]
+    NotWanted {
+        /// From where.
+        remote: SocketAddr,
+        /// Which host.
+        host: HostId,
+        /// Of which realm.
+        realm: RealmName,
+        /// Why.
+        why: String,
+    },
     /// Its first words make no sense.
     #[error("{remote} was refused: its first words make no sense")]
     Greeting {
@@ -147,16 +160,38 @@ pub struct PendingAgent {
 /// # Errors
 /// [`AcceptError`] says what was wrong and what to do; the peer has been told and a line has been logged.
 pub async fn accept(incoming: Incoming) -> Result<PendingAgent, AcceptError> {
+    accept_wanted(incoming, |_| Ok(())).await
+}
+
+/// The same for hosts that `wanted` wants, or else says why not and with which code. It is asked before the agent has said
+/// hello: who only looks whether it would be let in, as a doctor does, says none.
+///
+/// # Errors
+/// Likewise.
+pub async fn accept_wanted(
+    incoming: Incoming,
+    wanted: impl FnOnce(HostId) -> Result<(), (RefusalCode, String)>,
+) -> Result<PendingAgent, AcceptError> {
     let remote = incoming.remote_address();
-    let result = receive(incoming, remote).await;
-    if let Err(error) = &result {
-        let message = error.message();
-        log::warn!(MESSAGE_ID:% = message; "{}", crate::text::chain(error));
+    let result = receive(incoming, remote, wanted).await;
+    match &result {
+        Err(error @ AcceptError::NotWanted { host, realm, .. }) => {
+            log::warn!(MESSAGE_ID:% = messages::HOST_TURNED_AWAY, REEVE_HOST:% = host, REEVE_REALM:% = realm; "{error}");
+        }
+        Err(error) => {
+            let message = error.message();
+            log::warn!(MESSAGE_ID:% = message; "{}", crate::text::chain(error));
+        }
+        Ok(_) => {}
     }
     result
 }
 
-async fn receive(incoming: Incoming, remote: SocketAddr) -> Result<PendingAgent, AcceptError> {
+async fn receive(
+    incoming: Incoming,
+    remote: SocketAddr,
+    wanted: impl FnOnce(HostId) -> Result<(), (RefusalCode, String)>,
+) -> Result<PendingAgent, AcceptError> {
     let deadline = Instant::now() + HANDSHAKE_TIMEOUT;
     let broken =
         |error: &quinn::ConnectionError| from_close(remote, CloseReason::from_quic(error, Side::Coordinator));
@@ -170,6 +205,13 @@ async fn receive(incoming: Incoming, remote: SocketAddr) -> Result<PendingAgent,
     let certificate = peer_certificate(&connection).map_err(|source| {
         refuse(RefusalCode::ProtocolViolation, AcceptError::Certificate { remote, source })
     })?;
+    if let Identity::Host { realm, host } = &certificate.identity
+        && let Err((code, why)) = wanted(*host)
+    {
+        connection
+            .close(code.number(), crate::text::printable(&why, super::link::REASON_LENGTH_MAX).as_bytes());
+        return Err(AcceptError::NotWanted { remote, host: *host, realm: realm.clone(), why });
+    }
     let greeting = timeout_at(deadline, first_words(&connection)).await;
     let (control, reader, agreed, hello) = match greeting {
         Err(_) => return Err(refuse(RefusalCode::TooSlow, AcceptError::TooSlow { remote })),

@@ -8,7 +8,7 @@ use reeve_common::admission::Admission;
 use reeve_common::clock::Clock;
 use reeve_common::quic::{HandshakeGate, lasting_server_endpoint};
 use reeve_common::tls::{Credentials, TlsError, coordinator_server_config};
-use reeve_common::wire::coordinator_end::{AcceptError, accept};
+use reeve_common::wire::coordinator_end::{AcceptError, accept_wanted};
 
 use super::session;
 use crate::audit::Who;
@@ -60,7 +60,7 @@ pub async fn serve(service: Service, endpoint: quinn::Endpoint) {
         let connection = CONNECTIONS.fetch_add(1, Ordering::Relaxed);
         tokio::spawn(async move {
             // In boxes, since this task lives as long as the connection.
-            let accepted = Box::pin(accept(incoming)).await;
+            let accepted = Box::pin(accept_wanted(incoming, |host| service.know_host(host))).await;
             drop(permit);
             match accepted {
                 Ok(pending) => session::serve(service, pending, connection).await,
@@ -74,6 +74,10 @@ pub async fn serve(service: Service, endpoint: quinn::Endpoint) {
 /// Records that somebody was refused; whoever went away, or did not like us, was not.
 async fn record_refusal(service: &Service, remote: SocketAddr, error: &AcceptError) {
     match error {
+        AcceptError::NotWanted { host, why, .. } => {
+            service.agent_refused(*host, why);
+            session::record_refusal(service, *host, remote.to_string(), why).await;
+        }
         AcceptError::CertificateRefused { .. }
         | AcceptError::Certificate { .. }
         | AcceptError::WrongHost { .. }

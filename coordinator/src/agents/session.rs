@@ -123,7 +123,7 @@ async fn begin(service: &Service, pending: impl GreetingAgent, connection: u64) 
     Some(Begun { host, agent, events, samples })
 }
 
-async fn record_refusal(service: &Service, host: HostId, remote: String, why: &str) {
+pub(super) async fn record_refusal(service: &Service, host: HostId, remote: String, why: &str) {
     let who = Who::Host { id: host, name: service.host_label_of(host) };
     let object = format!("the port for agents, from {remote}");
     service.record_stranger(who, "connect", &object, "denied", why).await;

@@ -47,7 +47,7 @@ families! {
     STORE_SIZE Gauge "reeve_store_size_bytes" "Size of the store, by file (database, write-ahead-log).";
     STORE_FREE Gauge "reeve_store_filesystem_free_bytes" "What the coordinator may still write where its store is.";
     STORE_SPACE Gauge "reeve_store_filesystem_size_bytes" "The size of the file system where the store is.";
-    CERTIFICATE_DAYS Gauge "reeve_certificate_days_left" "Days until a certificate expires, by certificate (authority, server).";
+    CERTIFICATE_DAYS Gauge "reeve_certificate_days_left" "Days until a certificate expires, by certificate (authority, server; host: the connected host's that expires first).";
     WARNINGS Gauge "reeve_warnings" "Standing warnings that nobody has acknowledged, by severity.";
     RESIDENT_MEMORY Gauge "process_resident_memory_bytes" "Memory that the coordinator holds.";
     CPU_SECONDS Counter "process_cpu_seconds_total" "Processor time that the coordinator has used.";

@@ -126,6 +126,8 @@ pub struct Picture {
     pub capacity: BTreeMap<(RealmName, ProfileName), CapacitySum>,
     /// Certificates and when they expire.
     pub certificates: Vec<(&'static str, Timestamp)>,
+    /// The same of the connected host whose certificate expires first.
+    pub host_certificate: Option<Timestamp>,
     /// Standing warnings by severity.
     pub warnings: BTreeMap<&'static str, usize>,
     /// The store's sizes, where it has files.

@@ -29,7 +29,8 @@ pub fn render(picture: &Picture, recorder: &Recorder) -> String {
     agents(&mut out, recorder);
     store(&mut out, picture, recorder);
     let mut series = out.family(&family::CERTIFICATE_DAYS);
-    for (certificate, expires_at) in &picture.certificates {
+    let host = picture.host_certificate.map(|expires_at| ("host", expires_at));
+    for (certificate, expires_at) in picture.certificates.iter().chain(&host) {
         let left = expires_at.since(picture.now).as_secs_f64() - picture.now.since(*expires_at).as_secs_f64();
         series.add(&[("certificate", certificate)], left / DAY.as_secs_f64());
     }
@@ -175,6 +176,7 @@ mod tests {
                 connected: true,
             }],
             certificates: vec![("authority", Timestamp(3 * 86_400_000)), ("server", Timestamp(43_200_000))],
+            host_certificate: Some(Timestamp(108_000_000)),
             warnings: [("warning", 2)].into(),
             store: Some(StoreSizes { database: 5, write_ahead_log: 6, free: 7, space: 8 }),
             process: Some(ProcessFacts::default()),
@@ -219,6 +221,7 @@ mod tests {
             "reeve_decision_duration_seconds_bucket{le=\"0.00005\"} 1",
             "reeve_certificate_days_left{certificate=\"authority\"} 2",
             "reeve_certificate_days_left{certificate=\"server\"} -0.5",
+            "reeve_certificate_days_left{certificate=\"host\"} 0.25",
             "reeve_warnings{severity=\"warning\"} 2",
             "reeve_store_size_bytes{file=\"write-ahead-log\"} 6",
         ] {

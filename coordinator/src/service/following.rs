@@ -22,7 +22,19 @@ use crate::model::vm::Vm;
 use crate::model::vm_life;
 use crate::recovery::origin_text;
 
+fn no_such_host(host: HostId) -> (RefusalCode, String) {
+    (RefusalCode::RemovedHost, format!("host {host} was deleted, or never added, at this coordinator"))
+}
+
 impl Service {
+    /// Whether there is a host of that number, before its agent has said anything.
+    ///
+    /// # Errors
+    /// The reason, for both sides' logs.
+    pub(crate) fn know_host(&self, host: HostId) -> Result<(), (RefusalCode, String)> {
+        if self.core().hosts.contains_key(&host) { Ok(()) } else { Err(no_such_host(host)) }
+    }
+
     /// Whether the agent that says `hello` is welcome, and with which words.
     ///
     /// # Errors
@@ -31,8 +43,7 @@ impl Service {
         let config = self.config();
         let core = self.core();
         let Some(entry) = core.hosts.get(&host) else {
-            let why = format!("host {host} was deleted, or never added, at this coordinator");
-            return Err((RefusalCode::RemovedHost, why));
+            return Err(no_such_host(host));
         };
         let record = &entry.kept.value;
         if record.realm != hello.realm {

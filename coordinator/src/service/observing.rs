@@ -115,6 +115,10 @@ fn take_in(picture: &mut Picture, core: &Core, entry: &HostEntry, connection: Co
     picture.draining += usize::from(host.draining);
     let is_blind = entry.report.as_ref().is_some_and(|report| !report.hypervisor_reachable);
     picture.blind += usize::from(connection.is_connected() && is_blind);
+    // A host that is away may be away for good: what its certificate does is told by the warnings.
+    if let Some(ends) = entry.certificate_ends.filter(|_| connection.is_connected()) {
+        picture.host_certificate = Some(picture.host_certificate.map_or(ends, |first| first.min(ends)));
+    }
     if let Some(usage) = core.fleet.usage(host.id) {
         let sum = picture.capacity.entry((host.realm.clone(), host.profile.clone())).or_default();
         add(sum, &usage);

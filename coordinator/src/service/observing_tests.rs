@@ -3,13 +3,16 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use reeve_common::clock::Timestamp;
 use reeve_common::ids::{HostName, ProfileName, RealmName};
 use reeve_scheduler::HostState;
 
+use crate::metrics::Picture;
 use crate::model::fixture;
-use crate::model::host::NewHost;
+use crate::model::host::{Connection, NewHost};
 use crate::model::vm_state::VmState;
 use crate::service::core::{Core, HostEntry, Kept, VmVersion};
+use crate::service::observing::take_in;
 use crate::service::{Actor, test_service};
 use crate::store::Version;
 
@@ -42,6 +45,23 @@ async fn hosts_and_their_capacity_are_told() {
     ] {
         assert!(text.lines().any(|told| told == line), "{line} is not in\n{text}");
     }
+}
+
+#[tokio::test]
+async fn of_the_hosts_certificates_the_first_to_expire_that_is_in_use_is_told() {
+    let (service, _directory) = test_service().await;
+    let actor = Actor { uid: 0, name: "root".to_owned() };
+    let mut picture = Picture::default();
+    for (number, hours) in [(1, 20), (2, 9), (3, 15)] {
+        let host = service.add_host(new_host(number), &actor).await.unwrap().host.id;
+        service.note_certificate(host, Timestamp(hours));
+        let since = Timestamp(0);
+        let connection =
+            if number == 2 { Connection::Suspected { since } } else { Connection::Connected { since } };
+        let core = service.core();
+        take_in(&mut picture, &core, &core.hosts[&host], connection);
+    }
+    assert_eq!(picture.host_certificate, Some(Timestamp(15)));
 }
 
 #[tokio::test]
@@ -81,14 +101,14 @@ fn vms_are_counted_as_they_change() {
         version: Version::default(),
         vm: std::sync::Arc::new(vm.clone()),
     };
-    vm.enter(VmState::Placed, None, reeve_common::clock::Timestamp(1));
+    vm.enter(VmState::Placed, None, Timestamp(1));
     core.take_in(version(&vm), true);
     core.take_in(version(&vm), true);
     assert_eq!(told(&core), [(VmState::Placed, 1)]);
-    vm.enter(VmState::Running, None, reeve_common::clock::Timestamp(2));
+    vm.enter(VmState::Running, None, Timestamp(2));
     core.show(version(&vm));
     assert_eq!(told(&core), [(VmState::Running, 1)]);
-    vm.enter(VmState::Stopped, None, reeve_common::clock::Timestamp(3));
+    vm.enter(VmState::Stopped, None, Timestamp(3));
     core.show(version(&vm));
     assert_eq!(told(&core), []);
 }

@@ -14,7 +14,7 @@ use super::failing_over::wants_decision;
 use super::fencing;
 use super::lives::{Now, connection};
 use super::views::{HostView, ProfileView, RealmView, VmDetail, VmLog, VmView};
-use super::warnings::standing_of;
+use super::warnings::open_of;
 use super::{Service, ServiceError};
 use crate::config::{CoordinatorConfig, Realm};
 use crate::model::discovery;
@@ -286,7 +286,7 @@ fn host_view(core: &Core, entry: &HostEntry, config: &CoordinatorConfig, now: No
         fences: entry.fences.iter().rev().map(|kept| (*kept.value).clone()).collect(),
         can_be_fenced: fencing::means_of(entry, config).is_some(),
         stops_by_itself_at: entry.life.stops_by_itself_at().map(|at| now.shown(at)),
-        standing_warnings: standing_of(core, host.name.as_str()),
+        standing_warnings: open_of(core, host.name.as_str()),
         warnings: warnings(entry, config),
     }
 }

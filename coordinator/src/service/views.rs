@@ -88,7 +88,7 @@ pub struct HostView {
     pub can_be_fenced: bool,
     /// When everything on it will have stopped if it is not heard any more; none when it does not stop by itself.
     pub stops_by_itself_at: Option<Timestamp>,
-    /// How many standing warnings there are of it.
+    /// How many standing warnings there are of it that nobody has acknowledged.
     pub standing_warnings: usize,
     /// What an administrator should know, in words.
     pub warnings: Vec<String>,

@@ -73,18 +73,18 @@ pub(super) fn open_warnings(core: &Core) -> OpenWarnings {
     open
 }
 
-/// How many stand of one host, acknowledged or not.
-pub(super) fn standing_of(core: &Core, host: &str) -> usize {
+/// How many of them are of one host.
+pub(super) fn open_of(core: &Core, host: &str) -> usize {
     if core.warnings.is_empty() {
         return 0;
     }
     // Looked up kind by kind: all hosts may be asked about at once.
     let mut id = WarningId { kind: WarningKind::SilentHost, subject: host.to_owned() };
-    let stands = |kind: &&WarningKind| {
+    let is_open = |kind: &&WarningKind| {
         id.kind = **kind;
-        core.warnings.get(&id).is_some_and(|standing| standing.kept.warning.is_standing())
+        core.warnings.get(&id).is_some_and(|standing| standing.kept.warning.is_open())
     };
-    WarningKind::ALL.iter().filter(stands).count()
+    WarningKind::ALL.iter().filter(is_open).count()
 }
 
 impl Service {

@@ -66,6 +66,7 @@ async fn a_refused_agent_stands_until_it_is_let_in_and_an_acknowledgement_is_aud
     let known = act.scope(service.acknowledge_warning(&id, &root())).await.unwrap();
     assert!(matches!(known.state, WarningState::Acknowledged { ref by, .. } if by == "root"));
     assert_eq!(service.status().open_warnings, OpenWarnings::default());
+    assert_eq!(service.host(&"node-1".parse().unwrap()).unwrap().standing_warnings, 0, "somebody knows");
     let (_, records) = service.last_audit_records(1).await.unwrap();
     assert_eq!(
         (&*records[0].event.what, &*records[0].event.object),

@@ -44,8 +44,11 @@ const FIRST_ATTEMPT_LIMIT: Duration = Duration::from_secs(5);
 
 /// After so long what is only needed at the start has been done, the agent's first report included.
 const SETTLED_AFTER: Duration = Duration::from_secs(20);
-/// And then so often what is not in use is given back to the system: it takes some milliseconds each time.
+/// And then so often memory that is free is given back to the system: it takes a millisecond each time.
 const TIDY_INTERVAL: Duration = Duration::from_secs(60);
+/// And in every so many of these times what is mapped of the program and not in use: that takes some milliseconds, and what
+/// is in use comes back by and by.
+const TIDIES_FOR_PROGRAM: u32 = 10;
 
 /// Why there can be no connection at all.
 #[derive(Debug, thiserror::Error)]
@@ -286,14 +289,17 @@ impl Link {
 
 /// Waits until this session is at its end, and gives back from time to time what it does not use.
 fn wait_for_end(controls: &Receiver<Control>, number: u64) -> Control {
-    let mut quiet = SETTLED_AFTER;
+    let (mut quiet, mut tidies) = (SETTLED_AFTER, 0_u32);
     loop {
         match controls.recv_timeout(quiet) {
             Err(RecvTimeoutError::Timeout) => {
                 quiet = TIDY_INTERVAL;
                 ffi::give_back_free_memory();
-                // Where the kernel does not say what there is, nothing is let go of.
-                ffi::let_go_of_code(&std::fs::read_to_string("/proc/self/smaps").unwrap_or_default());
+                if tidies.is_multiple_of(TIDIES_FOR_PROGRAM) {
+                    // Where the kernel does not say what there is, nothing is let go of.
+                    ffi::let_go_of_program(&std::fs::read_to_string("/proc/self/smaps").unwrap_or_default());
+                }
+                tidies = tidies.wrapping_add(1);
             }
             Err(RecvTimeoutError::Disconnected) | Ok(Control::Stop) => return Control::Stop,
             Ok(end) if end == Control::Closed(number) || end == Control::Stuck(number) => return end,

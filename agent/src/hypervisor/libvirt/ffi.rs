@@ -418,6 +418,9 @@ pub(super) fn keep_memory_small() {
     }
 }
 
+/// The smallest page that there is; with larger ones some mappings are not recognised, and stay.
+const PAGE: usize = 4096;
+
 /// Gives back to the system what is free between what is used: answers of a hundred domains are thousands of small blocks,
 /// and one that stays keeps all below it otherwise.
 pub(super) fn give_back_free_memory() {
@@ -425,31 +428,74 @@ pub(super) fn give_back_free_memory() {
     unsafe { nix::libc::malloc_trim(0) };
 }
 
-/// Lets go of the pages of programs and libraries that are not in use now: libvirt's client brings forty libraries with it,
-/// of which next to nothing is needed after the start. What is needed again comes back from the
-/// system's cache of files. `maps` is the text of `/proc/self/smaps`. Answers how many bytes were let go of at most.
-pub(super) fn let_go_of_code(smaps: &str) -> usize {
-    let mut bytes = 0;
-    for range in code(smaps) {
-        let length = range.end.saturating_sub(range.start);
-        // SAFETY: the range is a mapping of a file that is executable and not writable, of which no page was changed. To
-        // drop such pages from our view changes nothing that can be seen: whatever is touched is mapped again from the
-        // file. Code of this process is never written, as it has no text relocations. A mapping that has gone meanwhile
-        // makes the call fail.
-        let result = unsafe {
-            nix::libc::madvise(
-                std::ptr::without_provenance_mut(range.start),
-                length,
-                nix::libc::MADV_DONTNEED,
-            )
-        };
-        bytes += if result == 0 { length } else { 0 };
-    }
-    bytes
+/// Lets go of the pages of the program and its libraries that are not in use now: libvirt's client brings forty libraries
+/// with it, of which next to nothing is needed after the start, least of all the tables by which they were tied together.
+/// What is needed again comes back from the system's cache of files. `smaps` is the text of `/proc/self/smaps`. Answers
+/// how many bytes were let go of at most.
+pub(super) fn let_go_of_program(smaps: &str) -> usize {
+    let mut letting_go = LettingGo { unchanged: unchanged(smaps), bytes: 0 };
+    // SAFETY: `let_go_of_object` is called before this returns, with what it expects, and never unwinds.
+    unsafe { nix::libc::dl_iterate_phdr(Some(let_go_of_object), (&raw mut letting_go).cast()) };
+    letting_go.bytes
 }
 
-/// The mappings of code from files of which no page was changed.
-fn code(smaps: &str) -> Vec<Range<usize>> {
+/// What is handed from object to object.
+struct LettingGo {
+    /// Mappings of files as they were a moment ago. Some may have gone, and their addresses be somebody's memory.
+    unchanged: Vec<Range<usize>>,
+    bytes: usize,
+}
+
+/// Called for the program and each library, of which none is unloaded meanwhile.
+unsafe extern "C" fn let_go_of_object(
+    object: *mut nix::libc::dl_phdr_info,
+    _size: usize,
+    letting_go: *mut c_void,
+) -> c_int {
+    // SAFETY: the loader passes a valid object, and what `let_go_of_program` lent it alone.
+    let (object, letting_go) = unsafe { (&*object, &mut *letting_go.cast::<LettingGo>()) };
+    if object.dlpi_phdr.is_null() {
+        return 0;
+    }
+    // SAFETY: an object has `dlpi_phnum` headers.
+    let headers = unsafe { std::slice::from_raw_parts(object.dlpi_phdr, usize::from(object.dlpi_phnum)) };
+    let LettingGo { unchanged, bytes } = letting_go;
+    for range in headers.iter().filter_map(|header| read_only_segment(object.dlpi_addr, header)) {
+        for mapping in unchanged.iter().filter(|mapping| is_within(mapping, &range)) {
+            let length = mapping.len();
+            // SAFETY: the range belongs to an object that stays loaded, is mapped from its file, is never written as it is
+            // not writable, and had no changed page. To drop such pages from our view changes nothing that can be seen:
+            // whatever is touched is mapped again from the file.
+            let result = unsafe {
+                nix::libc::madvise(
+                    std::ptr::without_provenance_mut(mapping.start),
+                    length,
+                    nix::libc::MADV_DONTNEED,
+                )
+            };
+            *bytes += if result == 0 { length } else { 0 };
+        }
+    }
+    0
+}
+
+/// Where a part of an object lies that is mapped from its file and that nobody may write, to the byte.
+fn read_only_segment(base: u64, header: &nix::libc::Elf64_Phdr) -> Option<Range<usize>> {
+    if header.p_type != nix::libc::PT_LOAD || header.p_flags & nix::libc::PF_W != 0 {
+        return None;
+    }
+    let start = base.checked_add(header.p_vaddr)?;
+    let end = start.checked_add(header.p_memsz)?;
+    Some(usize::try_from(start).ok()?..usize::try_from(end).ok()?)
+}
+
+/// Whether a mapping, which has whole pages, is a segment's or a part of it.
+fn is_within(mapping: &Range<usize>, segment: &Range<usize>) -> bool {
+    segment.start < mapping.start.saturating_add(PAGE) && mapping.end < segment.end.saturating_add(PAGE)
+}
+
+/// Private mappings of files that nobody may write and of which no page was changed.
+fn unchanged(smaps: &str) -> Vec<Range<usize>> {
     let mut found = Vec::new();
     let mut current = None;
     for line in smaps.lines() {
@@ -459,8 +505,9 @@ fn code(smaps: &str) -> Vec<Range<usize>> {
             && let Some((start, end)) = range.split_once('-')
         {
             let number = |text| usize::from_str_radix(text, 16).ok();
-            let is_code = rest.starts_with("r-xp ") && rest.contains(" /");
-            current = number(start).zip(number(end)).filter(|_| is_code).map(|(start, end)| start..end);
+            let is_wanted =
+                ["r-xp ", "r--p "].iter().any(|mode| rest.starts_with(mode)) && rest.contains(" /");
+            current = number(start).zip(number(end)).filter(|_| is_wanted).map(|(start, end)| start..end);
         }
     }
     found

@@ -130,7 +130,7 @@ fn parameters_of_every_type_are_read_or_skipped() {
 }
 
 #[test]
-fn only_code_of_files_that_nobody_changed_is_let_go_of() {
+fn only_files_that_nobody_changes_or_changed_are_let_go_of() {
     let mapping = |address: &str, mode: &str, file: &str, changed: &str| {
         format!(
             "{address} {mode} 00001000 fe:00 123 {file}\nRss:  8 kB\nAnonymous:  {changed} kB\nVmFlags: rd ex mr\n"
@@ -142,14 +142,46 @@ fn only_code_of_files_that_nobody_changed_is_let_go_of() {
         mapping("4000-5000", "r--p", "/usr/lib/libvirt.so.0", "0"),
         mapping("5000-6000", "rwxp", "/usr/lib/libvirt.so.0", "0"),
         mapping("6000-7000", "r-xp", "[vdso]", "0"),
+        mapping("7000-8000", "r--s", "/usr/lib/gconv-modules.cache", "0"),
         mapping("8000-9000", "r-xp", "/usr/bin/reeve-agent", "0"),
+        mapping("9000-a000", "r--p", "/usr/bin/reeve-agent", "4"),
         "nonsense - r-xp /\nAnonymous: 0 kB\n".to_owned(),
     ];
-    assert_eq!(code(&smaps.concat()), [0x1000..0x3000, 0x8000..0x9000]);
+    assert_eq!(unchanged(&smaps.concat()), [0x1000..0x3000, 0x4000..0x5000, 0x8000..0x9000]);
 }
 
 #[test]
-fn code_that_was_let_go_of_still_runs() {
+fn only_what_lies_in_a_read_only_segment_is_let_go_of() {
+    let header = |p_type, p_flags| nix::libc::Elf64_Phdr {
+        p_type,
+        p_flags,
+        p_offset: 0,
+        p_vaddr: 0x1d80,
+        p_paddr: 0,
+        p_filesz: 0,
+        p_memsz: 0x2300,
+        p_align: 0x1000,
+    };
+    use nix::libc::{PF_R, PF_W, PF_X, PT_LOAD, PT_NOTE};
+    let segment = read_only_segment(0x10000, &header(PT_LOAD, PF_R | PF_X)).unwrap();
+    assert_eq!(segment, 0x11d80..0x14080);
+    assert_eq!(read_only_segment(0x10000, &header(PT_LOAD, PF_R | PF_W)), None);
+    assert_eq!(read_only_segment(0x10000, &header(PT_NOTE, PF_R)), None);
+    assert_eq!(read_only_segment(u64::MAX, &header(PT_LOAD, PF_R)), None);
+    for (mapping, within) in [
+        (0x11000..0x15000, true),
+        (0x12000..0x13000, true),
+        (0x10000..0x15000, false),
+        (0x11000..0x16000, false),
+        (0x15000..0x16000, false),
+        (0x10000..0x11000, false),
+    ] {
+        assert_eq!(is_within(&mapping, &segment), within, "{mapping:x?}");
+    }
+}
+
+#[test]
+fn a_program_that_was_let_go_of_still_runs() {
     let smaps = std::fs::read_to_string("/proc/self/smaps").unwrap();
     let resident = || {
         let status = std::fs::read_to_string("/proc/self/status").unwrap();
@@ -158,10 +190,23 @@ fn code_that_was_let_go_of_still_runs() {
     };
     let connect = test_driver();
     let before = resident();
-    assert!(let_go_of_code(&smaps) > 1 << 20);
+    assert!(let_go_of_program(&smaps) > 1 << 20);
     assert!(resident() < before, "nothing was let go of");
     // The same code, mapped again as it is needed.
     assert_eq!(statistics(&connect, sys::VIR_DOMAIN_STATS_STATE, 0, |_| true).unwrap().len(), 1);
+}
+
+/// The addresses of a mapping that has gone may be anybody's.
+#[test]
+fn memory_where_a_file_was_mapped_a_moment_ago_stays() {
+    let memory = vec![7_u8; 1 << 20];
+    let start = memory.as_ptr().addr().next_multiple_of(PAGE);
+    let smaps = format!(
+        "{start:x}-{:x} r--p 00000000 fe:00 1 /usr/lib/libgone.so\nAnonymous:  0 kB\n",
+        start + (512 << 10)
+    );
+    assert_eq!(let_go_of_program(&smaps), 0);
+    assert!(memory.iter().all(|byte| *byte == 7));
 }
 
 #[test]

@@ -161,7 +161,7 @@ pub struct Host {
     /// When everything on it will have stopped if it is not heard any more; none when it does not stop by itself.
     #[serde(default)]
     pub stops_by_itself_at: Option<Moment>,
-    /// How many standing warnings there are of it; `/v1/warnings` has them.
+    /// How many standing warnings there are of it that nobody has acknowledged; `/v1/warnings` has all.
     #[serde(default)]
     pub standing_warnings: usize,
     /// What an administrator should know.
