@@ -43,6 +43,7 @@ mod texts;
 mod tournament;
 mod trial;
 mod what_if;
+mod whole_devices;
 
 use std::collections::{BTreeMap, HashMap};
 
