@@ -33,8 +33,7 @@ impl Asked {
     pub(super) fn fits(&self, columns: &Columns, slot: usize) -> bool {
         self.has_room(columns.vital(slot))
             && (self.devices.is_empty()
-                || (columns.vital(slot).devices.total > 0
-                    && columns.host_devices[slot].can_serve(&self.devices)))
+                || (columns.vital(slot).devices.total > 0 && columns.can_serve(slot, &self.devices)))
     }
 
     /// Whether a host has room as far as devices have no say.

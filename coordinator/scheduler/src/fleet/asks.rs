@@ -50,7 +50,7 @@ impl Asks {
         // Most hosts have none, and that is known without looking at them one by one.
         let has_devices = vital.devices.total > 0;
         for (lane, entries) in &self.devices {
-            fits[*lane] = fits[*lane] && has_devices && columns.host_devices[slot].can_serve(entries);
+            fits[*lane] = fits[*lane] && has_devices && columns.can_serve(slot, entries);
         }
         fits
     }

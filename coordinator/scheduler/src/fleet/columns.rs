@@ -4,9 +4,10 @@
 
 use reeve_common::ids::HostId;
 
+use super::whole_devices::WholeDevices;
 use crate::constraint::Amount;
 use crate::cost::Reading;
-use crate::device_choice::HostDevices;
+use crate::device_choice::{Entry, HostDevices};
 use crate::host::Measured;
 
 /// The numbers of one host.
@@ -82,6 +83,8 @@ pub(super) struct Columns {
     vital: Vec<Vital>,
     /// Devices one by one.
     pub(super) host_devices: Vec<HostDevices>,
+    /// The same in few bytes, by which most requests are answered: the devices lie far apart in memory.
+    whole: Vec<WholeDevices>,
     /// What was measured.
     pub(super) measured: Vec<Option<Measured>>,
 }
@@ -146,7 +149,8 @@ impl Columns {
     /// Reads what scoring a host reads, and returns a number that means nothing: see `Tournament::touch`.
     #[inline]
     pub(super) fn touch(&self, slot: usize) -> f64 {
-        self.vital.get(slot).map_or(0.0, |vital| vital.before)
+        let vital = self.vital.get(slot).map_or(0.0, |vital| vital.before);
+        vital + self.whole.get(slot).map_or(0.0, |whole| whole.touch())
     }
 
     /// A new slot, vacant.
@@ -156,6 +160,7 @@ impl Columns {
         self.vital.push(Vital::NOTHING);
         self.measured.push(None);
         self.host_devices.push(HostDevices::default());
+        self.whole.push(WholeDevices::default());
         slot
     }
 
@@ -167,6 +172,7 @@ impl Columns {
         pick(&mut self.ids, order);
         pick(&mut self.vital, order);
         pick(&mut self.measured, order);
+        pick(&mut self.whole, order);
         self.host_devices = order.iter().map(|slot| std::mem::take(&mut self.host_devices[*slot])).collect();
     }
 
@@ -185,7 +191,14 @@ impl Columns {
     pub(super) fn change_devices(&mut self, slot: usize, change: impl FnOnce(&mut HostDevices)) {
         let devices = &mut self.host_devices[slot];
         change(devices);
+        self.whole[slot] = WholeDevices::of(devices);
         self.vital[slot].devices = Amount { total: devices.total(), used: devices.used() };
+    }
+
+    /// Whether a host's devices can serve all of `entries`.
+    #[inline]
+    pub(super) fn can_serve(&self, slot: usize, entries: &[Entry]) -> bool {
+        self.whole[slot].can_serve(entries).unwrap_or_else(|| self.host_devices[slot].can_serve(entries))
     }
 
     /// Counts one more VM and what it takes.

@@ -109,8 +109,8 @@ impl Fleet {
         let best = hosts.first().map(|host| (host.host, host.rule));
         hosts.extend(refused.iter().filter_map(|host| self.explain_host(*host, request)));
         let rule = best.map(|(_, rule)| rule).or_else(|| {
-            let first = self.places.keys().min()?;
-            Some(self.host(*first)?.cost_function.rule())
+            let first = self.places.hosts().min()?;
+            Some(self.host(first)?.cost_function.rule())
         });
         ExplanationDigest {
             considered: found.considered,

@@ -33,7 +33,7 @@ impl Measurements {
 impl Fleet {
     /// Replaces what was measured on a host; none when the last measurement is too old to be believed.
     pub fn set_measured(&mut self, host: HostId, measured: Option<Measured>) {
-        if let Some(place) = self.places.get(&host) {
+        if let Some(place) = self.places.get(host) {
             let realm = &mut self.realms[place.realm];
             let at = |measured: Measured| measured.at;
             self.measurements.replace(host, realm.measured(place.slot).map(at), measured.map(at));

@@ -33,6 +33,7 @@ mod interning;
 mod measurements;
 mod node_assignment;
 mod particulars;
+mod places;
 mod quota_ledger;
 mod realm;
 mod scoring;
@@ -42,6 +43,7 @@ mod texts;
 mod tournament;
 mod trial;
 mod what_if;
+mod whole_devices;
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -65,6 +67,7 @@ pub(crate) use holding::AMOUNT_MAX;
 use holding::{Book, Holding, Shape, Tenants};
 use id_hash::IdMap;
 use measurements::Measurements;
+use places::{Place, Places};
 use quota_ledger::{QuotaLedger, shape_realm};
 use realm::{Inquiry, Realm};
 
@@ -74,7 +77,7 @@ pub struct Fleet {
     scores_bytes_max: usize,
     realms: Vec<Realm>,
     realm_numbers: HashMap<RealmName, usize>,
-    places: IdMap<HostId, Place>,
+    places: Places,
     vms: IdMap<VmId, (HostId, Holding)>,
     /// The VMs of hosts that are not there, for when they come back.
     parked: IdMap<HostId, Tenants>,
@@ -84,13 +87,6 @@ pub struct Fleet {
     /// By the number of the realm; none for those without quotas.
     ledgers: BTreeMap<u32, QuotaLedger>,
     measurements: Measurements,
-}
-
-/// Where a host is kept.
-#[derive(Debug, Clone, Copy)]
-struct Place {
-    realm: usize,
-    slot: usize,
 }
 
 impl Default for Fleet {
@@ -114,7 +110,7 @@ impl Fleet {
             scores_bytes_max: bytes,
             realms: Vec::new(),
             realm_numbers: HashMap::new(),
-            places: IdMap::default(),
+            places: Places::default(),
             vms: IdMap::default(),
             parked: IdMap::default(),
             book: Book::default(),
@@ -128,7 +124,7 @@ impl Fleet {
     pub fn upsert_host(&mut self, host: HostDescription) {
         let id = host.id;
         let realm = self.realm_number(&host.realm);
-        let (tenants, measured) = match self.places.get(&id).copied() {
+        let (tenants, measured) = match self.places.get(id) {
             Some(place) if place.realm == realm => {
                 return self.realms[realm].replace(place.slot, host, &mut self.book);
             }
@@ -145,13 +141,13 @@ impl Fleet {
 
     /// A host's realm and its slot there.
     fn find(&self, host: HostId) -> Option<(&Realm, usize)> {
-        let place = self.places.get(&host)?;
+        let place = self.places.get(host)?;
         Some((self.realms.get(place.realm)?, place.slot))
     }
 
     /// The hosts' ids in order.
     fn host_ids(&self) -> Vec<HostId> {
-        let mut ids: Vec<HostId> = self.places.keys().copied().collect();
+        let mut ids: Vec<HostId> = self.places.hosts().collect();
         ids.sort_unstable();
         ids
     }
@@ -167,7 +163,7 @@ impl Fleet {
 
     /// Forgets a host. VMs placed there stay so until they are released, and count again should it come back.
     pub fn remove_host(&mut self, host: HostId) {
-        let Some(place) = self.places.remove(&host) else { return };
+        let Some(place) = self.places.remove(host) else { return };
         let measured = self.realms[place.realm].measured(place.slot);
         self.measurements.replace(host, measured.map(|measured| measured.at), None);
         let tenants = self.realms[place.realm].remove(place.slot, &self.book);
@@ -215,7 +211,7 @@ impl Fleet {
 
     /// [`Fleet::fits`] with room at hand to work the cost out in.
     fn fits_quickly(&mut self, host: HostId, request: &Request) -> Result<(), Reason> {
-        let place = self.places.get(&host).ok_or(Reason::UnknownHost { host })?;
+        let place = self.places.get(host).ok_or(Reason::UnknownHost { host })?;
         self.check_quota(request)?;
         self.realms[place.realm].fits(place.slot, request, &self.book, &mut self.workspaces[place.realm])
     }
@@ -238,7 +234,7 @@ impl Fleet {
         if self.book.is_of(holding, request, shape_realm(realm)) {
             return Ok(());
         }
-        self.dismiss(vm, host);
+        self.dismiss(vm);
         let result = self.fits_quickly(host, request);
         if result.is_ok() {
             if !self.book.keeps_devices(vm, holding, request) {
@@ -289,8 +285,7 @@ impl Fleet {
 
     /// Gives back what was promised to the VM, and says where it was.
     pub fn release(&mut self, vm: VmId) -> Option<HostId> {
-        let (host, holding) = self.vms.get(&vm).copied()?;
-        self.dismiss(vm, host);
+        let (host, holding) = self.dismiss(vm)?;
         self.book.strike(holding);
         self.book.assignments.remove(&vm);
         self.book.nodes.remove(&vm);
@@ -313,16 +308,17 @@ impl Fleet {
     fn count(&mut self, vm: VmId, host: HostId, holding: Holding) {
         self.vms.insert(vm, (host, holding));
         self.in_ledger(holding, QuotaLedger::admit);
-        match self.places.get(&host) {
+        match self.places.get(host) {
             Some(place) => self.realms[place.realm].admit(place.slot, vm, holding, &mut self.book),
             None => self.parked.entry(host).or_default().insert(vm, holding),
         }
     }
 
-    fn dismiss(&mut self, vm: VmId, host: HostId) {
-        let Some((_, holding)) = self.vms.remove(&vm) else { return };
+    /// Counts a VM no longer, and says where it was and what it had.
+    fn dismiss(&mut self, vm: VmId) -> Option<(HostId, Holding)> {
+        let (host, holding) = self.vms.remove(&vm)?;
         self.in_ledger(holding, QuotaLedger::dismiss);
-        if let Some(place) = self.places.get(&host) {
+        if let Some(place) = self.places.get(host) {
             self.realms[place.realm].dismiss(place.slot, vm, holding, &self.book);
         } else if let Some(tenants) = self.parked.get_mut(&host) {
             tenants.remove(vm);
@@ -330,6 +326,7 @@ impl Fleet {
                 self.parked.remove(&host);
             }
         }
+        Some((host, holding))
     }
 
     /// Where a VM is counted.
@@ -345,8 +342,9 @@ impl Fleet {
         let number = *self.realm_numbers.get(&request.realm)?;
         let realm = &mut self.realms[number];
         if realm.settle() {
-            let places = realm.ids().enumerate().map(|(slot, id)| (id, Place { realm: number, slot }));
-            self.places.extend(places);
+            for (slot, host) in realm.ids().enumerate() {
+                self.places.insert(host, Place { realm: number, slot });
+            }
         }
         realm.decide(request, &self.book)
     }
@@ -363,7 +361,7 @@ impl Fleet {
             .host_ids()
             .iter()
             .filter_map(|host| {
-                let place = self.places.get(host)?;
+                let place = self.places.get(*host)?;
                 let workspaces = workspaces.get_mut(place.realm)?;
                 let inquiry = inquiries.get(place.realm)?;
                 self.realms[place.realm].explain(place.slot, inquiry, &self.book, workspaces)
@@ -392,8 +390,7 @@ impl Fleet {
 
     /// What `ask` finds as if the VM were nowhere. Afterwards it is where it was.
     pub fn without<T>(&mut self, vm: VmId, ask: impl FnOnce(&Self) -> T) -> T {
-        let Some((host, holding)) = self.vms.get(&vm).copied() else { return ask(self) };
-        self.dismiss(vm, host);
+        let Some((host, holding)) = self.dismiss(vm) else { return ask(self) };
         let answer = ask(self);
         self.count(vm, host, holding);
         answer
@@ -401,7 +398,7 @@ impl Fleet {
 
     /// By how much the VM would make the cost of the host rise, whether it fits or not.
     fn rise(&mut self, host: HostId, request: &Request) -> f64 {
-        let Some(place) = self.places.get(&host) else { return 0.0 };
+        let Some(place) = self.places.get(host) else { return 0.0 };
         self.realms[place.realm].rise(place.slot, request, &self.book, &mut self.workspaces[place.realm])
     }
 

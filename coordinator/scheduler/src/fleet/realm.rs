@@ -238,10 +238,14 @@ impl Realm {
 
     /// Counts a VM no longer. Which devices it had is still remembered.
     pub(super) fn dismiss(&mut self, slot: usize, vm: VmId, holding: Holding, book: &Book) {
+        let shape = book.shapes.get(holding.shape);
+        if let Some(shape) = shape {
+            // Before the VMs are read, so that these numbers are fetched meanwhile: neither is in any cache.
+            self.columns.give_back(slot, shape.cores, shape.ordinary_memory());
+        }
         self.tenants[slot].remove(vm);
         self.census.dismiss(holding, book);
-        let Some(shape) = book.shapes.get(holding.shape) else { return };
-        self.columns.give_back(slot, shape.cores, shape.ordinary_memory());
+        let Some(shape) = shape else { return };
         if let Some(demand) = shape.node_demand() {
             self.particulars.dismiss(slot, vm, &demand, book);
         }

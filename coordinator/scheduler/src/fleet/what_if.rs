@@ -56,7 +56,8 @@ impl Fleet {
         for host in &changes.without {
             changed.remove_host(*host);
         }
-        let last = self.places.keys().chain(self.parked.keys()).map(|host| host.0).max().unwrap_or(0);
+        let last =
+            self.places.hosts().chain(self.parked.keys().copied()).map(|host| host.0).max().unwrap_or(0);
         // A fleet has less than 2^32 hosts: each was given its own number, and none is given out again.
         for (id, new) in (last..u32::MAX).map(|last| HostId(last + 1)).zip(&changes.with) {
             let NewHost { name, realm, capacity, cpu, labels, cost_function } = new.clone();
