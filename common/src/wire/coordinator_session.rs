@@ -174,39 +174,51 @@ async fn read_replies(session: Arc<Session>, mut reader: FrameReader<RecvStream>
     session.close(RefusalCode::Finished, "the reply stream has ended");
 }
 
-/// Takes the agent's one-way streams, one of each kind, in whatever order they come.
+/// What comes in on the agent's one-way streams goes here; each is taken by the first stream of its kind.
+struct Sinks {
+    events: Option<mpsc::Sender<Box<Event>>>,
+    samples: Option<watch::Sender<Option<Arc<HostSample>>>>,
+}
+
+/// Takes the agent's one-way streams, one of each kind, in whatever order they come. The agent says of what kind a stream is
+/// with the first thing that it sends there, so none waits for another's.
 async fn read_one_way_streams(
     session: Arc<Session>,
     events: mpsc::Sender<Box<Event>>,
     samples: watch::Sender<Option<Arc<HostSample>>>,
 ) {
-    let mut events = Some(events);
-    let mut samples = Some(samples);
+    let sinks = Arc::new(Mutex::new(Sinks { events: Some(events), samples: Some(samples) }));
     let mut readers = JoinSet::new();
     while let Ok(stream) = session.connection.accept_uni().await {
-        let mut reader = FrameReader::new(stream, StreamKind::FRAME_MAX);
-        let violation = match read_kind(&mut reader).await {
-            Ok(Some(StreamKind::Events)) => match events.take() {
-                Some(queue) => {
-                    readers.spawn(read_events(Arc::clone(&session), reader, queue));
-                    continue;
-                }
-                None => "a second event stream".to_owned(),
-            },
-            Ok(Some(StreamKind::Samples)) => match samples.take() {
-                Some(slot) => {
-                    readers.spawn(read_samples(Arc::clone(&session), reader, slot));
-                    continue;
-                }
-                None => "a second sample stream".to_owned(),
-            },
-            Ok(None) => "a stream of no known kind".to_owned(),
-            Err(error) => format!("a stream without a kind: {error}"),
-        };
-        log::warn!(REEVE_HOST:% = session.host, REEVE_REALM:% = session.realm, MESSAGE_ID:% = messages::PROTOCOL_VIOLATED;
-            "closing the connection with {}: {violation}", session.connection.remote_address());
-        session.close(RefusalCode::ProtocolViolation, &violation);
+        readers.spawn(read_one_way_stream(Arc::clone(&session), stream, Arc::clone(&sinks)));
     }
+}
+
+async fn read_one_way_stream(session: Arc<Session>, stream: RecvStream, sinks: Arc<Mutex<Sinks>>) {
+    let mut reader = FrameReader::new(stream, StreamKind::FRAME_MAX);
+    let kind = read_kind(&mut reader).await;
+    let take = || sinks.lock().unwrap_or_else(PoisonError::into_inner);
+    let violation = match kind {
+        Ok(Some(StreamKind::Events)) => {
+            let queue = take().events.take();
+            match queue {
+                Some(queue) => return read_events(session, reader, queue).await,
+                None => "a second event stream".to_owned(),
+            }
+        }
+        Ok(Some(StreamKind::Samples)) => {
+            let slot = take().samples.take();
+            match slot {
+                Some(slot) => return read_samples(session, reader, slot).await,
+                None => "a second sample stream".to_owned(),
+            }
+        }
+        Ok(None) => "a stream of no known kind".to_owned(),
+        Err(error) => format!("a stream without a kind: {error}"),
+    };
+    log::warn!(REEVE_HOST:% = session.host, REEVE_REALM:% = session.realm, MESSAGE_ID:% = messages::PROTOCOL_VIOLATED;
+        "closing the connection with {}: {violation}", session.connection.remote_address());
+    session.close(RefusalCode::ProtocolViolation, &violation);
 }
 
 async fn read_kind(reader: &mut FrameReader<RecvStream>) -> Result<Option<StreamKind>, FrameError> {
