@@ -68,12 +68,30 @@ mod tests {
 
     use super::*;
 
+    #[test]
+    fn as_many_as_are_free_are_served_and_no_more() {
+        let mut devices = HostDevices::new([(1, 3, false)].into_iter());
+        assert!(devices.take_again(1, &[0], WHOLE_PERMILLE));
+        let asked = |class: usize, count: u32| Entry {
+            classes: vec![Some(class)],
+            is_for_any: false,
+            amount: DeviceAmount::Whole(count),
+        };
+        let told = |class, count| WholeDevices::of(&devices).can_serve(&[asked(class, count)]);
+        assert_eq!(
+            [told(1, 1), told(1, 2), told(1, 3), told(0, 1)],
+            [Some(true), Some(true), Some(false), Some(false)]
+        );
+    }
+
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(1024))]
+
         #[test]
         fn the_short_answer_is_that_of_the_rule(
-            classes in proptest::collection::vec((0_u32..4, any::<bool>()), 0..3),
-            taken in proptest::collection::vec((0_usize..3, 1_u64..3000, 0_usize..4, 1_u16..=1000), 0..6),
-            wanted in proptest::collection::vec((proptest::collection::vec(0_usize..3, 1..3), 0_u32..5), 0..3),
+            classes in proptest::collection::vec((0_u32..4, any::<bool>()), 1..3),
+            taken in proptest::collection::vec((0_usize..2, 1_u64..3000, 0_usize..4, 1_u16..=1000), 0..4),
+            wanted in proptest::collection::vec((proptest::collection::vec(0_usize..3, 1..3), 0_u32..5), 1..3),
         ) {
             let numbered = classes.iter().enumerate().map(|(number, (count, is_divisible))| (number, *count, *is_divisible));
             let mut devices = HostDevices::new(numbered);
