@@ -11,10 +11,11 @@
 //! Must not: be left out. The coordinator's service has its store only through this.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use reeve_common::ids::Epoch;
 use reeve_common::mutation::Mutation;
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 
 use super::batch::{Batch, Precondition, Version};
 use super::counters::{CounterError, EPOCH, advance, counter_key};
@@ -31,6 +32,10 @@ pub struct Term {
     /// The epoch's record as this term wrote it.
     version: Version,
     over: watch::Sender<bool>,
+    /// How often it was asked whether the term goes on.
+    asked: AtomicU64,
+    /// Up to which question the store has said so; held while the store is asked.
+    confirmed: Mutex<u64>,
 }
 
 impl std::fmt::Debug for Term {
@@ -47,7 +52,9 @@ impl Term {
     pub async fn begin(store: Arc<dyn Store>) -> Result<Self, CounterError> {
         let (number, version) = advance(store.as_ref(), EPOCH, 1).await?;
         let key = counter_key(EPOCH)?;
-        Ok(Self { store, epoch: Epoch(number), key, version, over: watch::Sender::new(false) })
+        let over = watch::Sender::new(false);
+        let (asked, confirmed) = (AtomicU64::new(0), Mutex::new(0));
+        Ok(Self { store, epoch: Epoch(number), key, version, over, asked, confirmed })
     }
 
     /// Its epoch.
@@ -57,15 +64,24 @@ impl Term {
     }
 
     /// Makes sure that no other term has begun by now. Who is connected with this coordinator cannot be told by another what
-    /// has changed meanwhile; so this is asked before an agent that connects hears anything.
+    /// has changed meanwhile; so this is asked before an agent that connects hears anything. When a whole fleet comes back,
+    /// one look into the store answers everybody who asked before it began.
     ///
     /// # Errors
     /// [`StoreError::Deposed`] when one has; another when the store cannot be read.
     pub async fn confirm(&self) -> Result<(), StoreError> {
+        let question = self.asked.fetch_add(1, Ordering::SeqCst) + 1;
+        let mut confirmed = self.confirmed.lock().await;
+        if *confirmed >= question {
+            return Ok(());
+        }
+        // Only what was asked by now: whoever asks later may not be answered by what is read from here on.
+        let answered = self.asked.load(Ordering::SeqCst);
         let current = self.store.get(&self.key).await?;
         if current.is_some_and(|stored| stored.version == self.version)
             || Mutation::WriteWhenDeposed.is_active()
         {
+            *confirmed = answered;
             return Ok(());
         }
         self.over.send_replace(true);
@@ -125,6 +141,9 @@ impl Store for Term {
 
 #[cfg(test)]
 mod tests {
+    use tokio::sync::Semaphore;
+    use tokio::task::JoinSet;
+
     use super::*;
     use crate::store::{BATCH_OPERATIONS_MAX, MemoryStore, next_id};
 
@@ -159,6 +178,71 @@ mod tests {
         assert!(matches!(first.confirm().await, Err(StoreError::Deposed { epoch: Epoch(1) })));
         first.deposed().await;
         second.confirm().await.unwrap();
+    }
+
+    /// A store that has read and tells what when it is let.
+    #[derive(Debug)]
+    struct Slow {
+        inner: Arc<MemoryStore>,
+        gate: Semaphore,
+        reads: AtomicU64,
+    }
+
+    impl Store for Slow {
+        fn get<'a>(&'a self, key: &'a Key) -> StoreFuture<'a, Option<Stored>> {
+            Box::pin(async move {
+                let read = self.inner.get(key).await;
+                self.reads.fetch_add(1, Ordering::SeqCst);
+                self.gate.acquire().await.unwrap().forget();
+                read
+            })
+        }
+
+        fn list<'a>(&'a self, prefix: &'a str) -> StoreFuture<'a, Vec<Stored>> {
+            self.inner.list(prefix)
+        }
+
+        fn apply(&self, batch: Batch) -> StoreFuture<'_, Version> {
+            self.inner.apply(batch)
+        }
+
+        fn watch<'a>(&'a self, prefix: &'a str) -> StoreFuture<'a, Watch> {
+            self.inner.watch(prefix)
+        }
+    }
+
+    async fn asks(term: &Arc<Term>, count: usize) -> JoinSet<Result<(), StoreError>> {
+        let mut asking = JoinSet::new();
+        for _ in 0..count {
+            let term = Arc::clone(term);
+            asking.spawn(async move { term.confirm().await });
+        }
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        asking
+    }
+
+    #[tokio::test]
+    async fn one_look_answers_all_who_asked_before_it_and_nobody_who_asked_later() {
+        let inner = Arc::new(MemoryStore::new());
+        let term = Term::begin(Arc::clone(&inner) as Arc<dyn Store>).await.unwrap();
+        let slow = Arc::new(Slow { inner: Arc::clone(&inner), gate: Semaphore::new(0), reads: 0.into() });
+        let term = Arc::new(Term { store: Arc::clone(&slow) as Arc<dyn Store>, ..term });
+        let first = asks(&term, 1).await;
+        let second = asks(&term, 9).await;
+        slow.gate.add_permits(2);
+        let answers = [first.join_all().await, second.join_all().await].concat();
+        assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+        assert_eq!(slow.reads.load(Ordering::SeqCst), 2, "each asked the store for itself");
+        let before = asks(&term, 1).await;
+        Term::begin(inner).await.unwrap();
+        let after = asks(&term, 2).await;
+        slow.gate.add_permits(9);
+        assert!(before.join_all().await.iter().all(Result::is_ok), "it was in office when it was asked");
+        let after = after.join_all().await;
+        let deposed = |answer: &Result<(), StoreError>| matches!(answer, Err(StoreError::Deposed { .. }));
+        assert!(after.iter().all(deposed), "{after:?}");
     }
 
     #[tokio::test]
