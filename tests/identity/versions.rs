@@ -47,7 +47,7 @@ async fn an_agent_of_the_version_before_is_let_in_and_understood() {
     assert_eq!(choice, opening(&[BEFORE, MIN_SUPPORTED, CURRENT]));
     write_frame(&mut control, &hello(&host(1)).encode(BEFORE).unwrap(), HANDSHAKE_FRAME_MAX).await.unwrap();
     let pending = port.next().await.unwrap();
-    assert_eq!(pending.version, BEFORE);
+    assert_eq!(pending.version(), BEFORE);
     let mut coordinator = pending.welcome(welcome(), now()).await.unwrap();
     Welcome::decode(BEFORE, &reader.next().await.unwrap().unwrap()).unwrap();
     let mut stream = connection.open_uni().await.unwrap();

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::frame::{FrameReader, write_frame};
+use super::frame::FrameReader;
 use super::handshake::{HandshakeError, greet};
 use super::limits;
 use super::link::{CloseReason, LinkError, RefusalCode};
@@ -333,19 +333,11 @@ async fn open(connection: &Connection, hello: Hello) -> Result<(AgentEnd, Welcom
     let mut reader = FrameReader::new(incoming, limits::HANDSHAKE_FRAME_MAX);
     let about = (hello.name.clone(), hello.realm.clone());
     let (version, welcome) = greet(&mut reader, &mut control, hello, VersionRange::SUPPORTED).await?;
-    let events = open_stream(connection, StreamKind::Events).await?;
-    let samples = open_stream(connection, StreamKind::Samples).await?;
+    let events = connection.open_uni().await.map_err(lost)?;
+    let samples = connection.open_uni().await.map_err(lost)?;
     reader.set_length_max(Command::FRAME_MAX);
     let session = Session::new(connection.clone(), version, Side::Host, about);
     Ok((assemble(session, reader, control, events, samples), welcome))
-}
-
-async fn open_stream(connection: &Connection, kind: StreamKind) -> Result<SendStream, HandshakeError> {
-    let lost =
-        |error: quinn::ConnectionError| HandshakeError::Frame(super::frame::FrameError::Stream(error.into()));
-    let mut stream = connection.open_uni().await.map_err(lost)?;
-    write_frame(&mut stream, &[kind.to_byte()], StreamKind::FRAME_MAX).await?;
-    Ok(stream)
 }
 
 fn assemble(
@@ -360,9 +352,9 @@ fn assemble(
     let (sample_slot, latest_sample) = watch::channel(None);
     let (command_queue, commands) = mpsc::channel(COMMAND_QUEUE_LENGTH);
     let mut tasks = JoinSet::new();
-    tasks.spawn(write_queue(Arc::clone(&session), replies, control));
-    tasks.spawn(write_queue(Arc::clone(&session), queued_events, events));
-    tasks.spawn(write_latest(Arc::clone(&session), latest_sample, samples));
+    tasks.spawn(write_queue(Arc::clone(&session), replies, control, Vec::new()));
+    tasks.spawn(write_queue(Arc::clone(&session), queued_events, events, StreamKind::Events.frame()));
+    tasks.spawn(write_latest(Arc::clone(&session), latest_sample, samples, StreamKind::Samples.frame()));
     let reading = Arc::clone(&session);
     tasks.spawn(async move {
         while let Some(command) = reading.receive(&mut reader).await {

@@ -16,7 +16,7 @@ use rustls::pki_types::CertificateDer;
 use tokio::time::{Instant, timeout_at};
 
 use super::frame::FrameReader;
-use super::handshake::{HandshakeError, receive_hello, send_welcome};
+use super::handshake::{Agreed, HandshakeError, receive_hello, send_welcome};
 use super::limits;
 use super::link::{CloseReason, LinkError, RefusalCode};
 use super::session::Session;
@@ -135,8 +135,8 @@ pub struct PendingAgent {
     pub remote: SocketAddr,
     /// What its certificate says.
     pub certificate: CertificateFacts,
-    /// The protocol version both speak.
-    pub version: ProtocolVersion,
+    /// The protocol version both speak, and whether the agent knows.
+    agreed: Agreed,
     connection: Connection,
     control: SendStream,
     reader: FrameReader<RecvStream>,
@@ -171,7 +171,7 @@ async fn receive(incoming: Incoming, remote: SocketAddr) -> Result<PendingAgent,
         refuse(RefusalCode::ProtocolViolation, AcceptError::Certificate { remote, source })
     })?;
     let greeting = timeout_at(deadline, first_words(&connection)).await;
-    let (control, reader, version, hello) = match greeting {
+    let (control, reader, agreed, hello) = match greeting {
         Err(_) => return Err(refuse(RefusalCode::TooSlow, AcceptError::TooSlow { remote })),
         Ok(Ok(words)) => words,
         Ok(Err(source)) => {
@@ -188,7 +188,7 @@ async fn receive(incoming: Incoming, remote: SocketAddr) -> Result<PendingAgent,
     };
     check_hello(remote, &certificate.identity, &hello).map_err(|(code, error)| refuse(code, error))?;
     let identity = certificate.identity.clone();
-    Ok(PendingAgent { identity, hello, remote, certificate, version, connection, control, reader })
+    Ok(PendingAgent { identity, hello, remote, certificate, agreed, connection, control, reader })
 }
 
 fn peer_certificate(connection: &Connection) -> Result<CertificateFacts, InvalidCertificate> {
@@ -199,13 +199,13 @@ fn peer_certificate(connection: &Connection) -> Result<CertificateFacts, Invalid
     CertificateFacts::read(chain.first().ok_or(InvalidCertificate::NoIdentity)?)
 }
 
-type FirstWords = (SendStream, FrameReader<RecvStream>, ProtocolVersion, Hello);
+type FirstWords = (SendStream, FrameReader<RecvStream>, Agreed, Hello);
 
 async fn first_words(connection: &Connection) -> Result<FirstWords, HandshakeError> {
     let (mut control, incoming) = connection.accept_bi().await.map_err(|_| HandshakeError::Ended)?;
     let mut reader = FrameReader::new(incoming, limits::HANDSHAKE_FRAME_MAX);
-    let (version, hello) = receive_hello(&mut reader, &mut control, VersionRange::SUPPORTED).await?;
-    Ok((control, reader, version, hello))
+    let (agreed, hello) = receive_hello(&mut reader, &mut control, VersionRange::SUPPORTED).await?;
+    Ok((control, reader, agreed, hello))
 }
 
 /// Checks that an agent takes itself for the host that its certificate names.
@@ -239,15 +239,22 @@ fn from_close(remote: SocketAddr, reason: CloseReason) -> AcceptError {
 }
 
 impl PendingAgent {
+    /// The protocol version both speak.
+    #[must_use]
+    pub const fn version(&self) -> ProtocolVersion {
+        self.agreed.version
+    }
+
     /// Lets the agent in. The connection is closed when the certificate's time runs out, counted from `now`; by then
     /// the agent has a new one and connects again with it.
     ///
     /// # Errors
     /// [`LinkError::Closed`] when it is gone already.
     pub async fn welcome(self, welcome: Welcome, now: Timestamp) -> Result<CoordinatorEnd, LinkError> {
-        let Self { certificate, hello, version, connection, mut control, reader, .. } = self;
+        let Self { certificate, hello, agreed, connection, mut control, reader, .. } = self;
+        let version = agreed.version;
         let session = Session::new(connection, version, Side::Coordinator, (hello.name, hello.realm));
-        match send_welcome(&mut control, version, welcome).await {
+        match send_welcome(&mut control, agreed, welcome).await {
             Ok(()) => Ok(CoordinatorEnd::start(session, control, reader, certificate.time_left(now))),
             Err(HandshakeError::Encode(error)) => Err(LinkError::TooLarge(error)),
             Err(_) => Err(LinkError::Closed(session.closed().await)),

@@ -72,7 +72,7 @@ impl CoordinatorEnd {
         let (sample_slot, samples) = watch::channel(None);
         let requests = Arc::new(Requests::default());
         let mut tasks = JoinSet::new();
-        tasks.spawn(write_queue(Arc::clone(&session), commands, control));
+        tasks.spawn(write_queue(Arc::clone(&session), commands, control, Vec::new()));
         tasks.spawn(read_replies(Arc::clone(&session), replies, Arc::clone(&requests)));
         tasks.spawn(read_one_way_streams(Arc::clone(&session), event_queue, sample_slot));
         let expiring = Arc::clone(&session);

@@ -95,6 +95,14 @@ impl FrameBuffer {
         self.bytes.is_empty()
     }
 
+    /// Whether the next frame is there whole.
+    #[must_use]
+    pub fn has_frame(&self) -> bool {
+        self.bytes.split_first_chunk::<HEADER_LENGTH>().is_some_and(|(header, rest)| {
+            usize::try_from(u32::from_be_bytes(*header)).is_ok_and(|length| rest.len() >= length)
+        })
+    }
+
     /// Changes the limit for frames from now on.
     pub const fn set_length_max(&mut self, length_max: usize) {
         self.length_max = length_max;
@@ -118,6 +126,12 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     /// Changes the limit for frames from now on.
     pub const fn set_length_max(&mut self, length_max: usize) {
         self.buffer.set_length_max(length_max);
+    }
+
+    /// Whether the next frame has arrived already and needs no waiting.
+    #[must_use]
+    pub fn has_frame(&self) -> bool {
+        self.buffer.has_frame()
     }
 
     /// The next frame; none when the stream ended after the last one.
@@ -173,8 +187,15 @@ pub async fn write_frame<W: AsyncWrite + Unpin>(
     payload: &[u8],
     length_max: usize,
 ) -> Result<(), FrameError> {
-    let bytes = frame(payload, length_max)?;
-    writer.write_all(&bytes).await.map_err(FrameError::Stream)?;
+    write_all(writer, &frame(payload, length_max)?).await
+}
+
+/// Writes frames that were made already, so that they leave together.
+pub(super) async fn write_all<W: AsyncWrite + Unpin>(
+    writer: &mut W,
+    frames: &[u8],
+) -> Result<(), FrameError> {
+    writer.write_all(frames).await.map_err(FrameError::Stream)?;
     writer.flush().await.map_err(FrameError::Stream)
 }
 

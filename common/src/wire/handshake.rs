@@ -8,12 +8,16 @@
 //!     │ ◀───────────────── Welcome, or a close ── │   after the coordinator has looked the host up
 //! ```
 //!
+//! Neither side waits for what it does not need: where `Hello` has the same bytes in every version that the agent offers, it
+//! goes out together with the offer, and a coordinator that has both puts its choice in front of the welcome. What stands on
+//! the stream is the same; a whole fleet that comes back at once is spared a round trip for each host.
+//!
 //! Must not: know certificates, or decide whether the host is welcome. The caller bounds the time.
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::codec::EncodeError;
-use super::frame::{FrameError, FrameReader, write_frame};
+use super::frame::{FrameError, FrameReader, frame, write_all, write_frame};
 use super::message::{Message, MessageError};
 use super::version::{ProtocolVersion, VersionRange};
 use crate::protocol::{Hello, Welcome};
@@ -77,7 +81,14 @@ where
     W: AsyncWrite + Unpin,
 {
     reader.set_length_max(OPENING_FRAME_MAX);
-    write_frame(writer, &opening(&[ours.minimum, ours.maximum]), OPENING_FRAME_MAX).await?;
+    let mut words = frame(&opening(&[ours.minimum, ours.maximum]), OPENING_FRAME_MAX)?;
+    let mut unsaid = Some(hello);
+    if is_same_in_all(ours)
+        && let Some(hello) = unsaid.take()
+    {
+        words.extend(frame(&hello.encode(ours.maximum)?, Hello::FRAME_MAX)?);
+    }
+    write_all(writer, &words).await?;
     let [chosen, minimum, maximum] = read_opening(reader).await?;
     if chosen == NO_VERSION {
         return Err(HandshakeError::NoCommonVersion { ours, theirs: VersionRange { minimum, maximum } });
@@ -85,9 +96,28 @@ where
     if !ours.contains(chosen) {
         return Err(HandshakeError::ForeignVersion(chosen));
     }
-    write_frame(writer, &hello.encode(chosen)?, Hello::FRAME_MAX).await?;
+    if let Some(hello) = unsaid {
+        write_frame(writer, &hello.encode(chosen)?, Hello::FRAME_MAX).await?;
+    }
     reader.set_length_max(Welcome::FRAME_MAX);
     Ok((chosen, read_message(reader, chosen).await?))
+}
+
+/// Whether a hello has the same bytes in every version of a range, so that it can be said before one is chosen.
+fn is_same_in_all(versions: VersionRange) -> bool {
+    let form = Hello::form(versions.maximum);
+    form.is_some()
+        && (versions.minimum.0..versions.maximum.0)
+            .all(|version| Hello::form(ProtocolVersion(version)) == form)
+}
+
+/// What the coordinator has agreed on with an agent whose hello it has taken.
+#[derive(Debug)]
+pub struct Agreed {
+    /// The version both speak.
+    pub version: ProtocolVersion,
+    /// The choice of it, where it was not told yet: it goes in front of the welcome.
+    choice: Vec<u8>,
 }
 
 /// The coordinator's first part: agrees on a version and takes the hello.
@@ -98,7 +128,7 @@ pub async fn receive_hello<R, W>(
     reader: &mut FrameReader<R>,
     writer: &mut W,
     ours: VersionRange,
-) -> Result<(ProtocolVersion, Hello), HandshakeError>
+) -> Result<(Agreed, Hello), HandshakeError>
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
@@ -108,10 +138,14 @@ where
     let theirs = VersionRange { minimum, maximum };
     let chosen = ours.common_with(theirs);
     let answer = opening(&[chosen.unwrap_or(NO_VERSION), ours.minimum, ours.maximum]);
-    write_frame(writer, &answer, OPENING_FRAME_MAX).await?;
-    let chosen = chosen.ok_or(HandshakeError::NoCommonVersion { ours, theirs })?;
+    let mut choice = frame(&answer, OPENING_FRAME_MAX)?;
     reader.set_length_max(Hello::FRAME_MAX);
-    Ok((chosen, read_message(reader, chosen).await?))
+    if chosen.is_none() || !reader.has_frame() {
+        write_all(writer, &std::mem::take(&mut choice)).await?;
+    }
+    let version = chosen.ok_or(HandshakeError::NoCommonVersion { ours, theirs })?;
+    let hello = read_message(reader, version).await?;
+    Ok((Agreed { version, choice }, hello))
 }
 
 /// The coordinator's second part: the agent is welcome.
@@ -120,10 +154,12 @@ where
 /// [`HandshakeError`] when it cannot be told so.
 pub async fn send_welcome<W: AsyncWrite + Unpin>(
     writer: &mut W,
-    version: ProtocolVersion,
+    agreed: Agreed,
     welcome: Welcome,
 ) -> Result<(), HandshakeError> {
-    Ok(write_frame(writer, &welcome.encode(version)?, Welcome::FRAME_MAX).await?)
+    let Agreed { version, choice: mut words } = agreed;
+    words.extend(frame(&welcome.encode(version)?, Welcome::FRAME_MAX)?);
+    Ok(write_all(writer, &words).await?)
 }
 
 fn opening(versions: &[ProtocolVersion]) -> Vec<u8> {

@@ -1,5 +1,7 @@
 //! Owns which wire types a message has in which version: the only place where versions fork.
 
+use std::any::TypeId;
+
 use super::codec::{self, DecodeError, EncodeError};
 use super::limits;
 use super::v1;
@@ -31,6 +33,10 @@ pub trait Message: Sized {
     /// The longest frame it may come in.
     const FRAME_MAX: usize;
 
+    /// Which form it has in a version: in two versions of the same form it has the same bytes. None where the version is not
+    /// spoken here.
+    fn form(version: ProtocolVersion) -> Option<TypeId>;
+
     /// Writes it as bytes of `version`.
     ///
     /// # Errors
@@ -49,6 +55,13 @@ macro_rules! message {
         impl Message for $domain {
             const KIND: &'static str = $kind;
             const FRAME_MAX: usize = $frame_max;
+
+            fn form(version: ProtocolVersion) -> Option<TypeId> {
+                match version.0 {
+                    $($($version)|+ => Some(TypeId::of::<$wire>()),)+
+                    _ => None,
+                }
+            }
 
             fn encode(self, version: ProtocolVersion) -> Result<Vec<u8>, EncodeError> {
                 match version.0 {

@@ -41,6 +41,12 @@ impl StreamKind {
         }
     }
 
+    /// What its stream begins with.
+    pub(super) fn frame(self) -> Vec<u8> {
+        // One byte is never too long.
+        frame(&[self.to_byte()], Self::FRAME_MAX).unwrap_or_default()
+    }
+
     pub(super) const fn from_byte(byte: u8) -> Option<Self> {
         match byte {
             1 => Some(Self::Events),
@@ -153,19 +159,30 @@ impl Drop for Hold {
     }
 }
 
-/// Writes frames in the order they were queued, each whole. Ends with the queue; a stream that the other side stops
+/// Writes frames in the order they were queued, each whole, the first behind `beginning`, with which it leaves together. Ends with the queue; a stream that the other side stops
 /// reading is the end of the connection, since what is queued must not be dropped in silence.
 pub(super) async fn write_queue(
     session: Arc<Session>,
     mut queue: mpsc::Receiver<Vec<u8>>,
     mut stream: SendStream,
+    mut beginning: Vec<u8>,
 ) {
     while let Some(frame) = queue.recv().await {
-        if stream.write_all(&frame).await.is_err() {
+        if stream.write_all(&behind(&mut beginning, frame)).await.is_err() {
             session.close(RefusalCode::Finished, "the other side reads no more");
             return;
         }
     }
+}
+
+/// The frame behind what the stream begins with, once.
+fn behind(beginning: &mut Vec<u8>, frame: Vec<u8>) -> Vec<u8> {
+    if beginning.is_empty() {
+        return frame;
+    }
+    let mut bytes = std::mem::take(beginning);
+    bytes.extend(frame);
+    bytes
 }
 
 /// Writes the newest of what was offered whenever the stream has room; what was overtaken is never written.
@@ -173,11 +190,12 @@ pub(super) async fn write_latest(
     session: Arc<Session>,
     mut latest: watch::Receiver<Option<Vec<u8>>>,
     mut stream: SendStream,
+    mut beginning: Vec<u8>,
 ) {
     while latest.changed().await.is_ok() {
         let frame = latest.borrow_and_update().clone();
         if let Some(frame) = frame
-            && stream.write_all(&frame).await.is_err()
+            && stream.write_all(&behind(&mut beginning, frame)).await.is_err()
         {
             session.close(RefusalCode::Finished, "the other side reads no more");
             return;

@@ -1,5 +1,7 @@
 //! The greeting over a stream that is not QUIC.
 
+use std::time::Duration;
+
 use reeve_common::protocol::Hello;
 use reeve_common::wire::frame::FrameReader;
 use reeve_common::wire::handshake::{HandshakeError, greet, receive_hello, send_welcome};
@@ -12,7 +14,11 @@ type End = (FrameReader<ReadHalf<DuplexStream>>, WriteHalf<DuplexStream>);
 
 fn ends() -> (End, End) {
     // Smaller than a message, so that everything arrives in pieces.
-    let (near, far) = duplex(16);
+    ends_of(16)
+}
+
+fn ends_of(length: usize) -> (End, End) {
+    let (near, far) = duplex(length);
     let end = |stream| {
         let (reader, writer) = split(stream);
         (FrameReader::new(reader, 64), writer)
@@ -29,9 +35,9 @@ async fn both_sides_agree_and_greet() {
     let (mut agent, mut coordinator) = ends();
     let welcome = welcomes().remove(0).1;
     let answering = async {
-        let (version, received) =
+        let (agreed, received) =
             receive_hello(&mut coordinator.0, &mut coordinator.1, VersionRange::SUPPORTED).await.unwrap();
-        send_welcome(&mut coordinator.1, version, welcome.clone()).await.unwrap();
+        send_welcome(&mut coordinator.1, agreed, welcome.clone()).await.unwrap();
         received
     };
     let (greeted, received): (_, Hello) =
@@ -59,11 +65,47 @@ async fn without_a_common_version_both_sides_say_what_they_speak() {
 async fn a_newer_agent_and_an_older_coordinator_speak_the_older_version() {
     let (mut agent, mut coordinator) = ends();
     let answering = async {
-        let (version, _) = receive_hello(&mut coordinator.0, &mut coordinator.1, range(0, 1)).await.unwrap();
-        send_welcome(&mut coordinator.1, version, welcomes().remove(0).1).await.unwrap();
+        let (agreed, _) = receive_hello(&mut coordinator.0, &mut coordinator.1, range(0, 1)).await.unwrap();
+        let version = agreed.version;
+        send_welcome(&mut coordinator.1, agreed, welcomes().remove(0).1).await.unwrap();
         version
     };
     let (greeted, version) = tokio::join!(greet(&mut agent.0, &mut agent.1, hello(), range(1, 4)), answering);
     assert_eq!(version, ProtocolVersion(1));
     assert_eq!(greeted.unwrap().0, ProtocolVersion(1));
+}
+
+#[tokio::test]
+async fn each_side_says_all_that_it_can_say_at_once() {
+    let (mut agent, mut coordinator) = ends_of(64 << 10);
+    let welcome = welcomes().remove(0).1;
+    let greeting = greet(&mut agent.0, &mut agent.1, hello(), VersionRange::SUPPORTED);
+    tokio::pin!(greeting);
+    let waits = tokio::time::timeout(Duration::ZERO, &mut greeting).await;
+    assert!(waits.is_err(), "nobody has answered yet");
+    let receiving = receive_hello(&mut coordinator.0, &mut coordinator.1, VersionRange::SUPPORTED);
+    let receiving = tokio::time::timeout(Duration::ZERO, receiving).await;
+    let (agreed, received) = receiving.expect("the hello waits for an answer to the offer").unwrap();
+    assert_eq!(received, hello());
+    let waits = tokio::time::timeout(Duration::ZERO, &mut greeting).await;
+    assert!(waits.is_err(), "the choice needs no datagram of its own");
+    send_welcome(&mut coordinator.1, agreed, welcome.clone()).await.unwrap();
+    assert_eq!(greeting.await.unwrap(), (CURRENT, welcome));
+}
+
+#[tokio::test]
+async fn an_agent_that_waits_for_the_choice_hears_it_before_its_hello() {
+    let (mut agent, mut coordinator) = ends_of(64 << 10);
+    let welcome = welcomes().remove(0).1;
+    // Of a version that is not known here nobody knows the hello, so it is said when the version is agreed on.
+    let answering = async {
+        let (agreed, received) =
+            receive_hello(&mut coordinator.0, &mut coordinator.1, VersionRange::SUPPORTED).await.unwrap();
+        send_welcome(&mut coordinator.1, agreed, welcome.clone()).await.unwrap();
+        received
+    };
+    let newer = range(1, CURRENT.0 + 1);
+    let (greeted, received) = tokio::join!(greet(&mut agent.0, &mut agent.1, hello(), newer), answering);
+    assert_eq!(greeted.unwrap(), (CURRENT, welcome));
+    assert_eq!(received, hello());
 }
