@@ -7,8 +7,9 @@ use std::future::Future;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use reeve_common::clock::SystemClock;
 use reeve_common::protocol::{Command, Event, Hello, Reply, Welcome};
-use reeve_common::tls::Credentials;
+use reeve_common::tls::{Credentials, agent_client_config};
 use reeve_common::utilization::HostSample;
 use reeve_common::wire::agent_end::{AgentEnd, CommandReceiver, ConnectError, Sender};
 use reeve_common::wire::{CloseReason, LinkError, RefusalCode};
@@ -117,13 +118,16 @@ pub struct QuicDial {
     socket: Socket,
     /// The socket of the last attempt.
     endpoint: Mutex<Option<quinn::Endpoint>>,
+    /// How a connection is made with these credentials. Making it anew for each dial means to read and check the key and the
+    /// authority's certificate each time.
+    configuration: Mutex<Option<(Arc<Credentials>, quinn::ClientConfig)>>,
 }
 
 impl QuicDial {
     /// A way to the coordinator at `address`, as `HOST:PORT`.
     #[must_use]
     pub const fn new(address: String, credentials: CurrentCredentials, socket: Socket) -> Self {
-        Self { address, credentials, socket, endpoint: Mutex::new(None) }
+        Self { address, credentials, socket, endpoint: Mutex::new(None), configuration: Mutex::new(None) }
     }
 
     /// Waits until the end of the last connection has been said to the coordinator.
@@ -144,6 +148,20 @@ impl QuicDial {
             .map_err(|error| ConnectError::Dial { address, why: format!("no socket: {error}") })
     }
 
+    fn configuration(&self) -> Result<quinn::ClientConfig, ConnectError> {
+        let credentials = Arc::clone(&self.credentials.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut kept = self.configuration.lock().unwrap_or_else(PoisonError::into_inner);
+        match kept.as_ref() {
+            Some((of, configuration)) if Arc::ptr_eq(of, &credentials) => Ok(configuration.clone()),
+            _ => {
+                let configuration = agent_client_config(&credentials, Arc::new(SystemClock))
+                    .map_err(ConnectError::Identity)?;
+                *kept = Some((credentials, configuration.clone()));
+                Ok(configuration)
+            }
+        }
+    }
+
     async fn look_up(&self) -> Result<SocketAddr, ConnectError> {
         let nowhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
         let failed = |why: String| ConnectError::Dial { address: nowhere, why };
@@ -161,13 +179,43 @@ impl CoordinatorDial for Arc<QuicDial> {
         let address = self.look_up().await?;
         let endpoint = self.open(address)?;
         *self.endpoint.lock().unwrap_or_else(PoisonError::into_inner) = Some(endpoint.clone());
-        let credentials = Arc::clone(&self.credentials.lock().unwrap_or_else(PoisonError::into_inner));
-        let (end, welcome) = AgentEnd::connect(&endpoint, address, &credentials, hello).await?;
+        let (end, welcome) = AgentEnd::connect_with(&endpoint, address, self.configuration()?, hello).await?;
         let (commands, sender) = end.split();
         Ok((QuicLink { commands, sender }, welcome))
     }
 
     fn address(&self) -> String {
         self.address.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, KeyPair, SanType};
+
+    use super::*;
+
+    /// What some host proves itself with; it vouches for itself.
+    fn credentials() -> Arc<Credentials> {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::default();
+        params.subject_alt_names = vec![SanType::URI("reeve://lab/host/1".try_into().unwrap())];
+        let certificate = params.self_signed(&key).unwrap().pem();
+        Arc::new(Credentials::from_pem(&certificate, &key.serialize_pem(), &certificate).unwrap())
+    }
+
+    #[tokio::test]
+    async fn what_is_dialled_with_is_made_once_for_a_certificate_and_anew_for_the_next() {
+        let current: CurrentCredentials = Arc::new(Mutex::new(credentials()));
+        let dial = QuicDial::new("localhost:1".to_owned(), Arc::clone(&current), Socket::ForEachAttempt);
+        let made_of = || {
+            dial.configuration().unwrap();
+            Arc::clone(&dial.configuration.lock().unwrap().as_ref().unwrap().0)
+        };
+        let first = made_of();
+        assert!(Arc::ptr_eq(&first, &made_of()) && Arc::ptr_eq(&first, &current.lock().unwrap()));
+        let renewed = credentials();
+        *current.lock().unwrap() = Arc::clone(&renewed);
+        assert!(Arc::ptr_eq(&made_of(), &renewed), "a certificate that was replaced is dialled with");
     }
 }

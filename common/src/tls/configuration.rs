@@ -113,7 +113,7 @@ fn client_builder(
     clock: Arc<dyn Clock>,
 ) -> Result<ConfigBuilder<ClientConfig, rustls::client::WantsClientCert>, TlsError> {
     let provider = provider();
-    let verifier = CoordinatorVerifier::new(trust, Arc::clone(&provider));
+    let verifier = CoordinatorVerifier::new(trust, Arc::clone(&provider)).map_err(TlsError::Rustls)?;
     Ok(ClientConfig::builder_with_details(provider, Arc::new(WallClock(clock)))
         .with_protocol_versions(&[&TLS13])
         .map_err(TlsError::Rustls)?

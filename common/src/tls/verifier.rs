@@ -147,20 +147,44 @@ pub(super) enum Trust {
 #[derive(Debug)]
 pub(super) struct CoordinatorVerifier {
     trust: Trust,
+    /// The check of chains up to an authority that is known beforehand, made once and not for each connection.
+    chain: Option<Arc<WebPkiServerVerifier>>,
     provider: Arc<CryptoProvider>,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
 impl CoordinatorVerifier {
-    pub(super) fn new(trust: Trust, provider: Arc<CryptoProvider>) -> Self {
+    pub(super) fn new(trust: Trust, provider: Arc<CryptoProvider>) -> Result<Self, Error> {
         let algorithms = provider.signature_verification_algorithms;
-        Self { trust, provider, algorithms }
+        let chain = match &trust {
+            Trust::Authority(authority) => Some(chain_up_to(authority.clone(), &provider)?),
+            Trust::Pinned(_) => None,
+        };
+        Ok(Self { trust, chain, provider, algorithms })
     }
 
+    fn chain(&self, sent: &[CertificateDer<'_>]) -> Result<Arc<WebPkiServerVerifier>, Error> {
+        match (&self.chain, &self.trust) {
+            (Some(chain), _) => Ok(Arc::clone(chain)),
+            (None, trust) => chain_up_to(trust.authority(sent)?, &self.provider),
+        }
+    }
+}
+
+fn chain_up_to(
+    authority: CertificateDer<'_>,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<WebPkiServerVerifier>, Error> {
+    WebPkiServerVerifier::builder_with_provider(roots_of(authority)?, Arc::clone(provider))
+        .build()
+        .map_err(|error| Error::General(error.to_string()))
+}
+
+impl Trust {
     fn authority<'a>(&'a self, sent: &'a [CertificateDer<'a>]) -> Result<CertificateDer<'a>, Error> {
-        match &self.trust {
-            Trust::Authority(authority) => Ok(authority.clone()),
-            Trust::Pinned(fingerprint) => sent
+        match self {
+            Self::Authority(authority) => Ok(authority.clone()),
+            Self::Pinned(fingerprint) => sent
                 .iter()
                 .find(|certificate| key_fingerprint(certificate).is_ok_and(|found| found == *fingerprint))
                 .cloned()
@@ -178,11 +202,8 @@ impl ServerCertVerifier for CoordinatorVerifier {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let roots = roots_of(self.authority(intermediates)?)?;
-        let chain = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&self.provider))
-            .build()
-            .map_err(|error| Error::General(error.to_string()))?;
-        let verified = chain
+        let verified = self
+            .chain(intermediates)?
             .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
             .map_err(with_own_alert)?;
         let facts = CertificateFacts::read(end_entity).map_err(|_| refuse(TlsRefusal::Unusable))?;
