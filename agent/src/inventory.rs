@@ -74,7 +74,7 @@ impl InventorySource for MachineInventory {
 }
 
 /// The hypervisor's word counts where both speak: it may be limited to a part of the machine.
-fn combine(machine: HostInventory, facts: Option<&HypervisorFacts>) -> HostInventory {
+pub(crate) fn combine(machine: HostInventory, facts: Option<&HypervisorFacts>) -> HostInventory {
     let Some(facts) = facts else { return machine };
     HostInventory {
         logical_cpus: if facts.logical_cpus > 0 { facts.logical_cpus } else { machine.logical_cpus },

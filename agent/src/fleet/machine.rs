@@ -18,7 +18,7 @@ use crate::coordinator_link::Socket;
 use crate::host::Host;
 use crate::hypervisor::simulated::SimulatedHypervisor;
 use crate::hypervisor::{Hypervisor, event_queue};
-use crate::inventory::{InventorySource, MachineInventory};
+use crate::inventory::{InventorySource, combine};
 use crate::machine::Machine;
 use crate::sampler::SampleSource;
 use crate::vm::driver::Driver;
@@ -52,9 +52,9 @@ impl Machine for SimulatedMachine {
         Ok(())
     }
 
-    fn inventory(&self, host: &Host) -> Arc<dyn InventorySource> {
+    fn inventory(&self, _host: &Host) -> Arc<dyn InventorySource> {
         let machine = HostInventory { hostname: self.name.to_string(), ..self.real.clone() };
-        MachineInventory::of(machine, host.driver().clone())
+        Arc::new(SimulatedInventory { machine, hypervisor: Arc::clone(&self.hypervisor) })
     }
 
     fn samples(&self, clock: Arc<dyn Clock>) -> Arc<dyn SampleSource> {
@@ -68,6 +68,20 @@ impl Machine for SimulatedMachine {
 
     fn socket(&self) -> Socket {
         self.socket.clone()
+    }
+}
+
+/// What a simulated host is.
+struct SimulatedInventory {
+    machine: HostInventory,
+    hypervisor: Arc<SimulatedHypervisor>,
+}
+
+impl InventorySource for SimulatedInventory {
+    fn current(&self) -> Pin<Box<dyn Future<Output = HostInventory> + Send + '_>> {
+        // It is all in memory; a real hypervisor would be asked in a thread of its own, for each dial.
+        let facts = self.hypervisor.facts().ok();
+        Box::pin(future::ready(combine(self.machine.clone(), facts.as_ref())))
     }
 }
 
