@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use reeve_common::clock::{Clock as _, SystemClock};
-use reeve_common::quic::{IDLE_TIMEOUT, lasting_server_endpoint};
+use reeve_common::quic::{DIALLING_TIMEOUT, IDLE_TIMEOUT, lasting_server_endpoint};
 use reeve_common::tls::coordinator_server_config;
 use reeve_common::wire::CloseReason;
 use reeve_common::wire::coordinator_end::{CoordinatorEnd, accept};
@@ -118,6 +118,37 @@ async fn somebody_else_at_its_address_cannot_end_the_connection() {
     let (noticed, reason) = notices_after(&fleet, b"another secret").await;
     assert_eq!(reason, CloseReason::Silent);
     assert!(noticed >= IDLE_TIMEOUT / 2, "{noticed:?}");
+    assert!(
+        noticed < DIALLING_TIMEOUT,
+        "a connection that stands is given up sooner than a dial: {noticed:?}"
+    );
+}
+
+/// Long enough for the datagrams that repeat a first one.
+const WAITS_IN_LINE: Duration = Duration::from_secs(3);
+/// Of full size each, and ten thousand hosts wait at once after a restart.
+const DATAGRAMS_OF_WHO_WAITS: usize = 3;
+
+#[tokio::test]
+async fn who_waits_in_line_sends_little() {
+    let fleet = Fleet::new();
+    let coordinator = UdpSocket::bind(loopback()).await.unwrap();
+    let address = coordinator.local_addr().unwrap();
+    let credentials = fleet.host_credentials(&host(1), now());
+    let dialling = dial(address, &credentials, hello(&host(1)));
+    tokio::pin!(dialling);
+    let (mut datagrams, mut datagram) = (0, [0; 2048]);
+    let counting = async {
+        while coordinator.recv(&mut datagram).await.is_ok() {
+            datagrams += 1;
+        }
+    };
+    tokio::select! {
+        _ = &mut dialling => panic!("nobody has answered"),
+        () = counting => {}
+        () = tokio::time::sleep(WAITS_IN_LINE) => {}
+    }
+    assert!((1..=DATAGRAMS_OF_WHO_WAITS).contains(&datagrams), "{datagrams} were sent in {WAITS_IN_LINE:?}");
 }
 
 #[tokio::test]

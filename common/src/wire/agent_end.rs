@@ -121,7 +121,9 @@ impl ConnectError {
             CloseReason::ByPeer { code, text } => Self::Refused { address, code, text },
             CloseReason::RefusedByPeer { refusal, .. } => Self::CertificateRefused { address, refusal },
             CloseReason::RefusedHere { refusal, .. } => Self::CoordinatorRefused { address, refusal },
-            CloseReason::Silent => Self::NoAnswer { address, seconds: crate::quic::IDLE_TIMEOUT.as_secs() },
+            CloseReason::Silent => {
+                Self::NoAnswer { address, seconds: crate::quic::DIALLING_TIMEOUT.as_secs() }
+            }
             reason => Self::Broken { address, reason },
         }
     }
