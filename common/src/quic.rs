@@ -49,9 +49,9 @@ const CRYPTO_BUFFER_SIZE: usize = 16 << 10;
 const INITIAL_ROUND_TRIP: Duration = Duration::from_millis(100);
 /// The same for an agent that dials. Three times as long after its first datagram it sends two more, and then ever more seldom.
 /// When a whole fleet comes back, most of its hosts wait in a line (`admission.rs`), where nobody answers them and each
-/// of these datagrams, of full size, is in vain: with 100 ms a host that waits for five seconds sends eight, with
-/// this four at most. The price is that a dial whose first datagram is lost takes 1.5 s more.
-const DIALLING_ROUND_TRIP: Duration = Duration::from_millis(500);
+/// of these datagrams, of full size, is in vain: with 100 ms a host that waits for five seconds sends nine, with this
+/// five. Much longer would be worse again: whose first datagram is lost, as some are in such a flood, is late by three times this.
+const DIALLING_ROUND_TRIP: Duration = Duration::from_millis(250);
 /// How long an agent that dials waits for the next word of the coordinator: the coordinator may welcome a whole fleet, one
 /// by one. From the handshake on [`IDLE_TIMEOUT`] counts, the shorter of both sides' wishes.
 pub const DIALLING_TIMEOUT: Duration = Duration::from_secs(12);
