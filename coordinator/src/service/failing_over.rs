@@ -23,6 +23,7 @@ use reeve_common::mutation::Mutation;
 use reeve_scheduler::Contact;
 
 use super::core::{Core, HostEntry, VmVersion};
+use super::lives::contact;
 use super::views::VmView;
 use super::{Actor, Service, ServiceError};
 use crate::audit::Who;
@@ -139,6 +140,12 @@ impl Service {
         let up_for = self.inner.clock.monotonic().saturating_duration_since(self.inner.opened);
         let was_awaited = entry.life.was_heard() || up_for >= FIRST_CONTACT_PATIENCE;
         entry.contact == Contact::Lost && !entry.life.is_connected() && was_awaited
+    }
+
+    /// Whether a host is silent for so long that it counts as lost, though its connection may not have been given up yet.
+    fn is_shown_as_lost(&self, host: HostId) -> bool {
+        let (config, now) = (self.config(), self.steady_now());
+        self.core().hosts.get(&host).is_some_and(|entry| contact(entry, &config, now) == Contact::Lost)
     }
 
     /// Whether somebody has cancelled the failover of a host that has not been heard since.
@@ -331,9 +338,15 @@ impl Service {
         if vm.state.is_final() || vm.wish != Wish::Run {
             return Err(ServiceError::conflict(format!("VM {} is not to run ({})", vm.name, vm.state)));
         }
-        match self.ownership(*host) {
+        let ownership = self.ownership(*host);
+        let is_unknown = match ownership {
+            Some(Ownership::Unknown { .. }) => true,
+            Some(Ownership::Holds) => self.is_shown_as_lost(*host),
+            Some(Ownership::Released(_)) | None => false,
+        };
+        match ownership {
             Some(Ownership::Released(_)) => {}
-            Some(Ownership::Unknown { .. }) => {
+            _ if is_unknown => {
                 let fence = if self.can_be_fenced(*host) {
                     format!("`reeve host fence {host_name}` fences it; ")
                 } else {
@@ -347,7 +360,7 @@ impl Service {
                     "{fence}`reeve host confirm-off {host_name}` states that you have seen the machine off"
                 )));
             }
-            Some(Ownership::Holds) | None => {
+            _ => {
                 return Err(ServiceError::conflict(format!(
                     "host {host_name} is not lost, and VM {} is its",
                     vm.name

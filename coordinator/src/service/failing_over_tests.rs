@@ -90,6 +90,23 @@ async fn opened(stage: &Stage) -> (Service, Arc<MemoryStore>) {
     (service, store)
 }
 
+/// Its connection is given up only a while after nothing comes any more.
+#[tokio::test]
+async fn a_host_that_is_lost_is_so_by_hand_too_while_its_connection_stands() {
+    let stage = Stage::with_vms(1).await;
+    let (service, _store) = opened(&stage).await;
+    let node_1 = id_of(&service, "node-1");
+    let (vm, now) = (vms(&service)[0].id, service.steady_now());
+    if let Some(entry) = service.core().hosts.get_mut(&node_1) {
+        entry.life.connect(now);
+    }
+    let refused = service.restart_elsewhere(&vm, &stage.actor).await.unwrap_err();
+    assert!(refused.message.contains("host node-1 is not lost"), "{refused}");
+    stage.clock.pass(Duration::from_secs(3600));
+    let refused = service.restart_elsewhere(&vm, &stage.actor).await.unwrap_err();
+    assert!(refused.message.contains("nothing proves that host node-1"), "{refused}");
+}
+
 #[tokio::test]
 async fn without_a_proof_nothing_is_started_elsewhere_and_with_one_each_once() {
     let stage = Stage::with_vms(6).await;
