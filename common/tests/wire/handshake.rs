@@ -87,10 +87,21 @@ async fn each_side_says_all_that_it_can_say_at_once() {
     let receiving = tokio::time::timeout(Duration::ZERO, receiving).await;
     let (agreed, received) = receiving.expect("the hello waits for an answer to the offer").unwrap();
     assert_eq!(received, hello());
-    let waits = tokio::time::timeout(Duration::ZERO, &mut greeting).await;
-    assert!(waits.is_err(), "the choice needs no datagram of its own");
     send_welcome(&mut coordinator.1, agreed, welcome.clone()).await.unwrap();
     assert_eq!(greeting.await.unwrap(), (CURRENT, welcome));
+}
+
+#[tokio::test]
+async fn a_choice_that_nobody_waits_for_leaves_with_the_welcome() {
+    let (mut agent, mut coordinator) = ends_of(64 << 10);
+    let greeting = greet(&mut agent.0, &mut agent.1, hello(), VersionRange::SUPPORTED);
+    assert!(tokio::time::timeout(Duration::ZERO, greeting).await.is_err());
+    let receiving = receive_hello(&mut coordinator.0, &mut coordinator.1, VersionRange::SUPPORTED);
+    let (agreed, _) = receiving.await.unwrap();
+    let said = tokio::time::timeout(Duration::ZERO, agent.0.next()).await;
+    assert!(said.is_err(), "the choice needs no datagram of its own: {said:?}");
+    send_welcome(&mut coordinator.1, agreed, welcomes().remove(0).1).await.unwrap();
+    assert!(agent.0.next().await.unwrap().is_some());
 }
 
 #[tokio::test]
