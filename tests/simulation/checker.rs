@@ -97,12 +97,6 @@ impl Checker {
         self.memory().service = service;
     }
 
-    /// Lets go of all that it has looked at, which knows it in turn.
-    pub fn let_go(&self) {
-        let memory = std::mem::take(&mut *self.memory());
-        drop(memory);
-    }
-
     /// A user was told that this VM is started.
     pub fn promise_start(&self, vm: VmId) {
         self.memory().promised.entry(vm).or_insert(false);

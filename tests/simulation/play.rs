@@ -119,7 +119,6 @@ async fn perform(story: &Story, trace: Trace) -> Result<()> {
 impl Drop for Stage {
     fn drop(&mut self) {
         self.park.let_go();
-        self.checker.let_go();
     }
 }
 
