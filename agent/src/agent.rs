@@ -81,7 +81,7 @@ impl Agent {
         stop: impl Future<Output = ()>,
     ) -> Result<(), AgentError> {
         let Self { configuration, identity, state, hypervisor, machine, clock, seed } = self;
-        let steady = Arc::new(SteadyClock::new(Arc::clone(&clock)));
+        let steady = Arc::new(SteadyClock::of_this_boot(Arc::clone(&clock), &SystemBootClock, &state));
         let host = Host::new(identity.realm.clone(), Arc::clone(&hypervisor), state, steady);
         machine.listen(&host, hypervisor.as_ref()).map_err(AgentError::Thread)?;
         let watchdog = WatchdogChoice {

@@ -6,6 +6,7 @@
 //!                       epoch              one number
 //!                       preparations.json  disks that may exist before there is a domain
 //!                       checkpoint.json    the highest checkpoint of the coordinator's audit log
+//!                       clock.json         by which moment the clock goes that deadlines are taken from
 //!                       tombstones.json    VMs that are gone; forgotten ones for a while longer
 //!                       consoles/<vm>.log  the end of their output, the newest few
 //!                       identity/          see identity.rs
@@ -31,8 +32,10 @@ use serde::de::DeserializeOwned;
 
 use crate::state_files::{FilesInDirectory, StateFiles};
 use crate::state_records::{
-    CheckpointFile, PreparationRecord, PreparationsFile, TombstoneRecord, TombstonesFile, UnreadableRecord,
+    CheckpointFile, ClockFile, PreparationRecord, PreparationsFile, TombstoneRecord, TombstonesFile,
+    UnreadableRecord,
 };
+use crate::steady_clock::ClockAnchor;
 use crate::vm::known::{Preparation, Tombstone};
 use crate::witness::Judgement;
 
@@ -114,6 +117,7 @@ struct Memory {
     /// The oldest first.
     forgotten: Vec<(VmId, Generation)>,
     checkpoint: Option<SignedCheckpoint>,
+    clock_anchor: Option<ClockAnchor>,
     preparations: BTreeMap<VmId, Preparation>,
     /// Those that the file still names, perhaps settled since.
     preparations_written: BTreeSet<VmId>,
@@ -227,6 +231,23 @@ impl StateDirectory {
         replace_json(self.files.as_ref(), CHECKPOINT, &CheckpointFile::from(&offered))?;
         self.memory().checkpoint = Some(offered);
         Ok((Some(offered), Some(judgement)))
+    }
+
+    /// By which moment the clock goes that deadlines are taken from.
+    #[must_use]
+    pub fn clock_anchor(&self) -> Option<ClockAnchor> {
+        self.memory().clock_anchor.clone()
+    }
+
+    /// Records that moment.
+    ///
+    /// # Errors
+    /// [`StateError::Io`]; the one before is kept then.
+    pub fn keep_clock_anchor(&self, anchor: ClockAnchor) -> Result<(), StateError> {
+        let _writing = lock(&self.writing);
+        replace_json(self.files.as_ref(), CLOCK, &ClockFile::from(&anchor))?;
+        self.memory().clock_anchor = Some(anchor);
+        Ok(())
     }
 
     /// Records that a disk is about to be made.
@@ -351,6 +372,7 @@ impl StateDirectory {
 const TOMBSTONES: &str = "tombstones.json";
 const PREPARATIONS: &str = "preparations.json";
 const CHECKPOINT: &str = "checkpoint.json";
+const CLOCK: &str = "clock.json";
 
 fn console_name(vm: VmId) -> String {
     format!("{vm}.log")
@@ -382,6 +404,10 @@ fn read_memory(files: &dyn StateFiles) -> Result<Memory, StateError> {
         let checkpoint =
             file.into_checkpoint().map_err(|error| damaged(files, CHECKPOINT, Damage::Record(error)))?;
         memory.checkpoint = Some(checkpoint);
+    }
+    if let Some(file) = read_json::<ClockFile>(files, CLOCK)? {
+        let anchor = file.into_anchor().map_err(|error| damaged(files, CLOCK, Damage::Record(error)))?;
+        memory.clock_anchor = Some(anchor);
     }
     if let Some(file) = read_json::<PreparationsFile>(files, PREPARATIONS)? {
         let preparations =

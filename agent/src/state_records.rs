@@ -3,6 +3,8 @@
 //!
 //! Must not: touch files.
 
+use std::time::Duration;
+
 use reeve_common::checkpoint::{Checkpoint, CheckpointKey, LogHash, LogHead, Signature, SignedCheckpoint};
 use reeve_common::clock::Timestamp;
 use reeve_common::ids::{Epoch, Generation, PoolName, VmId, VolumeName};
@@ -10,6 +12,7 @@ use reeve_common::text::{TEXT_LENGTH_MAX, printable};
 use reeve_common::vm::StopReason;
 use serde::{Deserialize, Serialize};
 
+use crate::steady_clock::ClockAnchor;
 use crate::vm::known::{Preparation, Tombstone};
 use crate::vm::request_policy::VMS_MAX;
 
@@ -106,6 +109,31 @@ pub(crate) struct CheckpointFile {
     epoch: u64,
     key: CheckpointKey,
     signature: Signature,
+}
+
+/// `clock.json`.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct ClockFile {
+    version: u32,
+    boot: String,
+    since_boot_ms: u64,
+    said: u64,
+}
+
+impl From<&ClockAnchor> for ClockFile {
+    fn from(anchor: &ClockAnchor) -> Self {
+        let since_boot_ms = u64::try_from(anchor.since_boot.as_millis()).unwrap_or(u64::MAX);
+        Self { version: VERSION, boot: anchor.boot.clone(), since_boot_ms, said: anchor.said.0 }
+    }
+}
+
+impl ClockFile {
+    pub(crate) fn into_anchor(self) -> Result<ClockAnchor, UnreadableRecord> {
+        check(self.version, 1)?;
+        let since_boot = Duration::from_millis(self.since_boot_ms);
+        Ok(ClockAnchor { boot: self.boot, since_boot, said: Timestamp(self.said) })
+    }
 }
 
 impl From<&SignedCheckpoint> for CheckpointFile {

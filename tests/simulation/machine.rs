@@ -199,7 +199,7 @@ impl Machine {
         let hypervisor: Arc<dyn Hypervisor> = Arc::clone(&self.hypervisor) as _;
         let driver = Driver::with_workers(hypervisor, Arc::clone(&state), Arc::new(workers));
         let clock: Arc<dyn Clock> = Arc::clone(&self.clock) as _;
-        let steady = Arc::new(SteadyClock::new(Arc::clone(&clock)));
+        let steady = Arc::new(SteadyClock::of_this_boot(Arc::clone(&clock), self.boot.as_ref(), &state));
         let host = Host::with_driver(self.realm.clone(), driver, Arc::clone(&state), steady);
         let lease = LeaseKeeper::on(
             Arc::new(LeaseAmong(Arc::clone(&self.files))),

@@ -75,7 +75,8 @@ pub fn apply_observation(vm: &Vm, observation: &VmObservation, now: Timestamp) -
         ObservedVm::Starting => next.enter(VmState::Starting, None, now),
         ObservedVm::Registering { .. } => next.enter(VmState::Registering, None, now),
         ObservedVm::Running { registered_at, .. } => {
-            next.registered_at.get_or_insert(*registered_at);
+            // By its host's clock, which may be wrong: it was after the VM was asked for, and is not still to come.
+            next.registered_at.get_or_insert((*registered_at).max(vm.requested_at).min(now));
             next.enter(VmState::Running, None, now);
         }
         ObservedVm::Paused => next.enter(VmState::Paused, Some("suspended on its host".to_owned()), now),
@@ -234,6 +235,16 @@ mod tests {
             assert_eq!(vm.state, state);
         }
         assert_eq!(vm.registered_at, Some(NOW));
+    }
+
+    #[test]
+    fn a_host_with_a_wrong_clock_makes_no_guest_register_before_it_was_asked_for_or_in_the_future() {
+        let mut vm = placed();
+        vm.requested_at = Timestamp(NOW.0 - 9_000);
+        for (told, noted) in [(NOW.0 - 9_999, NOW.0 - 9_000), (NOW.0 - 7, NOW.0 - 7), (NOW.0 + 1, NOW.0)] {
+            let running = ObservedVm::Running { started_at: NOW, registered_at: Timestamp(told) };
+            assert_eq!(after(&vm, running).registered_at, Some(Timestamp(noted)));
+        }
     }
 
     #[test]
