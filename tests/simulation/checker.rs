@@ -54,6 +54,8 @@ struct Memory {
     drained: BTreeSet<HostId>,
     /// Which hosts each VM has left, ever.
     left: BTreeMap<VmId, BTreeSet<HostId>>,
+    /// Domains that do not run, on hosts of which that was proved: what a VM that was stopped meanwhile leaves there.
+    proved_dead: BTreeSet<(HostId, VmId)>,
     /// VMs that may run twice, for nobody can know better.
     doubtful: BTreeSet<VmId>,
     /// Until when what is on a host becomes doubtful.
@@ -384,10 +386,17 @@ impl Memory {
                     ));
                 }
                 now.insert((*host, vm), (runs, starts));
+                if !runs && released.contains(host) {
+                    self.proved_dead.insert((*host, vm));
+                } else if runs {
+                    self.proved_dead.remove(&(*host, vm));
+                }
                 if let Some(bookings) = &bookings {
                     let held = bookings.get(&vm).and_then(|booking| booking.held_on);
-                    // Where it was before, something of it is left until its host has cleared it up.
-                    let is_leftover = !runs && self.has_left(vm, *host);
+                    // Where it was before, or was stopped by the proof that nothing runs there, something of it is left
+                    // until its host has cleared it up.
+                    let is_leftover =
+                        !runs && (self.has_left(vm, *host) || self.proved_dead.contains(&(*host, vm)));
                     if held != Some(*host) && !is_leftover && !is_doubtful {
                         let held =
                             held.map_or_else(|| "nowhere".to_owned(), |held| format!("on host {held}"));

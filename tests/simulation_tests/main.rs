@@ -31,6 +31,18 @@ fn every_rule_holds_whatever_goes_wrong() {
     assert_eq!(tally.clean, SEEDS);
 }
 
+/// Stories that broke a rule once and are rare: 79737, a clock that was set before an agent was restarted under a guest that
+/// was booting; 51650 and 87399, VMs stopped while their host was proved to be off.
+const BROKE_A_RULE_ONCE: [u64; 3] = [51_650, 79_737, 87_399];
+
+#[test]
+fn stories_that_broke_a_rule_once_break_none() {
+    for seed in BROKE_A_RULE_ONCE {
+        let outcome = play(&Story::of(seed), None).unwrap();
+        assert_eq!(outcome.broken, Vec::<String>::new(), "seed {seed}");
+    }
+}
+
 #[test]
 fn the_same_seed_is_the_same_run() {
     for seed in 0..40 {
