@@ -24,7 +24,7 @@ use crate::enrolment::Enrolment;
 use crate::metrics;
 use crate::pki::{Authority, AuthorityError, IssueError, ServedPort, ServerCertificate};
 use crate::service::{OpenError, Service, Status, StoredTokens, agent_address};
-use crate::store::{SqliteStore, StoreError};
+use crate::store::{CounterError, SqliteStore, StoreError, leave_out_epochs};
 
 /// How long the API may take to end.
 const API_FAREWELL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -49,6 +49,9 @@ pub enum DaemonError {
     /// The store failed while it was in use.
     #[error("the store cannot be gone on with, and what was under way was not acknowledged")]
     StoreFailed(#[source] StoreError),
+    /// No term can begin.
+    #[error("no epoch can be taken from the store")]
+    Epoch(#[from] CounterError),
     /// What is in the store cannot be used.
     #[error("the coordinator cannot take up its work")]
     Open(#[from] OpenError),
@@ -71,6 +74,12 @@ pub enum DaemonError {
     Signals(#[source] std::io::Error),
 }
 
+/// A number that no copy of this coordinator would have too.
+fn chance() -> u16 {
+    let [.., high, low] = uuid::Uuid::new_v4().into_bytes();
+    u16::from_be_bytes([high, low])
+}
+
 /// Runs the coordinator until SIGTERM or SIGINT.
 ///
 /// # Errors
@@ -89,6 +98,7 @@ pub async fn run(path: &Path) -> Result<(), DaemonError> {
         log::warn!(MESSAGE_ID:% = messages::NO_HOST_CAN_JOIN; "no host can join: {problem}");
         String::new()
     });
+    leave_out_epochs(store.as_ref(), chance()).await?;
     let service = Service::open(config, store, Arc::clone(&clock), Arc::clone(&authority)).await?;
 
     let agents_endpoint =

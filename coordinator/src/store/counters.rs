@@ -111,6 +111,16 @@ pub async fn last_epoch(store: &dyn Store) -> Result<Epoch, CounterError> {
     last_id(store, EPOCH).await.map(Epoch)
 }
 
+/// Leaves epochs out, before a term begins, as many as chance says. A store that was copied, and then served by two
+/// coordinators, would give both the same next epoch, and agents could not tell them apart: so they obey the higher one
+/// only, and the other is told that it is deposed. One start in 65,536 finds the gap of the other.
+///
+/// # Errors
+/// As for [`next_epoch`].
+pub async fn leave_out_epochs(store: &dyn Store, by_chance: u16) -> Result<(), CounterError> {
+    advance(store, EPOCH, by_chance.into()).await.map(|_| ())
+}
+
 /// Sees to it that the next term's epoch is above `least`.
 ///
 /// # Errors
@@ -173,6 +183,18 @@ mod tests {
         assert_eq!(next_epoch(&store).await.unwrap(), Epoch(1));
         assert_eq!(next_id(&store, "host").await.unwrap(), 1);
         assert_eq!(next_epoch(&store).await.unwrap(), Epoch(2));
+    }
+
+    #[tokio::test]
+    async fn copies_of_a_store_give_different_epochs() {
+        let mut epochs = Vec::new();
+        for by_chance in [0, 1, u16::MAX] {
+            let copy = MemoryStore::new();
+            assert_eq!(next_epoch(&copy).await.unwrap(), Epoch(1));
+            leave_out_epochs(&copy, by_chance).await.unwrap();
+            epochs.push(next_epoch(&copy).await.unwrap());
+        }
+        assert_eq!(epochs, [Epoch(2), Epoch(3), Epoch(65_537)]);
     }
 
     #[tokio::test]

@@ -35,7 +35,8 @@ use std::sync::Arc;
 pub use batch::{Action, BATCH_BYTES_MAX, BATCH_OPERATIONS_MAX, Batch, Operation, Precondition, Version};
 pub use chain::{Append, Entry, Link, head_key, link_key, read_head, read_link};
 pub use counters::{
-    CounterError, advance_beyond, advance_epoch_beyond, last_epoch, last_id, next_epoch, next_id,
+    CounterError, advance_beyond, advance_epoch_beyond, last_epoch, last_id, leave_out_epochs, next_epoch,
+    next_id,
 };
 pub use error::{Conflict, EngineError, StoreError};
 pub use key::{Collection, InvalidKey, KEY_LENGTH_MAX, Key, RecordId};
