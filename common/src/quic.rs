@@ -5,16 +5,19 @@
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::admission::LINE_MAX;
+use bytes::Bytes;
 use nix::sys::socket::{setsockopt, sockopt};
 use quinn::{
-    ConnectionId, ConnectionIdGenerator, EndpointConfig, IdleTimeout, Incoming, TransportConfig, VarInt,
+    BloomTokenLog, ConnectionId, ConnectionIdGenerator, EndpointConfig, IdleTimeout, Incoming,
+    TransportConfig, VarInt,
 };
-use ring::hmac;
+use ring::{hkdf, hmac};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::admission::LINE_MAX;
 
 /// The agent sends something this often, heard or not, so that silence means something.
 pub const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(1);
@@ -74,6 +77,13 @@ const HANDSHAKES_MAX: usize = 256;
 const HANDSHAKES_BEFORE_RETRY: usize = 64;
 /// How long a proof of address stays good.
 const RETRY_TOKEN_LIFETIME: Duration = Duration::from_secs(10);
+/// How long a word that an agent was once at an address counts as the proof of it. Agents connect anew more often than this,
+/// with each new certificate.
+const ADDRESS_TOKEN_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
+/// Memory for telling which of these words came before; beyond it some are not believed.
+const ADDRESS_TOKENS_BYTES_MAX: usize = 1 << 20;
+/// So many are expected within their lifetime: twice the largest fleet, a few times a day.
+const ADDRESS_TOKENS_EXPECTED: u64 = 100_000;
 /// Between two answers to datagrams of connections that an earlier life of the server had. Nothing is waited for: after a
 /// restart a whole fleet asks within one [`KEEP_ALIVE_INTERVAL`], and whoever gets no answer notices only when
 /// [`IDLE_TIMEOUT`] is over. The library's 20 ms would tell fifty hosts a second. An answer is smaller than what it answers,
@@ -81,6 +91,21 @@ const RETRY_TOKEN_LIFETIME: Duration = Duration::from_secs(10);
 const RESET_INTERVAL_MIN: Duration = Duration::ZERO;
 /// The largest datagram taken: an Ethernet frame's worth and a little, no jumbo frames.
 const DATAGRAM_SIZE_MAX: u16 = 1472;
+
+/// What an agent keeps of a server's word that it was heard at its address. It stays until the next one comes: a dial that
+/// nobody answered has not spent it.
+#[derive(Debug, Default)]
+pub(crate) struct AddressToken(Mutex<Option<Bytes>>);
+
+impl quinn::TokenStore for AddressToken {
+    fn insert(&self, _server_name: &str, token: Bytes) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(token);
+    }
+
+    fn take(&self, _server_name: &str) -> Option<Bytes> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
 
 /// An agent's side of a session.
 pub(crate) fn agent_transport() -> TransportConfig {
@@ -150,7 +175,7 @@ pub(crate) fn bounded_server(
         .incoming_buffer_size(INCOMING_BUFFER_SIZE)
         .incoming_buffer_size_total(INCOMING_BUFFER_SIZE_TOTAL)
         .retry_token_lifetime(RETRY_TOKEN_LIFETIME);
-    // Tokens that let a returning peer skip the proof of address are not handed out.
+    // Only a server with a lasting secret hands out what lets a returning peer skip the proof of its address.
     server.validation_token.sent(0);
     server
 }
@@ -181,15 +206,20 @@ pub fn shared_client_endpoint(local: SocketAddr) -> io::Result<quinn::Endpoint> 
 
 /// The same for a server that is restarted now and then. What is derived from `secret`, which only this server may
 /// know and which must be the same after a restart, lets it tell the peers of an earlier life's connections that these
-/// are over: they notice with their next keep-alive and not only after a long silence.
+/// are over: they notice with their next keep-alive and not only after a long silence. And it believes the word of an
+/// earlier life that a peer was heard at its address, so that a fleet that comes back need not prove it host by host.
 ///
 /// # Errors
 /// When the address cannot be bound.
 pub fn lasting_server_endpoint(
     local: SocketAddr,
-    config: quinn::ServerConfig,
+    mut config: quinn::ServerConfig,
     secret: &[u8],
 ) -> io::Result<quinn::Endpoint> {
+    let token_key = hkdf::Salt::new(hkdf::HKDF_SHA256, b"reeve address token").extract(secret);
+    config.token_key(Arc::new(token_key));
+    let log = BloomTokenLog::new_expected_items(ADDRESS_TOKENS_BYTES_MAX, ADDRESS_TOKENS_EXPECTED);
+    config.validation_token.sent(1).lifetime(ADDRESS_TOKEN_LIFETIME).log(Arc::new(log));
     let key = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), b"reeve stateless reset");
     let mut endpoint_config = EndpointConfig::new(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, key.as_ref())));
     // The library's own ids carry a mark of this process; packets with another mark are dropped without a word.

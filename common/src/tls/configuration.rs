@@ -135,7 +135,7 @@ fn client(mut tls: ClientConfig, transport: quinn::TransportConfig) -> Result<qu
     tls.resumption = Resumption::disabled();
     let crypto = QuicClientConfig::try_from(tls).map_err(|_| TlsError::NoInitialCipherSuite)?;
     let mut config = quinn::ClientConfig::new(Arc::new(crypto));
-    config.transport_config(Arc::new(transport));
+    config.transport_config(Arc::new(transport)).token_store(Arc::new(quic::AddressToken::default()));
     Ok(config)
 }
 
