@@ -152,7 +152,10 @@ mod tests {
         let agent = |boot, since_boot| {
             // Each reads what the one before has left on the disk.
             let state = StateDirectory::open(directory.path()).unwrap();
-            let boot = Boot(boot, Duration::from_secs(since_boot));
+            let boot = Boot(
+                boot,
+                if since_boot == u64::MAX { Duration::MAX } else { Duration::from_secs(since_boot) },
+            );
             SteadyClock::of_this_boot(Arc::clone(&machine) as _, &boot, &state)
         };
         assert_eq!(agent("a", 30).now(), Timestamp(1_000_000));

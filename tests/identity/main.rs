@@ -9,6 +9,7 @@ mod joining;
 mod refusals;
 mod renewal;
 mod restart;
+mod returning;
 mod sessions;
 mod signs;
 mod support;
