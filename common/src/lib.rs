@@ -3,6 +3,7 @@
 //!
 //! Must not: name libvirt, a store or a scheduler; decide anything. See `ARCHITECTURE.md` for the layers.
 
+mod address_tokens;
 pub mod admission;
 pub mod chance;
 pub mod check;

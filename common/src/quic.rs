@@ -5,18 +5,17 @@
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use nix::sys::socket::{setsockopt, sockopt};
 use quinn::{
-    BloomTokenLog, ConnectionId, ConnectionIdGenerator, EndpointConfig, IdleTimeout, Incoming,
-    TransportConfig, VarInt,
+    ConnectionId, ConnectionIdGenerator, EndpointConfig, IdleTimeout, Incoming, TransportConfig, VarInt,
 };
 use ring::{hkdf, hmac};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::address_tokens::SpentTokens;
 use crate::admission::LINE_MAX;
 
 /// The agent sends something this often, heard or not, so that silence means something.
@@ -80,10 +79,6 @@ const RETRY_TOKEN_LIFETIME: Duration = Duration::from_secs(10);
 /// How long a word that an agent was once at an address counts as the proof of it. Agents connect anew more often than this,
 /// with each new certificate.
 const ADDRESS_TOKEN_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
-/// Memory for telling which of these words came before; beyond it some are not believed.
-const ADDRESS_TOKENS_BYTES_MAX: usize = 1 << 20;
-/// So many are expected within their lifetime: twice the largest fleet, a few times a day.
-const ADDRESS_TOKENS_EXPECTED: u64 = 100_000;
 /// Between two answers to datagrams of connections that an earlier life of the server had. Nothing is waited for: after a
 /// restart a whole fleet asks within one [`KEEP_ALIVE_INTERVAL`], and whoever gets no answer notices only when
 /// [`IDLE_TIMEOUT`] is over. The library's 20 ms would tell fifty hosts a second. An answer is smaller than what it answers,
@@ -91,21 +86,6 @@ const ADDRESS_TOKENS_EXPECTED: u64 = 100_000;
 const RESET_INTERVAL_MIN: Duration = Duration::ZERO;
 /// The largest datagram taken: an Ethernet frame's worth and a little, no jumbo frames.
 const DATAGRAM_SIZE_MAX: u16 = 1472;
-
-/// What an agent keeps of a server's word that it was heard at its address. It stays until the next one comes: a dial that
-/// nobody answered has not spent it.
-#[derive(Debug, Default)]
-pub(crate) struct AddressToken(Mutex<Option<Bytes>>);
-
-impl quinn::TokenStore for AddressToken {
-    fn insert(&self, _server_name: &str, token: Bytes) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(token);
-    }
-
-    fn take(&self, _server_name: &str) -> Option<Bytes> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
 
 /// An agent's side of a session.
 pub(crate) fn agent_transport() -> TransportConfig {
@@ -218,8 +198,7 @@ pub fn lasting_server_endpoint(
 ) -> io::Result<quinn::Endpoint> {
     let token_key = hkdf::Salt::new(hkdf::HKDF_SHA256, b"reeve address token").extract(secret);
     config.token_key(Arc::new(token_key));
-    let log = BloomTokenLog::new_expected_items(ADDRESS_TOKENS_BYTES_MAX, ADDRESS_TOKENS_EXPECTED);
-    config.validation_token.sent(1).lifetime(ADDRESS_TOKEN_LIFETIME).log(Arc::new(log));
+    config.validation_token.sent(1).lifetime(ADDRESS_TOKEN_LIFETIME).log(Arc::new(SpentTokens::default()));
     let key = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), b"reeve stateless reset");
     let mut endpoint_config = EndpointConfig::new(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, key.as_ref())));
     // The library's own ids carry a mark of this process; packets with another mark are dropped without a word.

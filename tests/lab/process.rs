@@ -26,6 +26,13 @@ struct Status {
     started: u64,
 }
 
+impl Status {
+    /// Whether a process with so many threads holds anything yet. One that has ended and was not waited for has one.
+    const fn is_alive(&self, threads: usize) -> bool {
+        !matches!(self.state, 'Z' | 'X') || threads > 1
+    }
+}
+
 /// The fields behind the program's name, which may hold anything, even parentheses.
 fn parse_status(text: &str) -> Option<Status> {
     let (_, behind) = text.rsplit_once(')')?;
@@ -45,14 +52,15 @@ impl ProcessIdentity {
     }
 
     /// Whether it still runs. One that has ended and was not waited for counts as ended, and is waited for if it is
-    /// our child.
+    /// our child. After a kill the first thread may be gone while another still waits for the disk: until that is gone,
+    /// too, the process holds its sockets, and they take connections.
     #[must_use]
     pub(crate) fn is_alive(self) -> bool {
         // Fails for a process that is no child of ours, which is as well.
         let _ = waitpid(Pid::from_raw(self.pid), Some(WaitPidFlag::WNOHANG));
         let Ok(text) = fs::read_to_string(format!("/proc/{}/stat", self.pid)) else { return false };
-        parse_status(&text)
-            .is_some_and(|status| status.started == self.started && !matches!(status.state, 'Z' | 'X'))
+        let threads = fs::read_dir(format!("/proc/{}/task", self.pid)).map_or(0, Iterator::count);
+        parse_status(&text).is_some_and(|status| status.started == self.started && status.is_alive(threads))
     }
 
     /// Sends it a signal; none is sent if it has ended.
@@ -82,6 +90,13 @@ mod tests {
         assert_eq!(parse_status(text), Some(Status { state: 'S', started: 4711 }));
         assert_eq!(parse_status("12 (a"), None);
         assert_eq!(parse_status(""), None);
+    }
+
+    #[test]
+    fn a_process_lives_until_its_last_thread_is_gone() {
+        let status = |state| Status { state, started: 1 };
+        assert!(status('S').is_alive(1) && status('Z').is_alive(2));
+        assert!(!status('Z').is_alive(1) && !status('Z').is_alive(0) && !status('X').is_alive(1));
     }
 
     #[test]

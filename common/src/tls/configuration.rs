@@ -24,6 +24,7 @@ use rustls::{ClientConfig, ConfigBuilder, ServerConfig};
 use super::credentials::Credentials;
 use super::fingerprint::CaFingerprint;
 use super::verifier::{CoordinatorVerifier, HostVerifier, Trust};
+use crate::address_tokens::AddressToken;
 use crate::clock::Clock;
 use crate::quic;
 
@@ -135,7 +136,7 @@ fn client(mut tls: ClientConfig, transport: quinn::TransportConfig) -> Result<qu
     tls.resumption = Resumption::disabled();
     let crypto = QuicClientConfig::try_from(tls).map_err(|_| TlsError::NoInitialCipherSuite)?;
     let mut config = quinn::ClientConfig::new(Arc::new(crypto));
-    config.transport_config(Arc::new(transport)).token_store(Arc::new(quic::AddressToken::default()));
+    config.transport_config(Arc::new(transport)).token_store(Arc::new(AddressToken::default()));
     Ok(config)
 }
 
