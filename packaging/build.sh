@@ -52,6 +52,8 @@ fi
 
 # Not before: the libraries in C are built anew when it changes, and `make test` knows nothing of it.
 export SOURCE_DATE_EPOCH="$moment"
+# An rpm keeps a file's own time where it is older than the commit, as in a checkout that was brought up to it.
+find LICENSE COST-FUNCTIONS.md packaging -type f -exec touch --date="@$moment" {} +
 
 # Everything that is packed lies here, as it is packed.
 stage=target/packages/stage

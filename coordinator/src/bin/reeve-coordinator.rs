@@ -67,7 +67,7 @@ fn init(config: CoordinatorConfig) -> ExitCode {
             format!(
                 "Its certificate authority is {fingerprint}: `reeve-coordinator backup FILE` saves it; keep that secret."
             ),
-            "Next: `reeve-coordinator run`, then `reeve host add` and `reeve host join-token`.".to_owned(),
+            "Next: `systemctl start reeve-coordinator`, or by hand `reeve-coordinator run`; then `reeve host add` and `reeve host join-token`.".to_owned(),
         ]),
     }
 }

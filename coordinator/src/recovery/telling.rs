@@ -47,7 +47,7 @@ pub(super) fn tell(
         Some(epoch) => {
             lines.push(format!("Written; the next coordinator's epoch is above {epoch}."));
             lines.push(
-                "Next: `reeve-coordinator run`, look at `reeve host list` and `reeve vm list`, then `reeve host set-state HOST enabled`."
+                "Next: `systemctl start reeve-coordinator`, or by hand `reeve-coordinator run`; look at `reeve host list` and `reeve vm list`, then `reeve host set-state HOST enabled`."
                     .to_owned(),
             );
         }
