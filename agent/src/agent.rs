@@ -81,7 +81,7 @@ impl Agent {
         stop: impl Future<Output = ()>,
     ) -> Result<(), AgentError> {
         let Self { configuration, identity, state, hypervisor, machine, clock, seed } = self;
-        let steady = Arc::new(SteadyClock::of_this_boot(Arc::clone(&clock), &SystemBootClock, &state));
+        let steady = Arc::new(go_on_with_clock(&clock, &state).await);
         let host = Host::new(identity.realm.clone(), Arc::clone(&hypervisor), state, steady);
         machine.listen(&host, hypervisor.as_ref()).map_err(AgentError::Thread)?;
         let watchdog = WatchdogChoice {
@@ -141,6 +141,13 @@ impl Agent {
         let _ = tokio::time::timeout(HANG_UP, dial.hang_up()).await;
         Ok(())
     }
+}
+
+/// The clock of this boot, taken up where nobody waits for the disk.
+async fn go_on_with_clock(clock: &Arc<dyn Clock>, state: &Arc<StateDirectory>) -> SteadyClock {
+    let (wall, state) = (Arc::clone(clock), Arc::clone(state));
+    let taken_up = move || SteadyClock::of_this_boot(wall, &SystemBootClock, &state);
+    tokio::task::spawn_blocking(taken_up).await.unwrap_or_else(|_| SteadyClock::new(Arc::clone(clock)))
 }
 
 /// Gives signs of life, as often as they are waited for, through what every wish goes through; and says how the host is.

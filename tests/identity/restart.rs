@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use crate::support::{Fleet, PATIENCE, clock, dial, hello, host, loopback, now, welcome};
 
 /// A coordinator's port with the authority's lasting secret, or with another one.
-fn open(fleet: &Fleet, secret: &[u8]) -> quinn::Endpoint {
+pub(crate) fn open(fleet: &Fleet, secret: &[u8]) -> quinn::Endpoint {
     let credentials = fleet.authority.server_credentials(now()).unwrap();
     let config = coordinator_server_config(&credentials, clock()).unwrap();
     lasting_server_endpoint(loopback(), config, secret).unwrap()

@@ -3,18 +3,13 @@
 
 use std::sync::{Arc, Mutex};
 
-use reeve_common::quic::{client_endpoint, lasting_server_endpoint};
-use reeve_common::tls::{agent_client_config, coordinator_server_config};
+use reeve_common::quic::client_endpoint;
+use reeve_common::tls::agent_client_config;
 use reeve_common::wire::agent_end::AgentEnd;
 use reeve_common::wire::coordinator_end::accept;
 
+use crate::restart::open;
 use crate::support::{Fleet, clock, hello, host, loopback, now, welcome};
-
-fn open(fleet: &Fleet, secret: &[u8]) -> quinn::Endpoint {
-    let credentials = fleet.authority.server_credentials(now()).unwrap();
-    let config = coordinator_server_config(&credentials, clock()).unwrap();
-    lasting_server_endpoint(loopback(), config, secret).unwrap()
-}
 
 /// An agent's configuration, which it keeps for as long as its certificate.
 fn configuration(fleet: &Fleet) -> quinn::ClientConfig {
