@@ -1,8 +1,8 @@
 //! What every hypervisor promises, tried on both: the same tests run on the simulated one and on a real libvirt with
 //! real QEMUs, in a libvirtd of the tests' own. What only libvirt can do wrong is in `hypervisor/libvirt_only.rs`.
 
-// A test's helper fails by panicking.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+// A test's helper fails by panicking, and how soon something was told is worth reading.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
 #[path = "hypervisor/adoption.rs"]
 mod adoption;
@@ -75,6 +75,26 @@ mod alone {
     #[test]
     fn what_is_done_by_hand_is_told_by_libvirt() {
         crate::by_hand::all_is_told_within_a_second(&crate::subject::libvirt_alone());
+    }
+
+    #[test]
+    fn a_size_is_told_soon_by_a_simulated_hypervisor() {
+        crate::by_hand::a_size_is_told_within_a_second_on_a_crowded_host(&crate::subject::simulated());
+    }
+
+    #[test]
+    fn a_size_is_told_soon_by_libvirt() {
+        crate::by_hand::a_size_is_told_within_a_second_on_a_crowded_host(&crate::subject::libvirt_alone());
+    }
+
+    #[test]
+    fn a_size_is_told_soon_by_a_libvirt_that_was_away() {
+        crate::by_hand::a_size_is_told_within_a_second_after_libvirt_was_away(crate::subject::libvirt_alone());
+    }
+
+    #[test]
+    fn a_size_is_told_by_libvirt_without_hints() {
+        crate::by_hand::a_size_is_told_without_hints(&crate::subject::libvirt_alone());
     }
 
     #[test]

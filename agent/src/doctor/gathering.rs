@@ -124,8 +124,12 @@ fn ask_libvirt(uri: &str, trust: KvmTrust, is_simulated: bool, clock: Arc<dyn Cl
         return Asked { libvirt: Err(why), kvm: KvmFacts::NotWanted, locks };
     }
     // What has to be tried is tried here, and no verdict waited for elsewhere.
-    let settings =
-        LibvirtSettings { uri: uri.to_owned(), kvm: KvmTrust::Never, looks_for_lock_manager: false };
+    let settings = LibvirtSettings {
+        uri: uri.to_owned(),
+        kvm: KvmTrust::Never,
+        looks_for_lock_manager: false,
+        ..LibvirtSettings::default()
+    };
     let hypervisor = match LibvirtHypervisor::start(&settings, clock) {
         Ok(hypervisor) => hypervisor,
         Err(error) => {

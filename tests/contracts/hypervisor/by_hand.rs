@@ -1,7 +1,10 @@
 //! What somebody does to a domain by hand is told within a second, whatever it is, and seen as it is then.
 
+use std::process::Command;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use reeve_agent::hypervisor::libvirt::{DefinitionFolders, LibvirtHypervisor, LibvirtSettings};
 use reeve_agent::hypervisor::{DomainState, EventReceiver, HypervisorEvent, InactiveCause, OwnDomain};
 use reeve_common::clock::{Clock as _, SystemClock};
 use reeve_common::ids::VmId;
@@ -9,10 +12,13 @@ use reeve_common::units::Mebibytes;
 use reeve_common::vm::VmSpec;
 use reeve_tests::harness::waiting::poll_until;
 
-use crate::subject::{PATIENCE, Subject, defined, listen, spec};
+use crate::subject::{Libvirt, PATIENCE, Subject, defined, hear, listen, settings, spec};
 
 /// How soon it must be told.
 const SOON: Duration = Duration::from_secs(1);
+/// Domains of a crowded host, and how many of them run. To ask for each in turn would take four seconds.
+const CROWD: usize = 20;
+const RUNNING: usize = 4;
 
 /// What can be done with virsh.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,16 +56,21 @@ impl Scene<'_> {
     fn after(&mut self, deed: Deed) -> Option<OwnDomain> {
         self.events.try_iter().for_each(drop);
         self.subject.do_by_hand(self.vm, deed);
-        let done_at: Instant = SystemClock.monotonic();
-        loop {
-            let left = SOON.saturating_sub(done_at.elapsed());
-            let event = self.events.recv_timeout(left);
-            let event = event.unwrap_or_else(|_| panic!("{deed:?} was not told within {SOON:?}"));
-            if event == HypervisorEvent::Domain(self.vm) {
-                break;
-            }
-        }
+        told_soon(&self.events, self.vm, deed);
         self.subject.hypervisor().domain(self.vm).unwrap()
+    }
+}
+
+/// Waits until it is told that something was done to a domain just now, and returns how long it took.
+fn told_soon(events: &EventReceiver, vm: VmId, deed: Deed) -> Duration {
+    let done_at: Instant = SystemClock.monotonic();
+    loop {
+        let left = SOON.saturating_sub(done_at.elapsed());
+        let event = events.recv_timeout(left);
+        let event = event.unwrap_or_else(|_| panic!("{deed:?} was not told within {SOON:?}"));
+        if event == HypervisorEvent::Domain(vm) {
+            return done_at.elapsed();
+        }
     }
 }
 
@@ -93,4 +104,93 @@ pub(crate) fn all_is_told_within_a_second(subject: &dyn Subject) {
     assert!(subject.hypervisor().domains().unwrap().foreign.iter().any(|foreign| foreign.id == vm));
     assert_eq!(scene.after(Deed::Undefine), None);
     assert!(subject.hypervisor().domains().unwrap().foreign.iter().all(|foreign| foreign.id != vm));
+}
+
+/// A host with many domains, of which the first few run with one processor of two.
+fn crowd(subject: &dyn Subject) -> Vec<VmId> {
+    let make = |number| {
+        let vm = defined(subject, &VmSpec { vcpus: 2, ..spec(&format!("crowd-{number}")) });
+        subject.do_by_hand(vm, Deed::Redefine(Mebibytes(32)));
+        vm
+    };
+    let vms: Vec<VmId> = (0..CROWD).map(make).collect();
+    for vm in &vms[..RUNNING] {
+        subject.hypervisor().start(*vm).unwrap();
+    }
+    vms
+}
+
+/// Waits until everything of before has been told: nothing was for as long as a change may take.
+fn quiet(events: &EventReceiver) {
+    while events.recv_timeout(SOON).is_ok() {}
+}
+
+/// One of many that is given another size, while it runs or for its next start, is told as soon as one of few.
+pub(crate) fn a_size_is_told_within_a_second_on_a_crowded_host(subject: &dyn Subject) {
+    let events = listen(subject.hypervisor());
+    let vms = crowd(subject);
+    quiet(&events);
+    let (running, off) = vms.split_at(RUNNING);
+    for (round, (live, off)) in running.iter().zip(off.chunks(off.len() / RUNNING)).enumerate() {
+        subject.do_by_hand(*live, Deed::PlugProcessor);
+        let plugged = told_soon(&events, *live, Deed::PlugProcessor);
+        assert_eq!(size(subject.hypervisor().domain(*live).unwrap()), (2, Mebibytes(32)));
+
+        let deed = Deed::SetMemory(Mebibytes(48));
+        let resized = off.iter().map(|vm| {
+            subject.do_by_hand(*vm, deed);
+            let took = told_soon(&events, *vm, deed);
+            assert_eq!(size(subject.hypervisor().domain(*vm).unwrap()), (1, Mebibytes(48)));
+            took
+        });
+        let resized: Vec<u128> = resized.map(|took| took.as_millis()).collect();
+        println!("round {round}: live after {} ms, persistent after {resized:?} ms", plugged.as_millis());
+    }
+}
+
+/// A libvirt that was killed is watched as before, though a folder of its own was replaced meanwhile, as by an administrator
+/// who restores it from a backup.
+pub(crate) fn a_size_is_told_within_a_second_after_libvirt_was_away(mut subject: Libvirt) {
+    let events = listen(&subject.hypervisor);
+    let vms = crowd(&subject);
+    subject.go();
+    hear(&events, |event| *event == HypervisorEvent::Disconnected);
+    let [folder, replaced] = ["etc/qemu", "etc/replaced"].map(|name| subject.daemon.path(name));
+    std::fs::rename(&folder, &replaced).unwrap();
+    assert!(Command::new("cp").arg("--archive").args([&replaced, &folder]).status().unwrap().success());
+    subject.come_back();
+    hear(&events, |event| *event == HypervisorEvent::Connected);
+    quiet(&events);
+    let deeds = [(vms[0], Deed::PlugProcessor), (vms[CROWD - 1], Deed::SetMemory(Mebibytes(48)))];
+    for (vm, deed) in deeds {
+        subject.do_by_hand(vm, deed);
+        println!("{deed:?} was told after {} ms", told_soon(&events, vm, deed).as_millis());
+    }
+}
+
+/// Where the kernel tells nothing all domains are looked at in turn; where it tells too little that is the net. Either
+/// way nothing is lost.
+pub(crate) fn a_size_is_told_without_hints(subject: &Libvirt) {
+    let vms = crowd(subject);
+    let empty = subject.daemon.path("empty");
+    std::fs::create_dir(&empty).unwrap();
+    let start = |status, persistent| {
+        let folders = Some(DefinitionFolders { status, persistent });
+        let settings = LibvirtSettings { definition_folders: folders, ..settings(&subject.daemon) };
+        LibvirtHypervisor::start(&settings, Arc::new(SystemClock)).unwrap()
+    };
+    let hypervisors = [
+        ("without folders", start(None, None)),
+        ("whose folder is not there", start(Some(empty.join("none")), Some(subject.daemon.path("etc/qemu")))),
+        ("that is told of nothing", start(Some(empty.clone()), Some(empty))),
+    ];
+    let all_events = hypervisors.each_ref().map(|(_, hypervisor)| listen(hypervisor));
+    // Each looks at all once as soon as it is connected, which is what the deed is held against.
+    all_events.iter().for_each(quiet);
+    subject.do_by_hand(vms[0], Deed::PlugProcessor);
+    let done_at = SystemClock.monotonic();
+    for ((which, _), events) in hypervisors.iter().zip(&all_events) {
+        hear(events, |event| *event == HypervisorEvent::Domain(vms[0]));
+        println!("one {which} told it after {} ms", done_at.elapsed().as_millis());
+    }
 }

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use reeve_agent::hypervisor::libvirt::{KvmTrust, LibvirtHypervisor, LibvirtSettings};
+use reeve_agent::hypervisor::libvirt::{LibvirtHypervisor, LibvirtSettings};
 use reeve_agent::hypervisor::{Hypervisor as _, event_queue};
 use reeve_common::clock::{Clock as _, SystemClock};
 use reeve_common::ids::VmId;
 use reeve_common::storage::LockManager;
 use reeve_tests::harness::waiting::poll_until;
 
-use crate::subject::{PATIENCE, Subject as _, libvirt_alone};
+use crate::subject::{PATIENCE, Subject as _, libvirt_alone, settings};
 
 /// Whether there is a lock manager is found by trying, and again when libvirt was restarted; nothing is left of it, and a
 /// guest of somebody's that runs meanwhile is not touched.
@@ -22,8 +22,7 @@ fn a_lock_manager_is_found_out_by_trying() {
     assert_eq!(subject.hypervisor.try_lock_manager().unwrap(), LockManager::Off);
 
     // As the agent does it: by itself, told as whatever else changed.
-    let settings =
-        LibvirtSettings { uri: subject.daemon.uri(), kvm: KvmTrust::Never, looks_for_lock_manager: true };
+    let settings = LibvirtSettings { looks_for_lock_manager: true, ..settings(&subject.daemon) };
     let watching = LibvirtHypervisor::start(&settings, Arc::new(SystemClock)).unwrap();
     let (sender, events) = event_queue();
     watching.subscribe(sender);

@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use reeve_agent::hypervisor::libvirt::{KvmTrust, LibvirtHypervisor, LibvirtSettings};
+use reeve_agent::hypervisor::libvirt::{DefinitionFolders, KvmTrust, LibvirtHypervisor, LibvirtSettings};
 use reeve_agent::hypervisor::simulated::{GuestMode, PoolSetting, SimulatedHypervisor, SimulationSettings};
 use reeve_agent::hypervisor::{
     EventReceiver, Hypervisor, HypervisorError, HypervisorEvent, LedgerEntry, LedgerWish, event_queue,
@@ -173,9 +173,22 @@ pub(crate) fn libvirt_alone() -> Libvirt {
     let bricks = daemon.add_pool(BRICKS, true).unwrap();
     write_speaker(&bricks.join(SPEAKER));
     make_qcow2(&bricks.join(EMPTY), &["1M"]);
-    let settings = LibvirtSettings { uri: daemon.uri(), kvm: KvmTrust::Never, looks_for_lock_manager: false };
-    let hypervisor = LibvirtHypervisor::start(&settings, Arc::new(SystemClock)).unwrap();
+    let hypervisor = LibvirtHypervisor::start(&settings(&daemon), Arc::new(SystemClock)).unwrap();
     Libvirt { daemon, hypervisor }
+}
+
+/// How a libvirtd of the tests' own is reached: the URI does not tell where it has its configuration.
+pub(crate) fn settings(daemon: &PrivateLibvirtd) -> LibvirtSettings {
+    let folders = DefinitionFolders {
+        status: Some(daemon.path("run/libvirt/qemu")),
+        persistent: Some(daemon.path("etc/qemu")),
+    };
+    LibvirtSettings {
+        uri: daemon.uri(),
+        kvm: KvmTrust::Never,
+        looks_for_lock_manager: false,
+        definition_folders: Some(folders),
+    }
 }
 
 impl Subject for Libvirt {

@@ -172,6 +172,23 @@ pub(super) fn sizes(connect: &Connect) -> Result<Sizes, Failure> {
     Ok(sizes)
 }
 
+/// The sizes of the domains of these names. One that is not there is left out.
+pub(super) fn sizes_of(connect: &Connect, names: &[String]) -> Result<Sizes, Failure> {
+    let mut sizes = Sizes::new();
+    for name in names {
+        let sized = connect
+            .lookup_domain_by_name(name)
+            .map_err(Failure::from)
+            .and_then(|domain| Ok((VmId(domain.uuid()?), size(&domain, None)?)));
+        match sized {
+            Ok((vm, size)) => drop(sizes.insert(vm, size)),
+            Err(error) if error.is(ErrorNumber::NoDomain) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(sizes)
+}
+
 /// Its virtual processors, and the most memory that it may take.
 pub(super) fn size(domain: &Domain, brief: Option<Brief>) -> Result<(u32, Mebibytes), Failure> {
     if let Some(Brief { vcpus, memory, .. }) = brief {

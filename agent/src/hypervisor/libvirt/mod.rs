@@ -10,13 +10,17 @@
 //!   domains.rs  foreign.rs  storage.rs        └─ events ─▶ ffi.rs ─▶ events.rs ─▶ the agent
 //!   console.rs  guest_agent.rs  statistics.rs  capabilities.rs  examination.rs (event_loop.rs) ▲
 //!   kvm_probe.rs  lock_probe.rs ── what has to be tried                                           │
-//!   sizes.rs ── what libvirt does not tell ─────────────────────────────────────────────────────┘
+//!   sizes.rs (asking_turns.rs) ── what libvirt does not tell ────────────────────────────────────┘
+//!   saved_definitions.rs ── the kernel's hints at it
 //!   pure: domain_xml.rs  probe_domain.rs  foreign_xml.rs  host_xml.rs  volume_xml.rs  image_header.rs
+//!         definition_folders.rs
 //! ```
 
+mod asking_turns;
 mod capabilities;
 mod connection;
 mod console;
+mod definition_folders;
 mod domain_xml;
 mod domains;
 mod event_loop;
@@ -34,6 +38,7 @@ mod kvm_probe;
 mod lanes;
 mod lock_probe;
 mod probe_domain;
+mod saved_definitions;
 mod sizes;
 mod statistics;
 mod storage;
@@ -53,6 +58,7 @@ use reeve_common::vm::{DomainDisk, ForeignDomain, VirtType, VmSpec};
 
 pub use capabilities::{KvmTrust, ProbeEnd};
 pub use connection::ConnectionError;
+pub use definition_folders::DefinitionFolders;
 pub use event_loop::EventLoopError;
 pub use examination::Examined;
 
@@ -63,6 +69,7 @@ use connection::Connection;
 use domains::{Ownership, Seen};
 use lanes::{CallKind, Lane};
 use lock_probe::LockVerdict;
+use saved_definitions::SavedDefinitions;
 use storage::JudgedImages;
 
 /// libvirt answers what it knows by itself at once; half a minute is its own patience with a busy domain.
@@ -101,11 +108,18 @@ pub struct LibvirtSettings {
     pub kvm: KvmTrust,
     /// Whether it is found out by itself if there is a lock manager, with a guest that is started and ended.
     pub looks_for_lock_manager: bool,
+    /// Where it saves its domains' definitions; `None` stands for where the libvirt of that URI usually does.
+    pub definition_folders: Option<DefinitionFolders>,
 }
 
 impl Default for LibvirtSettings {
     fn default() -> Self {
-        Self { uri: "qemu:///system".to_owned(), kvm: KvmTrust::default(), looks_for_lock_manager: true }
+        Self {
+            uri: "qemu:///system".to_owned(),
+            kvm: KvmTrust::default(),
+            looks_for_lock_manager: true,
+            definition_folders: None,
+        }
     }
 }
 
@@ -141,7 +155,10 @@ impl LibvirtHypervisor {
         if settings.looks_for_lock_manager {
             lock_manager.pursue(&connection).map_err(ConnectionError::Thread)?;
         }
-        sizes::watch(&connection).map_err(ConnectionError::Thread)?;
+        let folders = settings.definition_folders.clone();
+        let folders = folders.unwrap_or_else(|| saved_definitions::usual_folders(&settings.uri));
+        sizes::watch(&connection, SavedDefinitions::new(folders), Arc::clone(&clock))
+            .map_err(ConnectionError::Thread)?;
         Ok(Self {
             connection,
             kvm,

@@ -1,6 +1,7 @@
 //! Owns noticing that a domain was given more or fewer processors, or more or less memory, behind our back: libvirt
-//! tells nobody of `virsh setvcpus` and `setmaxmem`, so the sizes of all domains are looked at often and what has changed
-//! becomes an event like any other.
+//! tells nobody of `virsh setvcpus` and `setmaxmem`. It saves the definition, though, which hints at the domain; it is
+//! asked for its size then, and what has changed becomes an event like any other. From time to time all are asked, as
+//! hints can be missed or not to be had.
 //!
 //! Must not: judge a size, or say which domains are ours.
 
@@ -8,52 +9,84 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use reeve_common::clock::Clock;
 use reeve_common::ids::VmId;
 use reeve_common::units::Mebibytes;
+use virt::connect::Connect;
 
 use super::super::HypervisorEvent;
+use super::asking_turns::{AskingTurns, Pause, Turn};
 use super::connection::Connection;
+use super::failure::Failure;
+use super::saved_definitions::SavedDefinitions;
 use super::{domains, quick};
-
-/// How often the sizes are looked at: with what follows, what changed is known within a second.
-const LOOK_INTERVAL: Duration = Duration::from_millis(500);
-/// A look is one small question for each domain, of some 90 µs here: five a second are not felt, forty would be most of what
-/// an agent costs. So on a host with more than two domains a look comes later; with a hundred it is still sooner than the
-/// poll that compares everything. To ask for all in one call would be cheap here and dear elsewhere: libvirt then asks
-/// each QEMU twice, which costs the host many times what it saves the agent.
-const QUESTION_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Processors and the most memory of each domain.
 pub(super) type Sizes = BTreeMap<VmId, (u32, Mebibytes)>;
 
 /// Looks until the connection is no longer used, in a thread of its own.
-pub(super) fn watch(connection: &Arc<Connection>) -> std::io::Result<()> {
+pub(super) fn watch(
+    connection: &Arc<Connection>,
+    saved: SavedDefinitions,
+    clock: Arc<dyn Clock>,
+) -> std::io::Result<()> {
     let connection = Arc::downgrade(connection);
-    std::thread::Builder::new().name("libvirt-sizes".to_owned()).spawn(move || keep_looking(&connection))?;
+    std::thread::Builder::new()
+        .name("libvirt-sizes".to_owned())
+        .spawn(move || keep_looking(&connection, saved, &*clock))?;
     Ok(())
 }
 
-fn keep_looking(connection: &Weak<Connection>) {
-    let mut before: Option<Sizes> = None;
+fn keep_looking(connection: &Weak<Connection>, mut saved: SavedDefinitions, clock: &dyn Clock) {
+    let mut turns = AskingTurns::new(clock.monotonic());
+    // What happens before the first look, whoever listens looks at as a whole.
+    let mut known: Option<Sizes> = None;
     while let Some(connection) = connection.upgrade() {
-        let looked = connection.is_up().then(|| connection.call(quick("looking at sizes"), domains::sizes));
-        // What happened while it could not be asked is looked at as a whole when it is back.
-        let now = looked.and_then(Result::ok);
-        if let (Some(before), Some(now)) = (&before, &now) {
-            for vm in changed(before, now) {
-                connection.tell(HypervisorEvent::Domain(vm));
+        match turns.next(clock.monotonic()) {
+            Turn::All => {
+                // First the watch: what is written after the look has begun is then told.
+                saved.watch_anew();
+                let now = ask(&connection, domains::sizes);
+                let count = now.as_ref().map(Sizes::len);
+                turns.all_were_looked_at(count, saved.is_complete(), clock.monotonic());
+                if let Some(now) = now {
+                    tell_changed(&connection, known.as_ref(), &now);
+                    known = Some(now);
+                }
             }
+            Turn::These(names) => match ask(&connection, move |connect| domains::sizes_of(connect, &names)) {
+                Some(now) => {
+                    tell_changed(&connection, known.as_ref(), &now);
+                    known.iter_mut().for_each(|known| known.extend(&now));
+                }
+                None => turns.look_at_all(),
+            },
+            Turn::Nothing => {}
         }
-        let domains = now.as_ref().map_or(0, Sizes::len);
-        before = now;
         drop(connection);
-        std::thread::sleep(pause(domains));
+        let written = match turns.pause(clock.monotonic()) {
+            Pause::Watching(patience) => saved.wait(patience),
+            Pause::Resting(rest) => {
+                std::thread::sleep(rest);
+                saved.wait(Duration::ZERO)
+            }
+        };
+        turns.note(written, clock.monotonic());
     }
 }
 
-fn pause(domains: usize) -> Duration {
-    let domains = u32::try_from(domains).unwrap_or(u32::MAX);
-    LOOK_INTERVAL.max(QUESTION_INTERVAL.saturating_mul(domains))
+/// Asks libvirt, if it can be asked.
+fn ask(
+    connection: &Connection,
+    work: impl FnOnce(&Connect) -> Result<Sizes, Failure> + Send + 'static,
+) -> Option<Sizes> {
+    connection.is_up().then(|| connection.call(quick("looking at sizes"), work))?.ok()
+}
+
+fn tell_changed(connection: &Connection, before: Option<&Sizes>, now: &Sizes) {
+    for vm in before.into_iter().flat_map(|before| changed(before, now)) {
+        connection.tell(HypervisorEvent::Domain(vm));
+    }
 }
 
 /// The domains of another size, and those that are new: libvirt tells of their coming, and not of what was done to them
@@ -67,12 +100,6 @@ fn changed<'a>(before: &'a Sizes, now: &'a Sizes) -> impl Iterator<Item = VmId> 
 mod tests {
     use super::*;
     use crate::vm::sample_values::vm;
-
-    #[test]
-    fn a_crowded_host_is_looked_at_later() {
-        assert_eq!([pause(0), pause(2)], [LOOK_INTERVAL; 2]);
-        assert_eq!(pause(100), Duration::from_secs(20));
-    }
 
     #[test]
     fn what_differs_and_what_is_new_is_told() {
