@@ -24,6 +24,7 @@ use reeve_common::logging::{Message, messages};
 use reeve_common::protocol::{
     AgentRequest, Command, CommandBody, Event, Hello, Refusal, Reply, ReplyBody, Welcome,
 };
+use reeve_common::quic::DIALLING_TIMEOUT;
 use reeve_common::text::chain;
 use reeve_common::tls::TlsRefusal;
 use reeve_common::wire::agent_end::ConnectError;
@@ -51,7 +52,7 @@ const REFUSED_RETRY: Duration = Duration::from_secs(60);
 /// a coordinator that came back sooner than an old one does.
 const DIAL_PATIENCE_FIRST: Duration = Duration::from_secs(2);
 
-/// How long later attempts wait: a coordinator that welcomes a whole fleet after its restart may need this.
+/// How long later attempts wait: not for ever, for the same reason, and longer than a coordinator needs that is only slow.
 const DIAL_PATIENCE_MAX: Duration = Duration::from_secs(12);
 
 /// A session that lasted this long was a success; one that ended sooner counts as a failure, so that a coordinator
@@ -144,10 +145,11 @@ const fn is_forgotten(error: &LinkError) -> bool {
 }
 
 /// How long the first attempt waits after a session. A coordinator that has just said it forgot the connection is there,
-/// with a whole fleet at its door: giving up and dialling anew would only lose the place in its line.
+/// with a whole fleet at its door: giving up and dialling anew would only lose the place in its line, so this waits as long
+/// as the connection itself does.
 const fn dial_patience_after(end: &End) -> Duration {
     match end {
-        End::Link(error) if is_forgotten(error) => DIAL_PATIENCE_MAX,
+        End::Link(error) if is_forgotten(error) => DIALLING_TIMEOUT,
         _ => DIAL_PATIENCE_FIRST,
     }
 }

@@ -289,6 +289,14 @@ async fn a_coordinator_that_is_down_is_dialled_ever_more_patiently() {
     assert_eq!(conversation.dial.dials.load(Ordering::Relaxed), 9);
 }
 
+#[test]
+fn who_was_forgotten_waits_in_the_line_as_long_as_a_connection_does_and_others_dial_anew_sooner() {
+    let end = |reason| dial_patience_after(&End::Link(LinkError::Closed(reason)));
+    assert_eq!(end(CloseReason::Forgotten), DIALLING_TIMEOUT);
+    assert_eq!(end(CloseReason::Silent), DIAL_PATIENCE_FIRST);
+    assert_eq!(dial_patience_after(&End::Renewed), DIAL_PATIENCE_FIRST);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_refusal_that_needs_somebody_is_tried_again_seldom() {
     for code in [RefusalCode::RemovedHost, RefusalCode::WrongHost, RefusalCode::DuplicateAgent] {

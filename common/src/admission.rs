@@ -25,9 +25,10 @@ use tokio::time::Instant;
 
 use crate::quic::{DIALLING_TIMEOUT, HandshakeGate, HandshakePermit};
 
-/// Peers that wait for a place. A peer gives up after [`DIALLING_TIMEOUT`]; many more than this would wait in vain on two
-/// processors, and each takes some kilobytes. Of a fleet of ten thousand nearly all find room at their first knock.
-pub const LINE_MAX: usize = 8 << 10;
+/// Peers that wait for a place: a fleet of ten thousand hosts at once, since whoever finds no room knocks again only after
+/// seconds. A peer gives up after [`DIALLING_TIMEOUT`]; many more than this would wait in vain on two processors, and each
+/// takes some kilobytes.
+pub const LINE_MAX: usize = 16 << 10;
 
 /// For so long a peer waits for the next word of a server before it gives up.
 const PEERS_PATIENCE: Duration = DIALLING_TIMEOUT;
@@ -158,14 +159,15 @@ mod tests {
         let begun = Instant::now();
         let at = |seconds| begun + Duration::from_secs(seconds);
         let mut line = Line::new(3);
-        for (peer, seconds) in [("first", 0), ("second", 1), ("third", 12)] {
+        let patience = PEERS_PATIENCE.as_secs();
+        for (peer, seconds) in [("first", 0), ("second", 1), ("third", patience)] {
             line.push(peer, at(seconds)).unwrap();
         }
-        assert_eq!(line.push("fourth", at(12)), Err("fourth"), "there is room for three");
-        assert_eq!(line.pop_gone(at(12)), None, "the first may be there still");
-        assert_eq!(line.pop_gone(at(14)), Some("first"));
-        assert_eq!(line.pop_gone(at(14)), Some("second"));
-        assert_eq!(line.pop_gone(at(14)), None);
+        assert_eq!(line.push("fourth", at(patience)), Err("fourth"), "there is room for three");
+        assert_eq!(line.pop_gone(at(patience)), None, "the first may be there still");
+        assert_eq!(line.pop_gone(at(patience + 2)), Some("first"));
+        assert_eq!(line.pop_gone(at(patience + 2)), Some("second"));
+        assert_eq!(line.pop_gone(at(patience + 2)), None);
         assert_eq!(line.pop(), Some("third"));
         assert!(line.is_empty());
     }

@@ -19,6 +19,7 @@ pub mod journal;
 pub mod logging;
 pub mod machine_facts;
 pub mod mutation;
+pub mod network_thread;
 pub mod protocol;
 pub mod quic;
 pub mod realm;

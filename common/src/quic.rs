@@ -21,7 +21,8 @@ use crate::admission::LINE_MAX;
 /// The agent sends something this often, heard or not, so that silence means something.
 pub const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(1);
 /// A connection is given up after this much silence. It is longer than a network's ordinary interruptions: dialling anew
-/// costs more than waiting. Whether a host counts as lost by then is not for the connection to say.
+/// costs more than waiting. Whether a host counts as lost by then is not for the connection to say. Both ends look after
+/// this themselves (`wire/silence.rs`).
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(8);
 /// A joining host says one thing and gets one answer; it needs no patience.
 pub const JOIN_IDLE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -55,8 +56,15 @@ const INITIAL_ROUND_TRIP: Duration = Duration::from_millis(100);
 /// five. Much longer would be worse again: whose first datagram is lost, as some are in such a flood, is late by three times this.
 const DIALLING_ROUND_TRIP: Duration = Duration::from_millis(250);
 /// How long an agent that dials waits for the next word of the coordinator: the coordinator may welcome a whole fleet, one
-/// by one. From the handshake on [`IDLE_TIMEOUT`] counts, the shorter of both sides' wishes.
-pub const DIALLING_TIMEOUT: Duration = Duration::from_secs(12);
+/// by one. Ten thousand hosts take two processors some ten seconds, and slow ones twenty. It ends shortly before an agent
+/// would speak up again, 23 s after its first datagram: one that waits for a coordinator that has gone finds the next one
+/// sooner by dialling anew.
+pub const DIALLING_TIMEOUT: Duration = Duration::from_secs(22);
+/// QUIC's own limit of silence at the coordinator. The library counts it from a peer's first datagram: whoever has waited
+/// longer in the line is dropped without a word when its turn comes, and who comes in shortly before, soon after. So
+/// it is longer than anyone waits, and [`IDLE_TIMEOUT`] is looked after by ourselves.
+const ACCEPTING_TIMEOUT: Duration = Duration::from_secs(30);
+const _: () = assert!(ACCEPTING_TIMEOUT.as_secs() > DIALLING_TIMEOUT.as_secs() + IDLE_TIMEOUT.as_secs() / 2);
 
 /// Connections whose handshake has not begun. All hosts of a fleet come back at once after a coordinator restart; the first
 /// packet of one beyond this is not answered and comes again by itself.
@@ -100,7 +108,7 @@ pub(crate) fn agent_transport() -> TransportConfig {
 
 /// The coordinator's side of a session. It need not keep alive: the agent does, and is the one that can dial.
 pub(crate) fn coordinator_transport() -> TransportConfig {
-    let mut transport = session_transport(IDLE_TIMEOUT);
+    let mut transport = session_transport(ACCEPTING_TIMEOUT);
     transport
         .max_concurrent_bidi_streams(VarInt::from_u32(AGENT_BIDIRECTIONAL_STREAMS_MAX))
         .max_concurrent_uni_streams(VarInt::from_u32(AGENT_ONE_WAY_STREAMS_MAX));
@@ -134,6 +142,9 @@ fn common_transport(idle: Duration) -> TransportConfig {
         .send_window(SEND_WINDOW)
         .crypto_buffer_size(CRYPTO_BUFFER_SIZE)
         .initial_rtt(INITIAL_ROUND_TRIP)
+        // Every path that carries QUIC carries datagrams of 1,200 bytes. To find out whether a larger one fits takes each side
+        // four probes and as many answers, as much as all that is said until an agent is welcome, and what is said is small.
+        .mtu_discovery_config(None)
         // Only an agent's signs of life are datagrams; see below.
         .datagram_receive_buffer_size(None)
         .datagram_send_buffer_size(0)

@@ -9,6 +9,7 @@ use std::time::Duration;
 use reeve_common::clock::{Clock, SystemClock, monotonic_count};
 use reeve_common::ids::Epoch;
 use reeve_common::logging::messages;
+use reeve_common::network_thread::NetworkThread;
 use reeve_common::quic::server_endpoint;
 use reeve_common::service_manager::ServiceManager;
 use reeve_common::tls::{Credentials, join_server_config};
@@ -30,6 +31,9 @@ use crate::store::{CounterError, SqliteStore, StoreError, leave_out_epochs};
 const API_FAREWELL_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the coordinator waits for its peers to hear that it goes down.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The thread that reads the agents' port, as `ps -L` and `top -H` show it.
+const NETWORK_THREAD: &str = "agents-port";
 
 /// How often the line that `systemctl status` shows is made anew.
 const STATUS_INTERVAL: Duration = Duration::from_secs(10);
@@ -55,6 +59,11 @@ pub enum DaemonError {
     /// What is in the store cannot be used.
     #[error("the coordinator cannot take up its work")]
     Open(#[from] OpenError),
+    /// There is no thread for the agents' port.
+    #[error(
+        "the system gives no thread to read the agents' port: see the limits of processes and open files"
+    )]
+    NetworkThread(#[source] std::io::Error),
     /// A port cannot be served.
     #[error("a port cannot be served")]
     Listen(#[from] ListenError),
@@ -101,8 +110,10 @@ pub async fn run(path: &Path) -> Result<(), DaemonError> {
     leave_out_epochs(store.as_ref(), chance()).await?;
     let service = Service::open(config, store, Arc::clone(&clock), Arc::clone(&authority)).await?;
 
-    let agents_endpoint =
-        agents::listen(agent_listen, &credentials, &authority.lasting_secret(), Arc::clone(&clock))?;
+    let network = NetworkThread::start(NETWORK_THREAD).map_err(DaemonError::NetworkThread)?;
+    let agents_endpoint = network.open(|| {
+        agents::listen(agent_listen, &credentials, &authority.lasting_secret(), Arc::clone(&clock))
+    })?;
     let join_endpoint = open_join_port(join_listen, &credentials, &clock)?;
     let api = ApiSocket::open(&api_socket)?;
     let (stop, stopping) = watch::channel(false);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use reeve_common::admission::Admission;
 use reeve_common::ids::HostId;
-use reeve_common::quic::{HandshakeGate, server_endpoint};
+use reeve_common::quic::{HandshakeGate, IDLE_TIMEOUT, server_endpoint};
 use reeve_common::tls::Identity;
 use reeve_common::wire::agent_end::{AgentEnd, ConnectError};
 use reeve_common::wire::coordinator_end::{CoordinatorEnd, accept};
@@ -91,4 +91,23 @@ async fn who_finds_the_line_full_comes_in_later_without_dialling_again() {
     for agent in agents {
         agent.await.unwrap().unwrap();
     }
+}
+
+/// A little longer than a connection may be silent.
+const LONG: Duration = IDLE_TIMEOUT.saturating_add(Duration::from_secs(1));
+
+#[tokio::test]
+async fn who_waits_longer_than_a_connection_may_be_silent_comes_in_when_its_turn_is_there() {
+    let mut door = Door::open(8);
+    let first = door.knock(1);
+    let (_being_served, place) = timeout(PATIENCE, door.admission.next()).await.unwrap().unwrap();
+    let second = door.knock(2);
+    assert!(timeout(LONG, door.admission.next()).await.is_err(), "there is one place");
+    drop(place);
+    let (host, end) = door.let_in().await;
+    assert_eq!(host, HostId(2));
+    let _agent = second.await.unwrap().unwrap();
+    // Nor is it given up for the time that it has waited.
+    assert!(timeout(A_MOMENT, end.closed()).await.is_err());
+    first.abort();
 }

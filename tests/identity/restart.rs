@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use reeve_common::clock::{Clock as _, SystemClock};
-use reeve_common::quic::{DIALLING_TIMEOUT, IDLE_TIMEOUT, lasting_server_endpoint};
+use reeve_common::network_thread::NetworkThread;
+use reeve_common::quic::{IDLE_TIMEOUT, lasting_server_endpoint};
 use reeve_common::tls::coordinator_server_config;
 use reeve_common::wire::CloseReason;
 use reeve_common::wire::coordinator_end::{CoordinatorEnd, accept};
@@ -113,15 +114,48 @@ async fn a_whole_fleet_is_told_at_its_first_word_and_nobody_is_left_to_a_long_si
 }
 
 #[tokio::test]
+async fn a_port_is_read_while_all_workers_are_busy() {
+    let fleet = Fleet::new();
+    let network = NetworkThread::start("test-port").unwrap();
+    let endpoint = network.open(|| open(&fleet, &fleet.authority.lasting_secret()));
+    let agent = std::net::UdpSocket::bind(loopback()).unwrap();
+    agent.set_read_timeout(Some(PATIENCE)).unwrap();
+    agent.connect(endpoint.local_addr().unwrap()).unwrap();
+    let mut word = [1; WORD_LENGTH];
+    word[0] = 0b0100_0000;
+    agent.send(&word).unwrap();
+    // This test's runtime has one worker, and here it stands still.
+    agent.recv(&mut [0; 2048]).expect("nobody has read the port");
+}
+
+#[tokio::test]
 async fn somebody_else_at_its_address_cannot_end_the_connection() {
     let fleet = Fleet::new();
     let (noticed, reason) = notices_after(&fleet, b"another secret").await;
     assert_eq!(reason, CloseReason::Silent);
     assert!(noticed >= IDLE_TIMEOUT / 2, "{noticed:?}");
-    assert!(
-        noticed < DIALLING_TIMEOUT,
-        "a connection that stands is given up sooner than a dial: {noticed:?}"
-    );
+    assert!(noticed < IDLE_TIMEOUT + A_LOOK, "{noticed:?}");
+}
+
+/// Twice as long as it takes until somebody looks whether anything was heard.
+const A_LOOK: Duration = Duration::from_secs(4);
+
+#[tokio::test]
+async fn a_coordinator_gives_up_an_agent_that_it_hears_no_more() {
+    let fleet = Fleet::new();
+    let coordinator = open(&fleet, &fleet.authority.lasting_secret());
+    let (behind, target) = watch::channel(coordinator.local_addr().unwrap());
+    let address = stand_in(target).await;
+    let credentials = fleet.host_credentials(&host(1), now());
+    let dialling = tokio::spawn(async move { dial(address, &credentials, hello(&host(1))).await });
+    let end = welcomed(&coordinator).await;
+    let _agent = dialling.await.unwrap().unwrap();
+    let nobody = UdpSocket::bind(loopback()).await.unwrap();
+    behind.send(nobody.local_addr().unwrap()).unwrap();
+    let gone_at: Instant = SystemClock.monotonic();
+    assert_eq!(timeout(PATIENCE, end.closed()).await.expect("it never noticed"), CloseReason::Silent);
+    let noticed = gone_at.elapsed();
+    assert!(noticed >= IDLE_TIMEOUT / 2 && noticed < IDLE_TIMEOUT + A_LOOK, "{noticed:?}");
 }
 
 /// Long enough for the datagrams that repeat a first one.

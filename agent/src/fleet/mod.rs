@@ -23,6 +23,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use reeve_common::clock::Clock;
+use reeve_common::network_thread::NetworkThread;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -45,6 +46,9 @@ pub const HOSTS_MAX: u32 = 50_000;
 /// The most sockets. Each comes with 3 MiB of address space for what may arrive at once, of which little is ever used;
 /// the coordinator cannot tell how many connections come from one address.
 pub const SOCKETS_MAX: usize = 128;
+
+/// The thread that reads the sockets: a fleet's agents do so many things at once that each would else wait for the others.
+const NETWORK_THREAD: &str = "fleet-sockets";
 
 /// Files open besides the hosts' locks: sockets, the log, what is being written.
 const FILES_BESIDES: u64 = 1024;
@@ -97,7 +101,7 @@ pub enum FleetError {
         source: StateFileError,
     },
     /// No socket.
-    #[error("a UDP socket cannot be opened")]
+    #[error("a UDP socket cannot be opened, or there is no thread to read it")]
     Socket(#[source] io::Error),
     /// An agent could not begin.
     #[error("an agent of the fleet cannot begin")]
@@ -159,7 +163,8 @@ impl Fleet {
     /// # Errors
     /// [`FleetError`] when they cannot begin.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), FleetError> {
-        let sockets = open_sockets(&self.members)?;
+        let network = NetworkThread::start(NETWORK_THREAD).map_err(FleetError::Socket)?;
+        let sockets = network.open(|| open_sockets(&self.members))?;
         let guests = Arc::new(Guests::default());
         let machine = look_at_machine();
         let (stopping, stopped) = watch::channel(false);

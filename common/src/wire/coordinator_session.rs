@@ -9,12 +9,13 @@ use std::time::Duration;
 use quinn::{RecvStream, SendStream};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::frame::{FrameError, FrameReader};
 use super::link::{CloseReason, LinkError, RefusalCode};
 use super::message::Message as _;
 use super::session::{Hold, SEND_QUEUE_LENGTH, Session, StreamKind, write_queue};
+use super::silence::{LOOK_INTERVAL, Silence};
 use crate::ids::OperationId;
 use crate::logging::messages;
 use crate::protocol::{Command, Event, Reply};
@@ -76,11 +77,7 @@ impl CoordinatorEnd {
         tasks.spawn(write_queue(Arc::clone(&session), commands, control, Vec::new()));
         tasks.spawn(read_replies(Arc::clone(&session), replies, Arc::clone(&requests)));
         tasks.spawn(read_one_way_streams(Arc::clone(&session), event_queue, sample_slot));
-        let expiring = Arc::clone(&session);
-        tasks.spawn(async move {
-            tokio::time::sleep(certificate_time_left).await;
-            expiring.close(RefusalCode::CertificateExpired, "the host's certificate has expired");
-        });
+        tasks.spawn(end_in_time(Arc::clone(&session), certificate_time_left));
         Self {
             commands: command_queue,
             requests,
@@ -141,7 +138,7 @@ impl CoordinatorEnd {
     /// How many datagrams have come in, those that only keep the connection alive among them.
     #[must_use]
     pub fn received(&self) -> u64 {
-        self.hold.session.connection.stats().udp_rx.datagrams
+        self.hold.session.received()
     }
 
     /// How many signs of life have come in that are nothing else.
@@ -158,6 +155,25 @@ impl CoordinatorEnd {
     /// Waits for the end of the connection and says why it came.
     pub async fn closed(&self) -> CloseReason {
         self.hold.session.closed().await
+    }
+}
+
+/// Ends the connection when the host's certificate ends, or when nothing is heard any more.
+async fn end_in_time(session: Arc<Session>, certificate_time_left: Duration) {
+    let now = Instant::now();
+    // What is further away than can be told never comes.
+    let expires_at = now.checked_add(certificate_time_left);
+    let mut silence = Silence::new(session.received(), now);
+    loop {
+        let look_at = Instant::now() + LOOK_INTERVAL;
+        sleep_until(expires_at.map_or(look_at, |expires_at| expires_at.min(look_at))).await;
+        let now = Instant::now();
+        if expires_at.is_some_and(|expires_at| expires_at <= now) {
+            return session.close(RefusalCode::CertificateExpired, "the host's certificate has expired");
+        }
+        if silence.is_over(session.received(), now) {
+            return session.give_up();
+        }
     }
 }
 

@@ -20,6 +20,7 @@ mod link;
 pub mod message;
 mod session;
 mod signs;
+mod silence;
 mod v1;
 mod v2;
 pub mod version;

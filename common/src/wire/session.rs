@@ -89,6 +89,21 @@ impl Session {
         self.connection.close(code.number(), text.as_bytes());
     }
 
+    /// How many datagrams have come in, those that only keep the connection alive among them.
+    pub(super) fn received(&self) -> u64 {
+        self.connection.stats().udp_rx.datagrams
+    }
+
+    /// Closes the connection because nothing is heard on it.
+    pub(super) fn give_up(&self) {
+        if self.connection.close_reason().is_some() {
+            return;
+        }
+        let _ = self.closed_here.set(CloseReason::Silent);
+        // For the case that it is heard at the other end.
+        self.connection.close(RefusalCode::Finished.number(), b"nothing was heard for too long");
+    }
+
     /// Waits for the end and says why it came.
     pub(super) async fn closed(&self) -> CloseReason {
         let reason = CloseReason::from_quic(&self.connection.closed().await, self.own);

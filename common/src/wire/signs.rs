@@ -18,6 +18,7 @@ use quinn::SendDatagramError;
 use tokio::time::{Instant, sleep_until};
 
 use super::session::Session;
+use super::silence::Silence;
 use crate::quic::KEEP_ALIVE_INTERVAL;
 
 /// Whoever is woken this late was held up: by a machine that stood still, not by one that is busy.
@@ -52,12 +53,16 @@ impl Rhythm {
     }
 }
 
-/// Gives signs until the connection is over.
+/// Gives signs until the connection is over, and gives it up when the other side gives none.
 pub(super) async fn give_signs(session: Arc<Session>) {
     let mut rhythm = Rhythm::default();
+    let mut silence = Silence::new(session.received(), Instant::now());
     loop {
         let due = Instant::now() + rhythm.pause();
         sleep_until(due).await;
+        if silence.is_over(session.received(), Instant::now()) {
+            return session.give_up();
+        }
         if rhythm.is_due(due.elapsed()) {
             // A coordinator that takes none has the keep-alive.
             let given = session.connection.send_datagram(Vec::new().into());
