@@ -9,7 +9,6 @@
 //! Must not: write the log's records; that is `acting`'s.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -36,11 +35,6 @@ pub const AUDIT_PAGE_MAX: usize = 500;
 const WITNESSES: usize = 5;
 /// Checkpoints are at least so far apart, however fast the log grows.
 const CHECKPOINT_PAUSE: Duration = Duration::from_secs(1);
-/// How often it is looked whether hosts still wait to be let in, and a part of a second more for each at its own moment.
-const DOOR_LOOK_INTERVAL: Duration = Duration::from_secs(3);
-/// After so many looks, a minute and more, the witnesses are asked all the same: a line that never ends must not hide a log
-/// that was set back.
-const DOOR_LOOKS_MAX: u32 = 20;
 /// How long a witness may take to write a small file and answer.
 const WITNESS_PATIENCE: Duration = Duration::from_secs(5);
 /// Witnesses asked at the same time.
@@ -270,24 +264,11 @@ impl Service {
         while questions.join_next().await.is_some() {}
     }
 
-    /// Asks a host that has just connected which checkpoint it keeps, when nobody waits at the door any more.
+    /// Asks a host that has just connected which checkpoint it keeps.
     pub(crate) async fn meet_witness(&self, host: HostId, agent: &AgentHandle) {
-        self.let_others_in(host).await;
         if let Err(error) = self.ask_witness(host, agent, None).await {
             log::debug!(REEVE_HOST:% = self.host_label(host);
                 "host {} was not asked for its checkpoint: {error}", self.host_label(host));
-        }
-    }
-
-    /// Waits as long as hosts stand in line, as a whole fleet does after a restart. What a witness says is worth as much later.
-    async fn let_others_in(&self, host: HostId) {
-        let waiting = self.metrics().agents_waiting();
-        let look_after = DOOR_LOOK_INTERVAL + Duration::from_millis(u64::from(host.0 % 1000));
-        for _ in 0..DOOR_LOOKS_MAX {
-            if waiting.load(Ordering::Relaxed) == 0 {
-                return;
-            }
-            tokio::time::sleep(look_after).await;
         }
     }
 

@@ -26,29 +26,6 @@ async fn a_checkpoint_is_made_after_a_hundred_records_and_covers_them() {
 }
 
 #[tokio::test]
-async fn a_witness_is_asked_when_nobody_waits_at_the_door_and_in_the_end_all_the_same() {
-    let (service, _directory) = test_service().await;
-    let waiting = service.metrics().agents_waiting();
-    tokio::time::pause();
-    let takes = async || {
-        let begun = tokio::time::Instant::now();
-        service.let_others_in(HostId(500)).await;
-        begun.elapsed()
-    };
-    assert_eq!(takes().await, Duration::ZERO);
-    waiting.store(1, Ordering::Relaxed);
-    let in_time = async {
-        tokio::time::sleep(DOOR_LOOK_INTERVAL * 3).await;
-        waiting.store(0, Ordering::Relaxed);
-    };
-    let (took, ()) = tokio::join!(takes(), in_time);
-    assert!(took > DOOR_LOOK_INTERVAL * 3 && took < DOOR_LOOK_INTERVAL * 5, "{took:?}");
-    waiting.store(1, Ordering::Relaxed);
-    let took = takes().await;
-    assert!(took > Duration::from_secs(60) && took < Duration::from_secs(90), "{took:?}");
-}
-
-#[tokio::test]
 async fn a_question_for_records_to_come_is_answered_when_they_come() {
     let (service, _directory) = test_service().await;
     let waiting = tokio::spawn({
