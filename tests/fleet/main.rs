@@ -24,6 +24,13 @@ fn resident_kibibytes(process: u32) -> f64 {
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
+/// Whether a process has a thread of this name.
+fn has_thread(process: u32, name: &str) -> bool {
+    let threads = std::fs::read_dir(format!("/proc/{process}/task")).unwrap();
+    let name_of = |thread: std::fs::DirEntry| std::fs::read_to_string(thread.path().join("comm"));
+    threads.flatten().filter_map(|thread| name_of(thread).ok()).any(|found| found.trim() == name)
+}
+
 #[test]
 fn a_fleet_connects_at_once_and_comes_back_to_a_coordinator_that_was_killed() {
     let settings = FleetSettings {
@@ -34,6 +41,7 @@ fn a_fleet_connects_at_once_and_comes_back_to_a_coordinator_that_was_killed() {
     };
     let mut fleet = SimulatedFleet::prepare(settings, |_, port| Ok(format!("127.0.0.1:{port}"))).unwrap();
     fleet.start_coordinator().unwrap();
+    assert!(has_thread(fleet.coordinator_process().unwrap(), "agents-port"), "workers read the port");
     let before = resident_kibibytes(fleet.coordinator_process().unwrap());
     fleet.start_agents().unwrap();
     fleet.wait_for_all(PATIENCE).unwrap();

@@ -137,7 +137,7 @@ async fn somebody_else_at_its_address_cannot_end_the_connection() {
     assert!(noticed < IDLE_TIMEOUT + A_LOOK, "{noticed:?}");
 }
 
-/// Twice as long as it takes until somebody looks whether anything was heard.
+/// Much longer than it takes until somebody looks whether anything was heard, which is a second.
 const A_LOOK: Duration = Duration::from_secs(4);
 
 #[tokio::test]

@@ -9,6 +9,8 @@
 //!   woken late          one sign at once, and REPEATS more
 //! ```
 //!
+//! It wakes once a second for this, and looks then whether the other side was heard (`silence.rs`), too.
+//!
 //! Must not: carry anything. A peer that does not take datagrams is told nothing.
 
 use std::sync::Arc;
