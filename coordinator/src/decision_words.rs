@@ -132,15 +132,22 @@ impl DecisionWords<'_> {
     fn runner_up(&self) -> Option<&HostWords<'_>> {
         let others = self.hosts.iter().filter(|host| host.reason.is_none() && !host.chosen);
         others.min_by(|one, other| {
-            match (self.score(one), self.score(other)) {
-                (Some(one), Some(other)) => one.total_cmp(&other),
-                (Some(_), None) => Ordering::Less,
-                (None, Some(_)) => Ordering::Greater,
-                (None, None) => Ordering::Equal,
-            }
             // Ties go to the lowest id.
-            .then(one.id.cmp(&other.id))
+            compared(self.score(one), self.score(other)).then(one.id.cmp(&other.id))
         })
+    }
+}
+
+/// Which of two costs is lower, to as many digits as the scheduler compares, so that what is told is what decided. One that
+/// is not finite is higher than any other.
+pub(crate) fn compared(one: Option<f64>, other: Option<f64>) -> Ordering {
+    #[allow(clippy::cast_possible_truncation)] // that is how the scheduler rounds
+    let rounded = |cost: f64| (cost as f32).clamp(f32::MIN, f32::MAX) + 0.0;
+    match (one, other) {
+        (Some(one), Some(other)) => rounded(one).total_cmp(&rounded(other)),
+        (Some(_), None) => Ordering::Less,
+        (None, Some(_)) => Ordering::Greater,
+        (None, None) => Ordering::Equal,
     }
 }
 

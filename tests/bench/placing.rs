@@ -2,7 +2,8 @@
 //!
 //! All fleets asked for are filled first. Then rounds on each of them take turns, so that whatever else this machine does
 //! meets all of them, and what is printed is the middle of the rounds: of rates, and of ratios between two rounds that
-//! were neighbours. A placement is `release` of a VM that leaves, `decide`, `reserve`; making up the next request is not timed.
+//! were neighbours. A placement is `release` of a VM that leaves, `decide`, `reserve`; making up the next request and who leaves is
+//! not timed.
 
 use std::time::Duration;
 
@@ -119,8 +120,9 @@ fn place(workload: &mut Workload, placements: usize) -> Result<Vec<Duration>> {
 fn replace_one(workload: &mut Workload, vm: VmId, request: &Request) -> Result<Duration> {
     let clock = SystemClock;
     let leaving = workload.leaving();
+    let leaver = *workload.vms.get(leaving).ok_or_else(|| anyhow!("there are no VMs"))?;
     let begun = clock.monotonic();
-    workload.fleet.release(workload.vms[leaving]);
+    workload.fleet.release(leaver);
     let host = workload.fleet.decide(request);
     let reserved = host.map(|host| workload.fleet.reserve(vm, host, request));
     let took = begun.elapsed();

@@ -59,11 +59,8 @@ pub struct HostExplanation {
 impl HostExplanation {
     /// The number that is compared with other hosts'; lower is better.
     #[must_use]
-    pub fn score(&self) -> f64 {
-        match self.rule {
-            ChoiceRule::Increase => self.increase,
-            ChoiceRule::Total => self.after,
-        }
+    pub fn score(&self) -> f32 {
+        self.rule.score(self.before, self.after)
     }
 }
 

@@ -65,6 +65,24 @@ pub enum ChoiceRule {
     Total,
 }
 
+impl ChoiceRule {
+    /// The number that is compared with other hosts', from a host's cost as it is and with the VM; lower is better.
+    ///
+    /// Some seven decimal digits of it count, which is what a float of 32 bits holds: hosts whose numbers round to the same are
+    /// equally good. It is finite if the number is: what lies beyond is taken for the largest there is.
+    #[must_use]
+    #[inline]
+    pub fn score(self, before: f64, after: f64) -> f32 {
+        let compared = match self {
+            Self::Increase => after - before,
+            Self::Total => after,
+        };
+        #[allow(clippy::cast_possible_truncation)] // as said above
+        let rounded = compared as f32;
+        if compared.is_finite() { rounded.clamp(f32::MIN, f32::MAX) } else { rounded }
+    }
+}
+
 /// A compiled cost function.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CostFunction {

@@ -128,12 +128,12 @@ impl KeptScores<'_> {
     }
 
     /// The best of them by slot, at most `count`, best first, the first among equals.
-    pub(super) fn best(&self, count: usize) -> Vec<(usize, f64)> {
+    pub(super) fn best(&self, count: usize) -> Vec<(usize, f32)> {
         self.tournament.best(self.group, self.lane, count)
     }
 
     /// The score of one host.
-    pub(super) fn of(&self, slot: usize) -> f64 {
+    pub(super) fn of(&self, slot: usize) -> f32 {
         self.tournament.score(slot, self.group, self.lane)
     }
 }
@@ -278,7 +278,7 @@ impl ClassCache {
             black_box(
                 slots
                     .iter()
-                    .map(|slot| tournament.touch(*slot, number) + ground.columns.touch(*slot))
+                    .map(|slot| f64::from(tournament.touch(*slot, number)) + ground.columns.touch(*slot))
                     .sum::<f64>(),
             );
             for slot in slots.iter().copied() {

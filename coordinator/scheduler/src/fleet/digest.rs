@@ -29,14 +29,14 @@ struct Found {
     considered: usize,
     feasible: usize,
     /// The best so far, best first.
-    best: Vec<(f64, HostId)>,
+    best: Vec<(f32, HostId)>,
     /// The first hosts that cannot take the VM, by id.
     refused: BTreeSet<HostId>,
     refusals: Vec<Refusals>,
 }
 
 impl Found {
-    fn feasible(&mut self, score: f64, host: HostId, best_max: usize) {
+    fn feasible(&mut self, score: f32, host: HostId, best_max: usize) {
         self.feasible += 1;
         let place = self.best.partition_point(|(other, id)| {
             // Finite, so that they can be compared; and zero is no more than minus zero.
@@ -86,7 +86,7 @@ impl Fleet {
         }
         if let Some(chosen) = chosen {
             found.best.retain(|(_, host)| *host != chosen);
-            found.best.insert(0, (f64::NEG_INFINITY, chosen));
+            found.best.insert(0, (f32::NEG_INFINITY, chosen));
             found.best.truncate(told.feasible.max(1));
         }
         let mut hosts: Vec<HostExplanation> =
@@ -165,7 +165,7 @@ impl Fleet {
         realm: &Realm,
         request: &Request,
         feasible: usize,
-        score: impl Fn(usize) -> f64,
+        score: impl Fn(usize) -> f32,
         told: HostsTold,
         found: &mut Found,
     ) {

@@ -468,7 +468,7 @@ impl Realm {
     }
 
     /// The score of every host by its slot, none kept; infeasible where the host cannot take the request.
-    pub(super) fn scores(&self, request: &Request, book: &Book) -> Vec<f64> {
+    pub(super) fn scores(&self, request: &Request, book: &Book) -> Vec<f32> {
         let mut scores = vec![INFEASIBLE; self.columns.len()];
         if self.is_of(request) {
             let asked = self.asked(request);

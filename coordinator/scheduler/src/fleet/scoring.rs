@@ -43,14 +43,6 @@ struct Waiting<'a> {
     count: usize,
 }
 
-/// The number that is compared; not finite means "never here".
-pub(super) fn compared(rule: ChoiceRule, before: f64, after: f64) -> f64 {
-    match rule {
-        ChoiceRule::Increase => after - before,
-        ChoiceRule::Total => after,
-    }
-}
-
 /// Whose a VM is, by the numbers in the book. Who has no owner, no team or no such label shares it with nobody.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Belonging<'a> {
@@ -314,7 +306,7 @@ impl<'a> Ground<'a> {
         questions: &Questions<'_>,
         slot: usize,
         workspaces: &mut Workspaces<LANES>,
-    ) -> [f64; LANES] {
+    ) -> [f32; LANES] {
         let Questions { asks, belongings, demands } = questions;
         let mut scores = [INFEASIBLE; LANES];
         let mut fits = asks.fits(self.columns, slot);
@@ -332,7 +324,7 @@ impl<'a> Ground<'a> {
         let before = if bound.is_before_of_host { &uniform } else { bound.before(&lanes, before) };
         let rule = bound.function.rule();
         for lane in 0..LANES {
-            let score = compared(rule, before[lane], after[lane]);
+            let score = rule.score(before[lane], after[lane]);
             scores[lane] = if fits[lane] && score.is_finite() { score } else { INFEASIBLE };
         }
         workspaces.devices = lanes.devices.into_inner();
@@ -346,7 +338,7 @@ impl<'a> Ground<'a> {
         asked: &Asked,
         demands: Option<&Demands<'_>>,
         workspaces: &mut Workspaces<PICKED>,
-        found: impl FnMut(&[usize], &[f64]),
+        found: impl FnMut(&[usize], &[f32]),
     ) {
         let belonging = self.belonging(request);
         if asked.devices.is_empty() && demands.is_none() {
@@ -366,7 +358,7 @@ impl<'a> Ground<'a> {
         asked: &Asked,
         belonging: Belonging<'_>,
         workspaces: &mut Workspaces<PICKED>,
-        mut found: impl FnMut(&[usize], &[f64]),
+        mut found: impl FnMut(&[usize], &[f32]),
     ) {
         let Some((_, first)) = self.columns.vitals().next() else { return };
         // Hosts wait, by cost function, until there are enough to be scored at once. Most have the same function as the
@@ -411,7 +403,7 @@ impl<'a> Ground<'a> {
         asked: &Asked,
         belonging: Belonging<'_>,
         workspaces: &mut Workspaces<PICKED>,
-        found: &mut impl FnMut(&[usize], &[f64]),
+        found: &mut impl FnMut(&[usize], &[f32]),
     ) {
         let Waiting { function: number, mut slots, mut vital, count } = *list;
         let Some(bound) = self.functions.get(number).filter(|_| count > 0) else { return };
@@ -430,12 +422,12 @@ impl<'a> Ground<'a> {
         let mut scores = [0.0; PICKED];
         if bound.is_before_of_host {
             for lane in 0..PICKED {
-                scores[lane] = compared(rule, lanes.vital[lane].before, after[lane]);
+                scores[lane] = rule.score(lanes.vital[lane].before, after[lane]);
             }
         } else {
             let before = bound.before(&lanes, before);
             for lane in 0..PICKED {
-                scores[lane] = compared(rule, before[lane], after[lane]);
+                scores[lane] = rule.score(before[lane], after[lane]);
             }
         }
         for score in &mut scores {
@@ -545,8 +537,8 @@ pub(super) struct HostCost {
 
 impl HostCost {
     /// The number that is compared.
-    pub(super) fn score(&self) -> f64 {
-        compared(self.rule, self.before, self.after)
+    pub(super) fn score(&self) -> f32 {
+        self.rule.score(self.before, self.after)
     }
 
     /// By how much the VM makes it rise. Under [`ChoiceRule::Total`] a host may be chosen that costs infinitely much as it
@@ -573,7 +565,7 @@ impl HostCost {
             let mut terms = terms.clone().filter(|(_, before, _)| !before.is_finite());
             terms.next().map(|(name, value, _)| (CostPart::TermBefore(name.to_owned()), value))
         };
-        let (part, value) = after().or_else(before).unwrap_or((CostPart::Sum, score));
+        let (part, value) = after().or_else(before).unwrap_or((CostPart::Sum, f64::from(score)));
         Some(Reason::Cost { part, value })
     }
 }

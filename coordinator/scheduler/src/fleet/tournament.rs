@@ -10,6 +10,8 @@
 //! nodes above it; where one rises that was the lowest, the node is noted and left as it is. A node is thus never above
 //! what is below it. Those that may be too low are compared anew, all together, before a winner is looked for.
 //!
+//! Scores are floats of 32 bits (see `ChoiceRule::score`), so that sixteen classes are one line of a processor's cache.
+//!
 //! Hosts stand in the order of their ids, so that among equal scores the first from the left is the host with the lowest
 //! id.
 
@@ -25,15 +27,15 @@ const TOUCHED_LEVELS: usize = 2;
 /// If more than one in so many nodes may be too low, all are compared anew.
 const STALE_SHARE_MAX: usize = 4;
 /// Floats in a cache line.
-const FLOATS_OF_LINE: usize = 8;
+const FLOATS_OF_LINE: usize = 16;
 
 /// The score of a host that cannot take the VM; those that can have a finite one.
-pub(super) const INFEASIBLE: f64 = f64::INFINITY;
+pub(super) const INFEASIBLE: f32 = f32::INFINITY;
 
 /// The scores of one host, or the lowest of a node, in each lane: whole cache lines.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[repr(align(64))]
-pub(super) struct Scores<const W: usize>(pub(super) [f64; W]);
+pub(super) struct Scores<const W: usize>(pub(super) [f32; W]);
 
 impl<const W: usize> Scores<W> {
     /// Of a host that can take none of the VMs.
@@ -112,13 +114,13 @@ impl<const W: usize> Tournament<W> {
     }
 
     /// The score of a host.
-    pub(super) fn score(&self, slot: usize, group: usize, lane: usize) -> f64 {
+    pub(super) fn score(&self, slot: usize, group: usize, lane: usize) -> f32 {
         self.leaves.get(self.groups, slot, group).map_or(INFEASIBLE, |row| row.0[lane])
     }
 
     /// The hosts with the lowest scores of a class, at most `count`, best first, and among equals in their order. The
     /// group is settled.
-    pub(super) fn best(&self, group: usize, lane: usize, count: usize) -> Vec<(usize, f64)> {
+    pub(super) fn best(&self, group: usize, lane: usize, count: usize) -> Vec<(usize, f32)> {
         let mut found = Vec::new();
         let mut open = BinaryHeap::new();
         if let Some(root) = self.levels.last().and_then(|rows| rows.get(self.groups, 0, group)) {
@@ -157,7 +159,7 @@ impl<const W: usize> Tournament<W> {
         let mut below = &*leaves;
         for level in levels {
             nodes.dedup();
-            black_box(nodes.iter().map(|node| touch(below.children(*groups, *node, group))).sum::<f64>());
+            black_box(nodes.iter().map(|node| touch(below.children(*groups, *node, group))).sum::<f32>());
             nodes.retain_mut(|number| {
                 let Some(node) = level.get_mut(*groups, *number, group) else { return false };
                 let after = lowest(below.children(*groups, *number, group));
@@ -180,7 +182,7 @@ impl<const W: usize> Tournament<W> {
     }
 
     /// Likewise for one class.
-    pub(super) fn put_lane(&mut self, slot: usize, group: usize, lane: usize, score: f64) {
+    pub(super) fn put_lane(&mut self, slot: usize, group: usize, lane: usize, score: f32) {
         self.grow(slot + 1);
         if let Some(leaf) = self.leaves.get_mut(self.groups, slot, group) {
             leaf.0[lane] = score;
@@ -213,7 +215,7 @@ impl<const W: usize> Tournament<W> {
     /// Reads what replacing the scores of a host will read, and returns a number that means nothing. Hosts change here and
     /// there in more memory than the caches hold; reads that do not wait for each other are waited for together.
     #[inline]
-    pub(super) fn touch(&self, slot: usize, group: usize) -> f64 {
+    pub(super) fn touch(&self, slot: usize, group: usize) -> f32 {
         let leaf = self.leaves.get(self.groups, slot, group).map(std::slice::from_ref);
         let mut sum = leaf.map_or(0.0, touch);
         let mut place = slot;
@@ -387,7 +389,7 @@ fn recount<const W: usize>(feasible: &mut [u64; W], old: &Scores<W>, new: &Score
 #[derive(Debug, Clone, Copy)]
 struct Branch {
     /// The lowest score there.
-    score: f64,
+    score: f32,
     /// The first slot there.
     first: usize,
     /// 0 for a host, one more for each level above.
@@ -397,7 +399,7 @@ struct Branch {
 
 impl Branch {
     /// None where no host can take the VM.
-    fn of(score: f64, first: usize, level: usize, place: usize) -> Option<Reverse<Self>> {
+    fn of(score: f32, first: usize, level: usize, place: usize) -> Option<Reverse<Self>> {
         // Zero is no more than minus zero, as everywhere else.
         let score = score + 0.0;
         score.is_finite().then_some(Reverse(Self { score, first, level, place }))
@@ -426,7 +428,7 @@ impl Eq for Branch {}
 
 /// Reads one number of each cache line, and returns one that means nothing; see [`Tournament::touch`].
 #[inline]
-fn touch<const W: usize>(rows: &[Scores<W>]) -> f64 {
+fn touch<const W: usize>(rows: &[Scores<W>]) -> f32 {
     rows.iter().flat_map(|row| row.0.iter().step_by(FLOATS_OF_LINE)).sum()
 }
 
@@ -436,13 +438,13 @@ mod tests {
 
     use super::*;
 
-    fn naive(rows: &[[f64; 2]], lane: usize) -> Option<usize> {
-        let lowest = rows.iter().map(|row| row[lane]).fold(INFEASIBLE, f64::min);
+    fn naive(rows: &[[f32; 2]], lane: usize) -> Option<usize> {
+        let lowest = rows.iter().map(|row| row[lane]).fold(INFEASIBLE, f32::min);
         rows.iter().position(|row| row[lane] == lowest && lowest.is_finite())
     }
 
-    fn naive_best(rows: &[[f64; 2]], lane: usize, count: usize) -> Vec<(usize, f64)> {
-        let mut all: Vec<(usize, f64)> = rows.iter().map(|row| row[lane]).enumerate().collect();
+    fn naive_best(rows: &[[f32; 2]], lane: usize, count: usize) -> Vec<(usize, f32)> {
+        let mut all: Vec<(usize, f32)> = rows.iter().map(|row| row[lane]).enumerate().collect();
         all.retain(|(_, score)| score.is_finite());
         all.sort_by(|(_, one), (_, other)| one.total_cmp(other));
         all.truncate(count);
@@ -456,7 +458,7 @@ mod tests {
             changes in proptest::collection::vec((0_usize..200, 0_u8..6, 0_u8..6, 0_u8..4), 0..300),
         ) {
             // Many ties, and hosts that come as time goes by; sometimes one class is asked for, sometimes none.
-            let score = |value: u8| if value == 5 { INFEASIBLE } else { f64::from(value) };
+            let score = |value: u8| if value == 5 { INFEASIBLE } else { f32::from(value) };
             let mut rows = vec![[INFEASIBLE; 2]; count];
             let mut tournament = Tournament::<2>::with_groups(1);
             let mut group = 0;

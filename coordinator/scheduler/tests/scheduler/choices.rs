@@ -34,6 +34,32 @@ fn devices_that_appear_are_found() {
     }
 }
 
+/// Costs are compared to seven digits or so, however large or small they are; hosts whose costs round to the same are equally
+/// good. Whatever is finite can be chosen.
+#[test]
+fn costs_are_compared_to_seven_digits() {
+    for (cheaper, dearer, chosen) in [
+        ("1.0", "1.00000001", 1),
+        ("1.0", "1.000001", 2),
+        ("1.3552527e-20", "1.35525271e-20", 1),
+        ("1.3552527e-20", "1.355254e-20", 2),
+        ("1e200", "1e201", 1),
+        ("0 - 1e201", "0 - 1e200", 1),
+        ("1.0", "1e200", 2),
+    ] {
+        let costs = [dearer, cheaper].map(|term| crate::fixture::function(&[("fixed", term)]));
+        let mut fleet = Fleet::new();
+        for (id, cost) in (1..).zip(&costs) {
+            fleet.upsert_host(plain_host(id, 8, 8, cost));
+        }
+        let wanted = crate::fixture::request(1, 1);
+        for _ in 0..3 {
+            assert_eq!(fleet.decide(&wanted), Some(HostId(chosen)), "{cheaper} and {dearer}");
+        }
+        assert_eq!(fleet.explain(&wanted).chosen, Some(HostId(chosen)), "{cheaper} and {dearer}");
+    }
+}
+
 /// Requests that differ in nothing but whose they are have their own scores where a cost function asks.
 #[test]
 fn whose_a_vm_is_counts_where_it_is_asked() {

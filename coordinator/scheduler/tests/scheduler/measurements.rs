@@ -113,9 +113,10 @@ proptest! {
                         let heat = known[host as usize].map_or(2.0, |(_, load)| 4.0 * (f64::from(load) / 20.0));
                         let load = |used: u64| if used == 0 { 0.0 } else { used as f64 / 8000.0 };
                         let after = used + u64::from(size) * 1000;
-                        (after <= 8000).then(|| heat + load(after) - load(used))
+                        #[allow(clippy::cast_possible_truncation)] // to as many digits as count
+                        (after <= 8000).then(|| (heat + load(after) - load(used)) as f32)
                     };
-                    let mut best: Option<(f64, u32)> = None;
+                    let mut best: Option<(f32, u32)> = None;
                     for (score, host) in (0..12).filter_map(|host| Some((score(host)?, host))) {
                         best = if best.is_none_or(|(lowest, _)| score < lowest) { Some((score, host)) } else { best };
                     }

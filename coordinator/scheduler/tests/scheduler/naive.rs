@@ -240,19 +240,22 @@ impl Naive {
         (before, total(true, &mut host.cost.terms.iter()))
     }
 
-    /// The score, if the host is feasible.
-    pub(crate) fn score(&self, host: &Host, request: &Request) -> Option<f64> {
+    /// The score, if the host is feasible: to as many digits as count.
+    #[allow(clippy::cast_possible_truncation)]
+    pub(crate) fn score(&self, host: &Host, request: &Request) -> Option<f32> {
         let (before, after) = self.cost(host, request);
         let score = match host.cost.rule {
             ChoiceRule::Increase => after - before,
             ChoiceRule::Total => after,
         };
-        (self.is_allowed(request) && self.has_room(host, request) && score.is_finite()).then_some(score)
+        let is_feasible = self.is_allowed(request) && self.has_room(host, request) && score.is_finite();
+        let limit = f64::from(f32::MAX);
+        is_feasible.then_some(score.max(-limit).min(limit) as f32)
     }
 
     /// The choice.
     pub(crate) fn decide(&self, request: &Request) -> Option<HostId> {
-        let mut best: Option<(f64, HostId)> = None;
+        let mut best: Option<(f32, HostId)> = None;
         for (id, host) in &self.hosts {
             let Some(score) = self.score(host, request) else { continue };
             if best.is_none_or(|(lowest, _)| score < lowest) {

@@ -9,7 +9,7 @@ use crate::api::types::{
 use crate::cli::arguments::Format;
 use crate::cli::moments::relative_and_absolute;
 use crate::cli::screen::{Screen, Sheet, number, table, words, yes_or_no};
-use crate::decision_words::{cost, cost_increase};
+use crate::decision_words::{compared, cost, cost_increase};
 
 /// The answer to `setup simulate` where more than a decision was asked for.
 pub(in crate::cli) fn simulation(screen: &Screen, simulation: &Simulation, with_terms: bool) -> String {
@@ -129,8 +129,7 @@ fn verdict(by: &str, asked: &HostVerdict, chosen: Option<&HostVerdict>, tense: &
     let Some(chosen) = chosen.filter(|chosen| chosen.id != asked.id) else {
         return format!("{} {}: {}", asked.host, tense.is_chosen, told(asked));
     };
-    let order = score(chosen).unwrap_or(f64::INFINITY).total_cmp(&score(asked).unwrap_or(f64::INFINITY));
-    let why = match order {
+    let why = match compared(score(chosen), score(asked)) {
         Ordering::Less => format!("{} {}: {}", chosen.host, tense.is_chosen, told(chosen)),
         Ordering::Equal => {
             format!("{} {}, which costs as much and has the lower id", chosen.host, tense.is_chosen)
