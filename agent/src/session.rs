@@ -24,7 +24,7 @@ use reeve_common::logging::{Message, messages};
 use reeve_common::protocol::{
     AgentRequest, Command, CommandBody, Event, Hello, Refusal, Reply, ReplyBody, Welcome,
 };
-use reeve_common::quic::DIALLING_TIMEOUT;
+use reeve_common::quic::{DIALLING_PATIENCE_MIN, DIALLING_TIMEOUT};
 use reeve_common::text::chain;
 use reeve_common::tls::TlsRefusal;
 use reeve_common::wire::agent_end::ConnectError;
@@ -48,9 +48,8 @@ const RETRY_MAX: Duration = Duration::from_secs(10);
 /// The pause after a refusal that somebody must do something about first. A removed host's agent does no harm.
 const REFUSED_RETRY: Duration = Duration::from_secs(60);
 
-/// How long the first attempt waits for a welcome. QUIC asks an absent peer ever more seldom, so a fresh attempt finds
-/// a coordinator that came back sooner than an old one does.
-const DIAL_PATIENCE_FIRST: Duration = Duration::from_secs(2);
+/// How long the first attempt waits for a welcome.
+const DIAL_PATIENCE_FIRST: Duration = DIALLING_PATIENCE_MIN;
 
 /// How long later attempts wait: not for ever, for the same reason, and longer than a coordinator needs that is only slow.
 const DIAL_PATIENCE_MAX: Duration = Duration::from_secs(12);

@@ -8,10 +8,12 @@
 //!        (costs no memory)            with the proof            ever more seldom, as QUIC does with a lost datagram
 //! ```
 //!
-//! Only a peer that receives at the address it sends from takes room in the line, and it comes in before those that came
-//! later. Waiting costs a peer a datagram now and then; being sent away and dialling anew would cost both sides more. Whoever
-//! has waited for longer than any peer does has gone, and perhaps stands in the line once more: a handshake with nobody would
-//! only make the others wait longer, until they have gone as well.
+//! Only a peer that receives at the address it sends from takes room in the line. Waiting costs a peer a datagram now and
+//! then; being sent away and dialling anew would cost both sides more. But peers do not wait for ever, and a handshake with
+//! one that has gone, and perhaps stands in the line once more, only makes the others wait longer, until they have gone as
+//! well; from there on nobody would ever come in. So the oldest comes in first as long as it is surely there. When the line
+//! has become longer than that, the newest does, who is there, and whoever has waited for longer than any peer does is
+//! forgotten.
 //!
 //! Must not: know what is said in a handshake.
 
@@ -23,15 +25,17 @@ use std::time::Duration;
 use quinn::{Endpoint, Incoming};
 use tokio::time::Instant;
 
-use crate::quic::{DIALLING_TIMEOUT, HandshakeGate, HandshakePermit};
+use crate::quic::{DIALLING_PATIENCE_MIN, DIALLING_TIMEOUT, HandshakeGate, HandshakePermit};
 
 /// Peers that wait for a place: a fleet of ten thousand hosts at once, since whoever finds no room knocks again only after
 /// seconds. A peer gives up after [`DIALLING_TIMEOUT`]; many more than this would wait in vain on two processors, and each
 /// takes some kilobytes.
 pub const LINE_MAX: usize = 16 << 10;
 
-/// For so long a peer waits for the next word of a server before it gives up.
+/// For so long at most a peer waits for the next word of a server before it gives up.
 const PEERS_PATIENCE: Duration = DIALLING_TIMEOUT;
+/// For so long every peer waits.
+const SURELY_THERE: Duration = DIALLING_PATIENCE_MIN;
 
 /// Lets peers in through one port.
 #[derive(Debug)]
@@ -72,15 +76,22 @@ impl<T> Line<T> {
         Ok(())
     }
 
-    /// The next one that has gone, as long as there is any.
-    fn pop_gone(&mut self, now: Instant) -> Option<T> {
-        let (since, _) = self.waiting.front()?;
-        let is_gone = now.saturating_duration_since(*since) > PEERS_PATIENCE;
-        if is_gone { self.pop() } else { None }
+    /// How long the oldest has waited.
+    fn age(&self, now: Instant) -> Option<Duration> {
+        self.waiting.front().map(|(since, _)| now.saturating_duration_since(*since))
     }
 
-    fn pop(&mut self) -> Option<T> {
-        self.waiting.pop_front().map(|(_, peer)| peer)
+    /// The next one that has gone, as long as there is any.
+    fn pop_gone(&mut self, now: Instant) -> Option<T> {
+        let is_gone = self.age(now)? > PEERS_PATIENCE;
+        if is_gone { self.waiting.pop_front().map(|(_, peer)| peer) } else { None }
+    }
+
+    /// The next one to come in.
+    fn pop(&mut self, now: Instant) -> Option<T> {
+        let is_surely_there = self.age(now)? <= SURELY_THERE;
+        let next = if is_surely_there { self.waiting.pop_front() } else { self.waiting.pop_back() };
+        next.map(|(_, peer)| peer)
     }
 }
 
@@ -115,7 +126,7 @@ impl Admission {
             // Before the next knock is looked at: a flood of them must not keep out who waits.
             if !self.line.is_empty()
                 && let Some(place) = self.gate.free_place()
-                && let Some(incoming) = self.line.pop()
+                && let Some(incoming) = self.line.pop(Instant::now())
             {
                 self.tell();
                 return Some((incoming, place));
@@ -124,7 +135,7 @@ impl Admission {
                 incoming = self.endpoint.accept() => self.receive(incoming?),
                 place = self.gate.place(), if !self.line.is_empty() => {
                     self.forget_gone();
-                    if let Some(incoming) = self.line.pop() {
+                    if let Some(incoming) = self.line.pop(Instant::now()) {
                         self.tell();
                         return Some((incoming, place));
                     }
@@ -168,7 +179,73 @@ mod tests {
         assert_eq!(line.pop_gone(at(patience + 2)), Some("first"));
         assert_eq!(line.pop_gone(at(patience + 2)), Some("second"));
         assert_eq!(line.pop_gone(at(patience + 2)), None);
-        assert_eq!(line.pop(), Some("third"));
+        assert_eq!(line.pop(at(patience + 2)), Some("third"));
         assert!(line.is_empty());
+    }
+
+    #[test]
+    fn the_oldest_comes_in_first_as_long_as_it_is_surely_there() {
+        let begun = Instant::now();
+        let mut line = Line::new(8);
+        for peer in 1..=5 {
+            line.push(peer, begun).unwrap();
+        }
+        let later = begun + SURELY_THERE;
+        assert_eq!([line.pop(begun), line.pop(later)], [Some(1), Some(2)]);
+        line.push(6, later).unwrap();
+        let too_late = later + Duration::from_millis(1);
+        assert_eq!([line.pop(too_late), line.pop(too_late)], [Some(6), Some(5)]);
+        assert_eq!(line.pop(later), Some(3));
+    }
+
+    /// An agent of a fleet that dials a coordinator which it knows nothing of: it gives up, waits a little, and dials again.
+    struct Agent {
+        attempt: u32,
+        gives_up_at: Duration,
+    }
+
+    /// How long a fleet takes to come in where each handshake takes so long, whether the peer is there or not; none if it
+    /// never does.
+    fn comes_in_within(agents: usize, handshake: Duration) -> Option<Duration> {
+        const PATIENCE_MAX: Duration = Duration::from_secs(12);
+        const PAUSE: Duration = Duration::from_millis(500);
+        const NEVER: Duration = Duration::from_secs(600);
+        let begun = Instant::now();
+        let patience = |attempt: u32| (DIALLING_PATIENCE_MIN * (1 << attempt.min(8))).min(PATIENCE_MAX);
+        let mut line = Line::new(LINE_MAX);
+        let mut fleet: Vec<Agent> =
+            (0..agents).map(|_| Agent { attempt: 0, gives_up_at: patience(0) }).collect();
+        for number in 0..agents {
+            line.push((number, 0), begun).ok()?;
+        }
+        let (mut now, mut outside) = (Duration::ZERO, agents);
+        while outside > 0 && now < NEVER {
+            while line.pop_gone(begun + now).is_some() {}
+            if let Some((number, attempt)) = line.pop(begun + now) {
+                let agent = &mut fleet[number];
+                if agent.attempt == attempt && now < agent.gives_up_at {
+                    (agent.gives_up_at, outside) = (Duration::MAX, outside - 1);
+                }
+            }
+            now += handshake;
+            for (number, agent) in fleet.iter_mut().enumerate() {
+                if now >= agent.gives_up_at.saturating_add(PAUSE) {
+                    agent.attempt += 1;
+                    agent.gives_up_at = now + patience(agent.attempt);
+                    // Who finds no room is as good as gone until it dials again.
+                    let _ = line.push((number, agent.attempt), begun + now);
+                }
+            }
+        }
+        (outside == 0).then_some(now)
+    }
+
+    #[test]
+    fn a_fleet_comes_in_however_slow_the_coordinator_is() {
+        // Half a minute of handshakes, and nobody waits for longer than twelve seconds.
+        let within = comes_in_within(2000, Duration::from_millis(15)).expect("the fleet never comes in");
+        assert!(within < Duration::from_secs(90), "{within:?}");
+        let quick = comes_in_within(2000, Duration::from_millis(1)).unwrap();
+        assert!(quick < Duration::from_millis(2100), "{quick:?}");
     }
 }

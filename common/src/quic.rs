@@ -60,6 +60,9 @@ const DIALLING_ROUND_TRIP: Duration = Duration::from_millis(250);
 /// would speak up again, 23 s after its first datagram: one that waits for a coordinator that has gone finds the next one
 /// sooner by dialling anew.
 pub const DIALLING_TIMEOUT: Duration = Duration::from_secs(22);
+/// How long an agent's first attempt waits, which has no word yet of whether there is a coordinator: QUIC asks an absent peer
+/// ever more seldom, so a fresh attempt finds one that came back sooner than an old one does.
+pub const DIALLING_PATIENCE_MIN: Duration = Duration::from_secs(2);
 /// QUIC's own limit of silence at the coordinator. The library counts it from a peer's first datagram: whoever has waited
 /// longer in the line is dropped without a word when its turn comes, and who comes in shortly before, soon after. So
 /// it is longer than anyone waits, and [`IDLE_TIMEOUT`] is looked after by ourselves.
