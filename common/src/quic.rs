@@ -18,8 +18,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::address_tokens::SpentTokens;
 use crate::admission::LINE_MAX;
 
-/// The agent sends something this often, heard or not, so that silence means something.
-pub const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(1);
+/// The agent sends something this often, heard or not, so that silence means something: twice within the default
+/// `suspect-after`, and four times within the default `lost-after`. Where those are shorter the coordinator asks in between.
+/// More often would cost a coordinator of ten thousand hosts a good part of a processor, just when all of them come back.
+pub const KEEP_ALIVE_INTERVAL: Duration = Duration::from_millis(2500);
 /// A connection is given up after this much silence. It is longer than a network's ordinary interruptions: dialling anew
 /// costs more than waiting. Whether a host counts as lost by then is not for the connection to say. Both ends look after
 /// this themselves (`wire/silence.rs`).

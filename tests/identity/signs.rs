@@ -103,6 +103,29 @@ async fn an_agent_that_hears_nothing_is_heard_as_often_as_ever() {
     assert!(longest < KEEP_ALIVE_INTERVAL * 3 / 2, "it was silent for {longest:?}");
 }
 
+/// Where a silent host is to be lost sooner than an agent's own signs would allow, the coordinator asks.
+#[tokio::test]
+async fn an_agent_that_is_asked_gives_a_sign_at_once() {
+    const AT_ONCE: Duration = Duration::from_secs(1);
+    let fleet = Fleet::new();
+    let mut port = fleet.agent_port();
+    let relay = Relay::open(port.address).await;
+    let (_agent, coordinator) = connected_through(&relay, &fleet, &mut port).await;
+    let comes = async |before: u64| {
+        while coordinator.received() == before {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    for _ in 0..3 {
+        // Its own sign has just come, so the next thing that comes so soon is an answer.
+        tokio::time::timeout(PATIENCE, comes(coordinator.received())).await.unwrap();
+        tokio::time::sleep(AT_ONCE / 4).await;
+        let before = coordinator.received();
+        coordinator.nudge();
+        tokio::time::timeout(AT_ONCE, comes(before)).await.unwrap();
+    }
+}
+
 /// One packet after a pause could be the one of twenty that a bad network loses.
 #[tokio::test]
 async fn an_agent_that_was_held_up_says_several_times_that_it_is_there() {

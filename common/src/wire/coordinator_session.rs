@@ -147,6 +147,13 @@ impl CoordinatorEnd {
         self.hold.session.connection.stats().frame_rx.datagram
     }
 
+    /// Asks the agent whether it is there: with a datagram without content, which its side of QUIC acknowledges at once,
+    /// whatever the agent does. One that takes no datagrams keeps the connection alive and nothing more.
+    pub fn nudge(&self) {
+        // A connection that is over needs no sign any more.
+        let _ = self.hold.session.connection.send_datagram(Vec::new().into());
+    }
+
     /// Closes the connection and tells the agent why.
     pub fn close(&self, code: RefusalCode, text: &str) {
         self.hold.session.close(code, text);

@@ -1,15 +1,15 @@
 //! Owns an agent's signs of life after it was held up: datagrams without content that say nothing but that it is there.
 //!
-//! QUIC keeps a connection alive by one packet a second. A process that stood still for two seconds has been silent for three
-//! by then; if a network that loses some takes the one packet that follows, or the one after it too, a host that is
-//! there counts as lost. So whoever was held up says several times, close behind each other, that it is there.
+//! QUIC keeps a connection alive by a packet now and then. A process that stood still has been silent for longer than that; if
+//! a network that loses some takes the one packet that follows, or the one after it too, a host that is there counts as
+//! lost. So whoever was held up says several times, close behind each other, that it is there.
 //!
 //! ```text
 //!   woken in time       nothing; the connection is kept alive
 //!   woken late          one sign at once, and REPEATS more
 //! ```
 //!
-//! It wakes once a second for this, and looks then whether the other side was heard (`silence.rs`), too.
+//! It wakes once a second for this, and looks now and then whether the other side was heard (`silence.rs`), too.
 //!
 //! Must not: carry anything. A peer that does not take datagrams is told nothing.
 
@@ -21,8 +21,9 @@ use tokio::time::{Instant, sleep_until};
 
 use super::session::Session;
 use super::silence::Silence;
-use crate::quic::KEEP_ALIVE_INTERVAL;
 
+/// How often it is looked whether the process was held up: a pause that costs a host its standing is longer.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// Whoever is woken this late was held up: by a machine that stood still, not by one that is busy.
 const HELD_UP: Duration = Duration::from_millis(500);
 /// So many signs follow the first one then: on a network that loses one datagram of twenty, all are lost once in three
@@ -40,7 +41,7 @@ struct Rhythm {
 impl Rhythm {
     /// How long to wait now.
     const fn pause(&self) -> Duration {
-        if self.repeats_left > 0 { REPEAT_INTERVAL } else { KEEP_ALIVE_INTERVAL }
+        if self.repeats_left > 0 { REPEAT_INTERVAL } else { LOOK_INTERVAL }
     }
 
     /// Whether a sign is to be given, `late` after the moment that was waited for.
@@ -62,7 +63,8 @@ pub(super) async fn give_signs(session: Arc<Session>) {
     loop {
         let due = Instant::now() + rhythm.pause();
         sleep_until(due).await;
-        if silence.is_over(session.received(), Instant::now()) {
+        let now = Instant::now();
+        if silence.is_due(now) && silence.is_over(session.received(), now) {
             return session.give_up();
         }
         if rhythm.is_due(due.elapsed()) {
@@ -82,14 +84,14 @@ mod tests {
     #[test]
     fn whoever_was_held_up_says_several_times_that_it_is_there() {
         let mut rhythm = Rhythm::default();
-        assert_eq!(rhythm.pause(), KEEP_ALIVE_INTERVAL);
+        assert_eq!(rhythm.pause(), LOOK_INTERVAL);
         assert!(!rhythm.is_due(Duration::from_millis(20)));
         assert!(rhythm.is_due(Duration::from_secs(2)));
         for _ in 0..REPEATS {
             assert_eq!(rhythm.pause(), REPEAT_INTERVAL);
             assert!(rhythm.is_due(Duration::ZERO));
         }
-        assert_eq!(rhythm.pause(), KEEP_ALIVE_INTERVAL);
+        assert_eq!(rhythm.pause(), LOOK_INTERVAL);
         assert!(!rhythm.is_due(Duration::ZERO));
     }
 

@@ -18,13 +18,14 @@ use tokio::time::Instant;
 
 use crate::quic::IDLE_TIMEOUT;
 
-/// How often somebody looks at least.
-pub(super) const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// How often somebody looks. To ask a connection how much has come in takes its lock, so it is not done more often than
+/// needed.
+pub(super) const LOOK_INTERVAL: Duration = Duration::from_secs(2);
 /// What comes in counts as heard at the next look, up to an interval late, and that it has been too long is seen up to an
 /// interval late. So a connection is given up within one interval of [`IDLE_TIMEOUT`].
 const LIMIT: Duration = IDLE_TIMEOUT.saturating_sub(LOOK_INTERVAL);
 /// A look this long after the one before is late by more than a busy machine makes it.
-const HELD_UP: Duration = Duration::from_secs(4);
+const HELD_UP: Duration = Duration::from_secs(5);
 
 /// What was heard on a connection, and when.
 #[derive(Debug, Clone, Copy)]
@@ -38,6 +39,11 @@ impl Silence {
     /// Begins with a connection on which so many datagrams have come in.
     pub(super) const fn new(datagrams: u64, now: Instant) -> Self {
         Self { datagrams, heard_at: now, looked_at: now }
+    }
+
+    /// Whether it is time to look.
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.looked_at) >= LOOK_INTERVAL
     }
 
     /// Looks: so many datagrams have come in by now. Whether nothing was heard for too long.
@@ -74,13 +80,15 @@ mod tests {
 
     #[test]
     fn one_on_which_anything_comes_in_is_not() {
-        let looks: Vec<_> = (1..=60).map(|second| (second, second / 7)).collect();
+        let looks: Vec<_> = (1..=60).map(|second| (second, second / 5)).collect();
         assert_eq!(given_up(&looks), None);
     }
 
     #[test]
     fn who_was_held_up_itself_does_not_blame_the_other_side() {
-        assert_eq!(given_up(&[(1, 1), (30, 1), (32, 1), (34, 1), (36, 1)]), None);
-        assert_eq!(given_up(&[(1, 1), (30, 1), (32, 1), (34, 1), (37, 1)]), Some(37));
+        let held_up_until = 30;
+        let over_at = held_up_until + LIMIT.as_secs();
+        assert_eq!(given_up(&[(1, 1), (held_up_until, 1), (over_at - 3, 1), (over_at - 1, 1)]), None);
+        assert_eq!(given_up(&[(1, 1), (held_up_until, 1), (over_at - 2, 1), (over_at, 1)]), Some(over_at));
     }
 }

@@ -29,6 +29,10 @@ pub trait AgentLink: fmt::Debug + Send + Sync + 'static {
     /// How much has come in so far, what only keeps the connection alive included: when it grows, the agent is there.
     fn received(&self) -> u64;
 
+    /// Asks for a sign, which [`AgentLink::received`] then counts, and does not wait for it. Agents give signs by themselves;
+    /// where those are often enough, nobody need ask.
+    fn nudge(&self) {}
+
     /// Closes the connection and tells the agent why.
     fn close(&self, code: RefusalCode, text: &str);
 
@@ -81,6 +85,10 @@ impl AgentLink for CoordinatorEnd {
 
     fn received(&self) -> u64 {
         Self::received(self)
+    }
+
+    fn nudge(&self) {
+        Self::nudge(self);
     }
 
     fn close(&self, code: RefusalCode, text: &str) {

@@ -56,6 +56,11 @@ impl AgentHandle {
         self.end.received()
     }
 
+    /// Asks for a sign that it is there, without waiting for it.
+    pub(crate) fn nudge(&self) {
+        self.end.nudge();
+    }
+
     /// What it is still to be told.
     pub(crate) fn queue(&self) -> &TaskQueue {
         &self.queue

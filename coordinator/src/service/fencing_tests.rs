@@ -1,7 +1,7 @@
 //! Fencings of hosts that no agent speaks for: what is recorded, what outlives the coordinator, and what a clock that is
 //! set changes. What an agent that answers changes is tried with real ones, in the lab.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -264,9 +264,39 @@ async fn a_lease_is_noted_for_the_connection_of_now_alone() {
     assert_eq!(view.stops_by_itself_at, None);
 }
 
-/// An agent that is connected and answers nothing.
-#[derive(Debug)]
-struct Mute;
+/// Agents give signs by themselves, often enough for the default; where a silent host is lost sooner than that, it is asked
+/// in time, from the moment that the configuration says so.
+#[tokio::test]
+async fn a_silent_host_is_asked_for_a_sign_where_it_is_lost_soon() {
+    let fixture = Fixture::new("").await;
+    let agent = Arc::new(Mute::default());
+    let handle = AgentHandle::over(1, Arc::clone(&agent) as _);
+    fixture.service.agent_connected(fixture.host, handle, hello(fixture.host, OperationId::random()));
+    let asked_after = |silence: u64| {
+        let steady = fixture.service.steady_now();
+        fixture.service.core().hosts.get_mut(&fixture.host).unwrap().life.sign(steady);
+        *fixture.clock.passed.lock().unwrap() += Duration::from_millis(silence);
+        let before = agent.nudges.load(Ordering::Relaxed);
+        fixture.service.watch_hosts();
+        agent.nudges.load(Ordering::Relaxed) - before
+    };
+    assert_eq!([500, 2600, 4900].map(&asked_after), [0, 0, 0]);
+    let config = (*fixture.service.config()).clone();
+    let soon = |suspect_after, lost_after| {
+        let [suspect_after, lost_after] = [suspect_after, lost_after].map(Duration::from_secs);
+        fixture.service.reconfigure(CoordinatorConfig { suspect_after, lost_after, ..config.clone() });
+    };
+    soon(4, 4);
+    assert_eq!([500, 990, 1010, 3900].map(&asked_after), [0, 0, 1, 1]);
+    soon(2, 10);
+    assert_eq!([990, 1010].map(&asked_after), [0, 1]);
+}
+
+/// An agent that is connected and answers nothing, and how often it was asked whether it is there.
+#[derive(Debug, Default)]
+struct Mute {
+    nudges: AtomicU64,
+}
 
 impl AgentLink for Mute {
     fn request(&self, _command: Command, _patience: Duration) -> LinkFuture<'_, Result<Reply, LinkError>> {
@@ -275,6 +305,10 @@ impl AgentLink for Mute {
 
     fn received(&self) -> u64 {
         0
+    }
+
+    fn nudge(&self) {
+        self.nudges.fetch_add(1, Ordering::Relaxed);
     }
 
     fn close(&self, _code: RefusalCode, _text: &str) {}
@@ -287,16 +321,20 @@ impl AgentLink for Mute {
 /// The agent of node-1 connects, and answers nothing. Answers which life of it this is.
 fn connect(service: &Service, host: HostId, connection: u64) -> OperationId {
     let instance = OperationId::random();
-    let hello = Hello {
+    let agent = AgentHandle::over(connection, Arc::new(Mute::default()));
+    service.agent_connected(host, agent, hello(host, instance));
+    instance
+}
+
+fn hello(host: HostId, instance: OperationId) -> Hello {
+    Hello {
         host,
         name: node(),
         realm: RealmName::new("r").unwrap(),
         instance,
         highest_epoch: Epoch(0),
         inventory: HostInventory::default(),
-    };
-    service.agent_connected(host, AgentHandle::over(connection, Arc::new(Mute)), hello);
-    instance
+    }
 }
 
 #[tokio::test]
