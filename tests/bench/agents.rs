@@ -1,8 +1,9 @@
 //! Many agents at one coordinator: what they cost it when nothing happens, and how soon all are back after it was killed.
 //!
 //! The coordinator and a process of simulated hosts share this machine's processors, as do the two sides of the bare
-//! handshakes that the storm is compared with: as many clients, with the same certificates and the same TLS and QUIC
-//! settings, and nothing said once both sides are sure of each other.
+//! handshakes that the storm is compared with: as many clients, with the same certificates and the same TLS settings, and
+//! nothing said once both sides are sure of each other. They are made twice, with the product's settings of QUIC and with those
+//! that the library comes with.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,7 +14,7 @@ use anyhow::{Context, Result, ensure};
 use reeve_common::clock::{Clock, SystemClock};
 use reeve_tests::harness::simulated_fleet::{FleetSettings, SimulatedFleet};
 
-use super::bare;
+use super::bare::{self, Settings};
 use super::figures::{median, print, resident_mebibytes};
 
 /// How long the coordinator's processor time is counted.
@@ -51,7 +52,7 @@ pub(crate) fn measure(hosts: u32, wanted: Wanted) -> Result<()> {
     let mut fleet = SimulatedFleet::prepare(settings, |_, port| Ok(format!("127.0.0.1:{port}")))?;
     let mut bare_rounds = Vec::new();
     if wanted.storm {
-        bare_rounds.push(bare::connect_all(&fleet, hosts)?);
+        bare_rounds.push(bare_round(&fleet, hosts)?);
     }
     fleet.start_coordinator()?;
     let alone = resident_mebibytes(&fleet.coordinator_process()?.to_string())?;
@@ -74,14 +75,30 @@ pub(crate) fn measure(hosts: u32, wanted: Wanted) -> Result<()> {
         }
         fleet.end_all();
         while bare_rounds.len() < ROUNDS {
-            bare_rounds.push(bare::connect_all(&fleet, hosts)?);
+            bare_rounds.push(bare_round(&fleet, hosts)?);
         }
-        let (storm, bare) = (median(storms), median(bare_rounds));
+        let storm = median(storms);
+        let bare = |number: usize| median(bare_rounds.iter().map(|round| round[number]).collect());
+        let [product, library] = [bare(0), bare(1)];
         print(&format!("storm/{hosts}"), storm, "s");
-        print(&format!("storm-bare/{hosts}"), bare, "s");
-        print(&format!("storm-ratio/{hosts}"), storm / bare, "of bare handshakes");
+        print(&format!("storm-bare/{hosts}"), product, "s");
+        print(&format!("storm-ratio/{hosts}"), storm / product, "of bare handshakes");
+        print(&format!("storm-bare-library/{hosts}"), library, "s");
+        print(
+            &format!("storm-ratio-library/{hosts}"),
+            storm / library,
+            "of bare handshakes as the library comes",
+        );
     }
     Ok(())
+}
+
+/// As many bare handshakes, with the product's settings and with the library's.
+fn bare_round(fleet: &SimulatedFleet, hosts: u32) -> Result<[f64; 2]> {
+    Ok([
+        bare::connect_all(fleet, hosts, Settings::Product)?,
+        bare::connect_all(fleet, hosts, Settings::Library)?,
+    ])
 }
 
 fn idle(fleet: &SimulatedFleet, hosts: u32, alone: f64) -> Result<()> {

@@ -1,6 +1,8 @@
-//! Handshakes and nothing else: a process that takes connections with the coordinator's own TLS and QUIC settings, and one
-//! that makes as many as the fleet has hosts, each with its host's certificate. A few hundred are under way at a time, which
-//! is as fast as it goes; nobody waits, is refused or asks again.
+//! Handshakes and nothing else: a process that takes connections with the coordinator's own TLS settings, and one that makes
+//! as many as the fleet has hosts, each with its host's certificate. A few hundred are under way at a time, which is as fast
+//! as it goes; nobody waits, is refused or asks again.
+//!
+//! QUIC's settings are the product's, which spare both sides a good part of the datagrams, or those that the library comes with.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::SocketAddr;
@@ -27,11 +29,34 @@ pub(crate) const CLIENTS: &str = "bare-clients";
 /// Handshakes that clients have under way: more are no faster, and fill queues.
 const UNDER_WAY: usize = 256;
 
+/// With which settings of QUIC both sides speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Settings {
+    /// The product's.
+    Product,
+    /// As the library comes.
+    Library,
+}
+
+impl Settings {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Product => "product",
+            Self::Library => "library",
+        }
+    }
+
+    fn of_word(word: &str) -> Result<Self> {
+        let all = [Self::Product, Self::Library];
+        all.into_iter().find(|settings| settings.word() == word).context("no such settings")
+    }
+}
+
 /// Seconds from the first dial until the server is sure of all clients.
-pub(crate) fn connect_all(fleet: &SimulatedFleet, hosts: u32) -> Result<f64> {
-    let mut server = Side::start(SERVER, &fleet.authority_directory(), hosts, "")?;
+pub(crate) fn connect_all(fleet: &SimulatedFleet, hosts: u32, settings: Settings) -> Result<f64> {
+    let mut server = Side::start(SERVER, settings, &fleet.authority_directory(), hosts, "")?;
     let address = server.hear()?;
-    let mut clients = Side::start(CLIENTS, &fleet.state_directory(), hosts, &address)?;
+    let mut clients = Side::start(CLIENTS, settings, &fleet.state_directory(), hosts, &address)?;
     ensure!(clients.hear()? == "ready", "the clients are not ready");
     let begun = SystemClock.monotonic();
     clients.say("go")?;
@@ -46,10 +71,11 @@ struct Side {
 }
 
 impl Side {
-    fn start(side: &str, directory: &Path, hosts: u32, address: &str) -> Result<Self> {
+    fn start(side: &str, settings: Settings, directory: &Path, hosts: u32, address: &str) -> Result<Self> {
+        let told = format!("{} {hosts} {} {address}", settings.word(), directory.display());
         let mut child = Command::new(std::env::current_exe()?)
             .arg(side)
-            .env("REEVE_BARE", format!("{hosts} {} {address}", directory.display()))
+            .env("REEVE_BARE", told)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;
@@ -77,21 +103,24 @@ impl Drop for Side {
     }
 }
 
-/// What a side is told: how many, where its files are, and whom to dial.
-fn told() -> Result<(u32, PathBuf, String)> {
+/// What a side is told: with which settings, how many, where its files are, and whom to dial.
+fn told() -> Result<(Settings, u32, PathBuf, String)> {
     let told = std::env::var("REEVE_BARE").context("this is for the benchmark itself")?;
     let mut words = told.split(' ');
     let mut next = || words.next().map(str::to_owned).context("too few words");
-    Ok((next()?.parse()?, next()?.into(), next()?))
+    Ok((Settings::of_word(&next()?)?, next()?.parse()?, next()?.into(), next()?))
 }
 
 /// Takes connections until all are there.
 pub(crate) fn serve() -> Result<()> {
-    let (hosts, directory, _) = told()?;
+    let (settings, hosts, directory, _) = told()?;
     run(async move {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let authority = Authority::open(&directory, clock.now())?;
-        let config = coordinator_server_config(&authority.server_credentials(clock.now())?, clock)?;
+        let mut config = coordinator_server_config(&authority.server_credentials(clock.now())?, clock)?;
+        if settings == Settings::Library {
+            config.transport_config(Arc::default());
+        }
         let endpoint = server_endpoint(SocketAddr::from(([127, 0, 0, 1], 0)), config)?;
         println!("{}", endpoint.local_addr()?);
         let mut handshakes = JoinSet::new();
@@ -112,7 +141,7 @@ pub(crate) fn serve() -> Result<()> {
 
 /// Makes all connections when told to.
 pub(crate) fn connect() -> Result<()> {
-    let (hosts, directory, address) = told()?;
+    let (settings, hosts, directory, address) = told()?;
     let address: SocketAddr = address.parse()?;
     run(async move {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -133,7 +162,10 @@ pub(crate) fn connect() -> Result<()> {
             let (clock, socket) = (Arc::clone(&clock), socket.clone());
             let place = Arc::clone(&places).acquire_owned().await?;
             dials.spawn(async move {
-                let config = agent_client_config(&credentials, clock)?;
+                let mut config = agent_client_config(&credentials, clock)?;
+                if settings == Settings::Library {
+                    config.transport_config(Arc::default());
+                }
                 let connected = socket.connect_with(config, address, COORDINATOR_SERVER_NAME)?.await?;
                 drop(place);
                 anyhow::Ok(connected)

@@ -29,7 +29,7 @@ const WATCHED_FOR: Duration = Duration::from_secs(60);
 const STALL: Duration = Duration::from_secs(2);
 /// … this often.
 const STALL_EVERY: Duration = Duration::from_secs(7);
-/// Between two hosts that are cut off: prime beside one second, the interval of signs of life.
+/// Between two hosts that are cut off: no part of a second, which is how long a host may be silent before it is asked for a sign.
 const CUT_OFF_EVERY: Duration = Duration::from_millis(370);
 /// How often is looked, which is part of what is measured.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
