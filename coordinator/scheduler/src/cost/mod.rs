@@ -73,13 +73,19 @@ impl ChoiceRule {
     #[must_use]
     #[inline]
     pub fn score(self, before: f64, after: f64) -> f32 {
-        let compared = match self {
-            Self::Increase => after - before,
-            Self::Total => after,
-        };
+        let compared = self.compared(before, after);
         #[allow(clippy::cast_possible_truncation)] // as said above
         let rounded = compared as f32;
         if compared.is_finite() { rounded.clamp(f32::MIN, f32::MAX) } else { rounded }
+    }
+
+    /// The same with all its digits.
+    #[inline]
+    pub(crate) const fn compared(self, before: f64, after: f64) -> f64 {
+        match self {
+            Self::Increase => after - before,
+            Self::Total => after,
+        }
     }
 }
 

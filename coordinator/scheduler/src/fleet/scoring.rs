@@ -43,6 +43,25 @@ struct Waiting<'a> {
     count: usize,
 }
 
+/// The scores of all lanes; infeasible where one is not finite.
+#[inline(always)]
+fn scores_of<const W: usize>(rule: ChoiceRule, before: impl Fn(usize) -> f64, after: &[f64; W]) -> [f32; W] {
+    let mut scores = [0.0; W];
+    for lane in 0..W {
+        #[allow(clippy::cast_possible_truncation)] // see `ChoiceRule::score`
+        let rounded = rule.compared(before(lane), after[lane]) as f32;
+        scores[lane] = rounded;
+    }
+    // Seldom: a number is not finite, or is so only with all its digits. Seen for several lanes at a time.
+    if scores.iter().fold(false, |is_any, score| is_any | !score.is_finite()) {
+        for lane in 0..W {
+            let score = rule.score(before(lane), after[lane]);
+            scores[lane] = if score.is_finite() { score } else { INFEASIBLE };
+        }
+    }
+    scores
+}
+
 /// Whose a VM is, by the numbers in the book. Who has no owner, no team or no such label shares it with nobody.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Belonging<'a> {
@@ -322,10 +341,9 @@ impl<'a> Ground<'a> {
         let after = bound.after(&lanes, after);
         let uniform = [vital.before; LANES];
         let before = if bound.is_before_of_host { &uniform } else { bound.before(&lanes, before) };
-        let rule = bound.function.rule();
+        let found = scores_of(bound.function.rule(), |lane| before[lane], after);
         for lane in 0..LANES {
-            let score = rule.score(before[lane], after[lane]);
-            scores[lane] = if fits[lane] && score.is_finite() { score } else { INFEASIBLE };
+            scores[lane] = if fits[lane] { found[lane] } else { INFEASIBLE };
         }
         workspaces.devices = lanes.devices.into_inner();
         scores
@@ -419,20 +437,12 @@ impl<'a> Ground<'a> {
         let (after, before) = workspaces.get(number, bound);
         let after = bound.after(&lanes, after);
         let rule = bound.function.rule();
-        let mut scores = [0.0; PICKED];
-        if bound.is_before_of_host {
-            for lane in 0..PICKED {
-                scores[lane] = rule.score(lanes.vital[lane].before, after[lane]);
-            }
+        let scores = if bound.is_before_of_host {
+            scores_of(rule, |lane| lanes.vital[lane].before, after)
         } else {
             let before = bound.before(&lanes, before);
-            for lane in 0..PICKED {
-                scores[lane] = rule.score(before[lane], after[lane]);
-            }
-        }
-        for score in &mut scores {
-            *score = if score.is_finite() { *score } else { INFEASIBLE };
-        }
+            scores_of(rule, |lane| before[lane], after)
+        };
         found(&slots[..count], &scores[..count]);
         workspaces.devices = lanes.devices.into_inner();
     }
