@@ -147,7 +147,7 @@ impl CoordinatorEnd {
         self.hold.session.connection.stats().frame_rx.datagram
     }
 
-    /// Asks the agent whether it is there: with a datagram without content, which its side of QUIC acknowledges at once,
+    /// Asks the agent whether it is there: with a datagram without content, which its side of QUIC acknowledges within moments,
     /// whatever the agent does. One that takes no datagrams keeps the connection alive and nothing more.
     pub fn nudge(&self) {
         // A connection that is over needs no sign any more.
