@@ -25,6 +25,7 @@ pub mod quic;
 pub mod realm;
 pub mod service_manager;
 pub mod service_user;
+mod short_bursts;
 pub mod storage;
 pub mod text;
 pub mod tls;

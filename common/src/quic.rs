@@ -10,13 +10,15 @@ use std::time::Duration;
 
 use nix::sys::socket::{setsockopt, sockopt};
 use quinn::{
-    ConnectionId, ConnectionIdGenerator, EndpointConfig, IdleTimeout, Incoming, TransportConfig, VarInt,
+    AsyncUdpSocket, ConnectionId, ConnectionIdGenerator, EndpointConfig, IdleTimeout, Incoming, Runtime as _,
+    TokioRuntime, TransportConfig, VarInt,
 };
 use ring::{hkdf, hmac};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::address_tokens::SpentTokens;
 use crate::admission::LINE_MAX;
+use crate::short_bursts::ShortBursts;
 
 /// The agent sends something this often, heard or not, so that silence means something: twice within the default
 /// `suspect-after`, and four times within the default `lost-after`. Where those are shorter the coordinator asks in between.
@@ -181,7 +183,8 @@ pub(crate) fn bounded_server(
 /// # Errors
 /// When the address cannot be bound.
 pub fn client_endpoint(local: SocketAddr) -> io::Result<quinn::Endpoint> {
-    bind(UdpSocket::bind(local)?, EndpointConfig::default(), None)
+    let socket = TokioRuntime.wrap_udp_socket(UdpSocket::bind(local)?)?;
+    bind(socket, EndpointConfig::default(), None)
 }
 
 /// A socket that connections are taken on.
@@ -189,7 +192,7 @@ pub fn client_endpoint(local: SocketAddr) -> io::Result<quinn::Endpoint> {
 /// # Errors
 /// When the address cannot be bound.
 pub fn server_endpoint(local: SocketAddr, config: quinn::ServerConfig) -> io::Result<quinn::Endpoint> {
-    bind(server_socket(local)?, EndpointConfig::default(), Some(config))
+    bind(shared_socket(local)?, EndpointConfig::default(), Some(config))
 }
 
 /// A socket that many connections are made from.
@@ -197,7 +200,7 @@ pub fn server_endpoint(local: SocketAddr, config: quinn::ServerConfig) -> io::Re
 /// # Errors
 /// When the address cannot be bound.
 pub fn shared_client_endpoint(local: SocketAddr) -> io::Result<quinn::Endpoint> {
-    bind(server_socket(local)?, EndpointConfig::default(), None)
+    bind(shared_socket(local)?, EndpointConfig::default(), None)
 }
 
 /// The same for a server that is restarted now and then. What is derived from `secret`, which only this server may
@@ -219,7 +222,7 @@ pub fn lasting_server_endpoint(
     let mut endpoint_config = EndpointConfig::new(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, key.as_ref())));
     // The library's own ids carry a mark of this process; packets with another mark are dropped without a word.
     endpoint_config.cid_generator(|| Box::new(PlainConnectionIds)).min_reset_interval(RESET_INTERVAL_MIN);
-    bind(server_socket(local)?, endpoint_config, Some(config))
+    bind(shared_socket(local)?, endpoint_config, Some(config))
 }
 
 /// Connection ids that are nothing but random.
@@ -249,22 +252,22 @@ impl ConnectionIdGenerator for PlainConnectionIds {
     }
 }
 
-/// A socket with room for a burst.
-fn server_socket(local: SocketAddr) -> io::Result<UdpSocket> {
+/// A socket for many connections: with room for what all of them receive at once, and with little for each to send.
+fn shared_socket(local: SocketAddr) -> io::Result<Arc<dyn AsyncUdpSocket>> {
     let socket = UdpSocket::bind(local)?;
     // Less room than asked for is no reason not to serve.
     let _ = setsockopt(&socket, sockopt::RcvBuf, &SERVER_SOCKET_BUFFER);
     let _ = setsockopt(&socket, sockopt::SndBuf, &SERVER_SOCKET_BUFFER);
-    Ok(socket)
+    Ok(ShortBursts::of(TokioRuntime.wrap_udp_socket(socket)?))
 }
 
 fn bind(
-    socket: UdpSocket,
+    socket: Arc<dyn AsyncUdpSocket>,
     mut config: EndpointConfig,
     server: Option<quinn::ServerConfig>,
 ) -> io::Result<quinn::Endpoint> {
     config.max_udp_payload_size(DATAGRAM_SIZE_MAX).map_err(io::Error::other)?;
-    quinn::Endpoint::new(config, server, socket, Arc::new(quinn::TokioRuntime))
+    quinn::Endpoint::new_with_abstract_socket(config, server, socket, Arc::new(TokioRuntime))
 }
 
 /// Bounds the handshakes in progress on one port.
