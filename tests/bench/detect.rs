@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use nix::sys::signal::Signal;
 use reeve_common::clock::{Clock, SystemClock};
 use reeve_tests::harness::simulated_fleet::{FleetSettings, SimulatedFleet};
@@ -29,6 +29,8 @@ const WATCHED_FOR: Duration = Duration::from_secs(60);
 const STALL: Duration = Duration::from_secs(2);
 /// … this often.
 const STALL_EVERY: Duration = Duration::from_secs(7);
+/// A stall that was longer than meant by this much says nothing any more about who is there.
+const STALL_EXCESS_MAX: Duration = Duration::from_millis(500);
 /// Between two hosts that are cut off: no part of a second, which is how long a host may be silent before it is asked for a sign.
 const CUT_OFF_EVERY: Duration = Duration::from_millis(370);
 /// How often is looked, which is part of what is measured.
@@ -64,21 +66,36 @@ pub(crate) fn measure() -> Result<()> {
 
 /// Stalls the agents now and then; the most that counted as lost at any moment.
 fn watch(fleet: &SimulatedFleet) -> Result<u64> {
-    let begun = SystemClock.monotonic();
-    let (mut lost, mut stalled_at, mut stalled) = (0, begun, false);
-    while begun.elapsed() < WATCHED_FOR {
-        if !stalled && stalled_at.elapsed() >= STALL_EVERY {
-            fleet.signal_agents(Signal::SIGSTOP)?;
-            (stalled, stalled_at) = (true, SystemClock.monotonic());
-        } else if stalled && stalled_at.elapsed() >= STALL {
-            fleet.signal_agents(Signal::SIGCONT)?;
-            stalled = false;
+    thread::scope(|threads| {
+        let stalls = threads.spawn(|| stall_now_and_then(fleet));
+        let (begun, mut lost) = (SystemClock.monotonic(), 0);
+        while begun.elapsed() < WATCHED_FOR {
+            lost = lost.max(fleet.counts()?.lost);
+            thread::sleep(LOOK_EVERY);
         }
-        lost = lost.max(fleet.counts()?.lost);
-        thread::sleep(LOOK_EVERY);
+        let longest = stalls.join().map_err(|_| anyhow!("the stalls have panicked"))??;
+        // A machine that stands still itself makes stalls longer, and then hosts may rightly count as lost.
+        ensure!(
+            longest < STALL + STALL_EXCESS_MAX,
+            "a stall took {longest:?} on this machine, which is too busy for this measurement"
+        );
+        Ok(lost)
+    })
+}
+
+/// The same number of seconds each time, however long somebody else's look at the fleet takes. The longest that one was.
+fn stall_now_and_then(fleet: &SimulatedFleet) -> Result<Duration> {
+    let begun = SystemClock.monotonic();
+    let mut longest = Duration::ZERO;
+    while begun.elapsed() + STALL_EVERY < WATCHED_FOR {
+        thread::sleep(STALL_EVERY - STALL);
+        let stopped_at = SystemClock.monotonic();
+        fleet.signal_agents(Signal::SIGSTOP)?;
+        thread::sleep(STALL);
+        fleet.signal_agents(Signal::SIGCONT)?;
+        longest = longest.max(stopped_at.elapsed());
     }
-    fleet.signal_agents(Signal::SIGCONT)?;
-    Ok(lost)
+    Ok(longest)
 }
 
 /// Cuts off each host in turn, and says how long each took to count as lost. One that counts as lost before is an error.
