@@ -334,3 +334,16 @@ impl HandshakeGate {
         Some((incoming, place))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connection_of_a_shared_port_keeps_room_for_two_datagrams_at_most() {
+        let socket = shared_socket((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        assert!(socket.max_transmit_segments() <= 2, "ten thousand connections keep as much each");
+    }
+}

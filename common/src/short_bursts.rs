@@ -1,7 +1,8 @@
 //! Owns how many datagrams leave a port in one call where many connections share it.
 //!
 //! The library lets a connection hand over ten at once, and makes room for that many when it first sends; the room stays for as
-//! long as the connection does. On a port of ten thousand connections, each of which says little, that is a fifth of all memory.
+//! long as the connection does. On a port of ten thousand connections, each of which says little, that is a fifth of what they
+//! allocate.
 //!
 //! Must not: change anything else about a socket.
 

@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout_at};
 /// Bytes of the length in front of each frame.
 const HEADER_LENGTH: usize = 4;
 /// Room made for what comes next on a stream that is between frames; a quiet stream costs no more than this, and each of ten
-/// thousand hosts has three. Most messages are smaller; of those that are not, the rest is read at once.
+/// thousand hosts has three. What a host with few VMs says is smaller; of what is not, the rest is read at once.
 const READ_SIZE_MIN: usize = 256;
 /// Room made at once for the rest of a long frame, however long it says it is.
 const READ_SIZE_MAX: usize = 64 << 10;
@@ -222,6 +222,16 @@ mod tests {
             assert_eq!(frames, [b"one".to_vec(), Vec::new(), b"three".to_vec()]);
             assert!(buffer.is_empty());
         }
+    }
+
+    #[test]
+    fn a_quiet_stream_keeps_little_and_a_long_frame_gets_its_room_at_once() {
+        let mut buffer = FrameBuffer::new(1 << 20);
+        buffer.make_room();
+        assert!(buffer.bytes.capacity() <= 256, "{} bytes", buffer.bytes.capacity());
+        buffer.push(&10_000_u32.to_be_bytes());
+        buffer.make_room();
+        assert!(buffer.bytes.capacity() >= 10_000, "{} bytes", buffer.bytes.capacity());
     }
 
     #[test]
