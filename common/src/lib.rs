@@ -16,6 +16,7 @@ pub mod hardware_profile;
 pub mod ids;
 pub mod inventory;
 pub mod journal;
+pub mod lasting_keys;
 pub mod logging;
 pub mod machine_facts;
 pub mod mutation;

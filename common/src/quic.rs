@@ -13,11 +13,10 @@ use quinn::{
     AsyncUdpSocket, ConnectionId, ConnectionIdGenerator, EndpointConfig, IdleTimeout, Incoming, Runtime as _,
     TokioRuntime, TransportConfig, VarInt,
 };
-use ring::{hkdf, hmac};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::address_tokens::SpentTokens;
 use crate::admission::LINE_MAX;
+use crate::lasting_keys::LastingKeys;
 use crate::short_bursts::ShortBursts;
 
 /// The agent sends something this often, heard or not, so that silence means something: twice within the default
@@ -173,7 +172,7 @@ pub(crate) fn bounded_server(
         .incoming_buffer_size(INCOMING_BUFFER_SIZE)
         .incoming_buffer_size_total(INCOMING_BUFFER_SIZE_TOTAL)
         .retry_token_lifetime(RETRY_TOKEN_LIFETIME);
-    // Only a server with a lasting secret hands out what lets a returning peer skip the proof of its address.
+    // Only a server with lasting keys hands out what lets a returning peer skip the proof of its address.
     server.validation_token.sent(0);
     server
 }
@@ -203,23 +202,24 @@ pub fn shared_client_endpoint(local: SocketAddr) -> io::Result<quinn::Endpoint> 
     bind(shared_socket(local)?, EndpointConfig::default(), None)
 }
 
-/// The same for a server that is restarted now and then. What is derived from `secret`, which only this server may
-/// know and which must be the same after a restart, lets it tell the peers of an earlier life's connections that these
-/// are over: they notice with their next keep-alive and not only after a long silence. And it believes the word of an
-/// earlier life that a peer was heard at its address, so that a fleet that comes back need not prove it host by host.
+/// Lets a server hand out, and believe, the word of an earlier life that a peer was heard at its address, so that a fleet
+/// that comes back need not prove it host by host.
+pub(crate) fn know_addresses_again(config: &mut quinn::ServerConfig, keys: &LastingKeys) {
+    config.token_key(keys.address_tokens());
+    config.validation_token.sent(1).lifetime(ADDRESS_TOKEN_LIFETIME).log(keys.spent_tokens());
+}
+
+/// The same for a server that is restarted now and then: by its lasting keys it tells the peers of an earlier life's
+/// connections that these are over. They notice with their next keep-alive and not only after a long silence.
 ///
 /// # Errors
 /// When the address cannot be bound.
 pub fn lasting_server_endpoint(
     local: SocketAddr,
-    mut config: quinn::ServerConfig,
-    secret: &[u8],
+    config: quinn::ServerConfig,
+    keys: &LastingKeys,
 ) -> io::Result<quinn::Endpoint> {
-    let token_key = hkdf::Salt::new(hkdf::HKDF_SHA256, b"reeve address token").extract(secret);
-    config.token_key(Arc::new(token_key));
-    config.validation_token.sent(1).lifetime(ADDRESS_TOKEN_LIFETIME).log(Arc::new(SpentTokens::default()));
-    let key = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), b"reeve stateless reset");
-    let mut endpoint_config = EndpointConfig::new(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, key.as_ref())));
+    let mut endpoint_config = EndpointConfig::new(keys.resets());
     // The library's own ids carry a mark of this process; packets with another mark are dropped without a word.
     endpoint_config.cid_generator(|| Box::new(PlainConnectionIds)).min_reset_interval(RESET_INTERVAL_MIN);
     bind(shared_socket(local)?, endpoint_config, Some(config))

@@ -111,13 +111,16 @@ pub async fn run(path: &Path) -> Result<(), DaemonError> {
     let service = Service::open(config, store, Arc::clone(&clock), Arc::clone(&authority)).await?;
 
     let network = NetworkThread::start(NETWORK_THREAD).map_err(DaemonError::NetworkThread)?;
-    let agents_endpoint = network.open(|| {
-        agents::listen(agent_listen, &credentials, &authority.lasting_secret(), Arc::clone(&clock))
-    })?;
+    let keys = authority.lasting_keys();
+    let agents_endpoint =
+        network.open(|| agents::listen(agent_listen, &credentials, &keys, Arc::clone(&clock)))?;
     let join_endpoint = open_join_port(join_listen, &credentials, &clock)?;
     let api = ApiSocket::open(&api_socket)?;
     let (stop, stopping) = watch::channel(false);
-    let ports = vec![ServedPort::Agents(agents_endpoint.clone()), ServedPort::Joining(join_endpoint.clone())];
+    let ports = vec![
+        ServedPort::Agents(agents_endpoint.clone(), Box::new(keys)),
+        ServedPort::Joining(join_endpoint.clone()),
+    ];
     let book = Arc::new(StoredTokens(service.clone()));
     let enrolment = Arc::new(Enrolment::new(Arc::clone(&authority), book, Arc::clone(&clock), agent_address));
     let mut tasks = JoinSet::new();

@@ -117,7 +117,7 @@ impl Stage {
         let authority = Arc::new(Authority::open(&config.pki_directory(), SystemClock.now())?);
         let credentials = authority.server_credentials(SystemClock.now())?;
         let endpoint =
-            agents::listen(self.address, &credentials, &authority.lasting_secret(), Arc::new(SystemClock))?;
+            agents::listen(self.address, &credentials, &authority.lasting_keys(), Arc::new(SystemClock))?;
         let service = Service::open(config, store, Arc::new(SystemClock), Arc::clone(&authority)).await?;
         let mut working = JoinSet::new();
         working.spawn(agents::serve(service.clone(), endpoint.clone()));

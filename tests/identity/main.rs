@@ -10,6 +10,7 @@ mod refusals;
 mod renewal;
 mod restart;
 mod returning;
+mod session_tickets;
 mod sessions;
 mod signs;
 mod support;

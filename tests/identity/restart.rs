@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use reeve_common::clock::{Clock as _, SystemClock};
+use reeve_common::lasting_keys::LastingKeys;
 use reeve_common::network_thread::NetworkThread;
 use reeve_common::quic::{IDLE_TIMEOUT, lasting_server_endpoint};
-use reeve_common::tls::coordinator_server_config;
+use reeve_common::tls::lasting_coordinator_config;
 use reeve_common::wire::CloseReason;
 use reeve_common::wire::coordinator_end::{CoordinatorEnd, accept};
 use tokio::net::UdpSocket;
@@ -15,11 +16,11 @@ use tokio::time::timeout;
 
 use crate::support::{Fleet, PATIENCE, clock, dial, hello, host, loopback, now, welcome};
 
-/// A coordinator's port with the authority's lasting secret, or with another one.
-pub(crate) fn open(fleet: &Fleet, secret: &[u8]) -> quinn::Endpoint {
+/// A coordinator's port with the authority's lasting keys, or with others.
+pub(crate) fn open(fleet: &Fleet, keys: &LastingKeys) -> quinn::Endpoint {
     let credentials = fleet.authority.server_credentials(now()).unwrap();
-    let config = coordinator_server_config(&credentials, clock()).unwrap();
-    lasting_server_endpoint(loopback(), config, secret).unwrap()
+    let config = lasting_coordinator_config(&credentials, keys, clock()).unwrap();
+    lasting_server_endpoint(loopback(), config, keys).unwrap()
 }
 
 /// One address behind which one coordinator is replaced by another: the first goes on, and nobody reaches it any more,
@@ -63,9 +64,9 @@ async fn welcomed(endpoint: &quinn::Endpoint) -> CoordinatorEnd {
     accept(incoming).await.unwrap().welcome(welcome(), now()).await.unwrap()
 }
 
-/// How long an agent takes to notice that the coordinator was replaced by one with this secret, and what it makes of it.
-async fn notices_after(fleet: &Fleet, secret_after: &[u8]) -> (Duration, CloseReason) {
-    let first = open(fleet, &fleet.authority.lasting_secret());
+/// How long an agent takes to notice that the coordinator was replaced by one with these keys, and what it makes of it.
+async fn notices_after(fleet: &Fleet, keys_after: &LastingKeys) -> (Duration, CloseReason) {
+    let first = open(fleet, &fleet.authority.lasting_keys());
     let (behind, target) = watch::channel(first.local_addr().unwrap());
     let address = stand_in(target).await;
     let credentials = fleet.host_credentials(&host(1), now());
@@ -73,7 +74,7 @@ async fn notices_after(fleet: &Fleet, secret_after: &[u8]) -> (Duration, CloseRe
     let _unreachable_soon = welcomed(&first).await;
     let (agent, _) = dialling.await.unwrap().unwrap();
 
-    let second = open(fleet, secret_after);
+    let second = open(fleet, keys_after);
     behind.send(second.local_addr().unwrap()).unwrap();
     let replaced_at: Instant = SystemClock.monotonic();
     let reason = timeout(PATIENCE, agent.closed()).await.expect("it never noticed");
@@ -83,7 +84,7 @@ async fn notices_after(fleet: &Fleet, secret_after: &[u8]) -> (Duration, CloseRe
 #[tokio::test]
 async fn a_restarted_coordinator_tells_its_agents_at_their_next_keep_alive() {
     let fleet = Fleet::new();
-    let (noticed, reason) = notices_after(&fleet, &fleet.authority.lasting_secret()).await;
+    let (noticed, reason) = notices_after(&fleet, &fleet.authority.lasting_keys()).await;
     assert_eq!(reason, CloseReason::Forgotten);
     assert!(noticed < IDLE_TIMEOUT / 2, "{noticed:?}");
 }
@@ -96,7 +97,7 @@ const WORD_LENGTH: usize = 43;
 #[tokio::test]
 async fn a_whole_fleet_is_told_at_its_first_word_and_nobody_is_left_to_a_long_silence() {
     let fleet = Fleet::new();
-    let endpoint = open(&fleet, &fleet.authority.lasting_secret());
+    let endpoint = open(&fleet, &fleet.authority.lasting_keys());
     let agents = UdpSocket::bind(loopback()).await.unwrap();
     agents.connect(endpoint.local_addr().unwrap()).await.unwrap();
     for number in 1..=WORDS_AT_ONCE {
@@ -117,7 +118,7 @@ async fn a_whole_fleet_is_told_at_its_first_word_and_nobody_is_left_to_a_long_si
 async fn a_port_is_read_while_all_workers_are_busy() {
     let fleet = Fleet::new();
     let network = NetworkThread::start("test-port").unwrap();
-    let endpoint = network.open(|| open(&fleet, &fleet.authority.lasting_secret()));
+    let endpoint = network.open(|| open(&fleet, &fleet.authority.lasting_keys()));
     let agent = std::net::UdpSocket::bind(loopback()).unwrap();
     agent.set_read_timeout(Some(PATIENCE)).unwrap();
     agent.connect(endpoint.local_addr().unwrap()).unwrap();
@@ -131,7 +132,7 @@ async fn a_port_is_read_while_all_workers_are_busy() {
 #[tokio::test]
 async fn somebody_else_at_its_address_cannot_end_the_connection() {
     let fleet = Fleet::new();
-    let (noticed, reason) = notices_after(&fleet, b"another secret").await;
+    let (noticed, reason) = notices_after(&fleet, &LastingKeys::of(b"another secret")).await;
     assert_eq!(reason, CloseReason::Silent);
     assert!(noticed >= IDLE_TIMEOUT / 2, "{noticed:?}");
     assert!(noticed < IDLE_TIMEOUT + A_LOOK, "{noticed:?}");
@@ -143,7 +144,7 @@ const A_LOOK: Duration = Duration::from_secs(4);
 #[tokio::test]
 async fn a_coordinator_gives_up_an_agent_that_it_hears_no_more() {
     let fleet = Fleet::new();
-    let coordinator = open(&fleet, &fleet.authority.lasting_secret());
+    let coordinator = open(&fleet, &fleet.authority.lasting_keys());
     let (behind, target) = watch::channel(coordinator.local_addr().unwrap());
     let address = stand_in(target).await;
     let credentials = fleet.host_credentials(&host(1), now());
@@ -183,12 +184,4 @@ async fn who_waits_in_line_sends_little() {
         () = tokio::time::sleep(WAITS_IN_LINE) => {}
     }
     assert!((1..=DATAGRAMS_OF_WHO_WAITS).contains(&datagrams), "{datagrams} were sent in {WAITS_IN_LINE:?}");
-}
-
-#[tokio::test]
-async fn the_lasting_secret_lasts_and_is_each_authoritys_own() {
-    let fleet = Fleet::new();
-    let opened = reeve_coordinator::pki::Authority::open(&fleet.path().join("pki"), now()).unwrap();
-    assert_eq!(*opened.lasting_secret(), *fleet.authority.lasting_secret());
-    assert_ne!(*Fleet::new().authority.lasting_secret(), *fleet.authority.lasting_secret());
 }

@@ -36,14 +36,14 @@ async fn is_proved_at_first(coordinator: &quinn::Endpoint, configuration: &quinn
 async fn who_was_heard_at_its_address_need_not_prove_it_again_also_after_a_restart() {
     let (fleet, other) = (Fleet::new(), Fleet::new());
     let agent = configuration(&fleet);
-    let secret = fleet.authority.lasting_secret();
-    let first = open(&fleet, &secret);
+    let keys = fleet.authority.lasting_keys();
+    let first = open(&fleet, &keys);
     assert!(!is_proved_at_first(&first, &agent).await, "it was never heard");
     assert!(is_proved_at_first(&first, &agent).await);
-    let second = open(&fleet, &secret);
+    let second = open(&fleet, &keys);
     assert!(is_proved_at_first(&second, &agent).await, "its next life");
     // Who does not know the secret lets it in all the same, and asks for the proof if it is busy.
-    let stranger = open(&fleet, &other.authority.lasting_secret());
+    let stranger = open(&fleet, &other.authority.lasting_keys());
     assert!(!is_proved_at_first(&stranger, &agent).await);
     assert!(!is_proved_at_first(&second, &configuration(&fleet)).await, "another agent has no word");
 }
@@ -65,7 +65,7 @@ impl quinn::TokenStore for OneWord {
 #[tokio::test]
 async fn a_word_counts_once() {
     let fleet = Fleet::new();
-    let coordinator = open(&fleet, &fleet.authority.lasting_secret());
+    let coordinator = open(&fleet, &fleet.authority.lasting_keys());
     let mut agent = configuration(&fleet);
     agent.token_store(Arc::new(OneWord::default()));
     let mut proved = Vec::new();
@@ -78,8 +78,8 @@ async fn a_word_counts_once() {
 #[tokio::test]
 async fn a_dial_that_nobody_answers_spends_no_word() {
     let fleet = Fleet::new();
-    let (agent, secret) = (configuration(&fleet), fleet.authority.lasting_secret());
-    let coordinator = open(&fleet, &secret);
+    let (agent, keys) = (configuration(&fleet), fleet.authority.lasting_keys());
+    let coordinator = open(&fleet, &keys);
     is_proved_at_first(&coordinator, &agent).await;
     let nobody = std::net::UdpSocket::bind(loopback()).unwrap();
     let socket = client_endpoint(loopback()).unwrap();
@@ -96,5 +96,5 @@ async fn a_dial_that_nobody_answers_spends_no_word() {
             () = heard => {}
         }
     }
-    assert!(is_proved_at_first(&open(&fleet, &secret), &agent).await);
+    assert!(is_proved_at_first(&open(&fleet, &keys), &agent).await);
 }

@@ -48,8 +48,7 @@ impl Office {
         let (config, _) = config::check(&file).unwrap_or_else(|errors| panic!("{errors}"));
         let service = Service::open(config, store, clock(), Arc::clone(authority)).await.unwrap();
         let credentials = authority.server_credentials(now()).unwrap();
-        let endpoint =
-            agents::listen(loopback(), &credentials, &authority.lasting_secret(), clock()).unwrap();
+        let endpoint = agents::listen(loopback(), &credentials, &authority.lasting_keys(), clock()).unwrap();
         tokio::spawn(agents::serve(service.clone(), endpoint.clone()));
         tokio::spawn(service.clone().keep_checkpoints());
         let address = endpoint.local_addr().unwrap();

@@ -84,13 +84,13 @@ impl Coordinator {
         let store = Arc::new(SqliteStore::open(&config.store_path()).map_err(|error| error.to_string())?);
         let authority = Arc::new(Authority::open(&config.pki_directory(), SystemClock.now()).unwrap());
         let credentials = authority.server_credentials(SystemClock.now()).unwrap();
-        let secret = authority.lasting_secret();
+        let keys = authority.lasting_keys();
         let service = runtime.block_on(async {
             let service = Service::open(config, store, Arc::new(SystemClock), authority)
                 .await
                 .map_err(|error| reeve_common::text::chain(&error))?;
             let endpoint =
-                agents::listen(place.address(), &credentials, &secret, Arc::new(SystemClock)).unwrap();
+                agents::listen(place.address(), &credentials, &keys, Arc::new(SystemClock)).unwrap();
             tokio::spawn(agents::serve(service.clone(), endpoint));
             tokio::spawn(service.clone().keep_placing());
             Ok::<_, String>(service)

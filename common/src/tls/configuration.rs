@@ -1,5 +1,5 @@
 //! Owns the four TLS configurations: agent and coordinator, joining host and join server. TLS 1.3 only, one crypto
-//! provider named explicitly, no early data and no resumption (a resumed session would skip looking at certificates).
+//! provider named explicitly, and no early data. Only an agent goes on with an earlier session (`session_tickets.rs`).
 //!
 //! | | proves itself with | asks the other for |
 //! |---|---|---|
@@ -15,7 +15,7 @@ use std::time::Duration;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use rustls::client::Resumption;
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::UnixTime;
+use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::{NoServerSessionStorage, WantsServerCert};
 use rustls::time_provider::TimeProvider;
 use rustls::version::TLS13;
@@ -23,9 +23,11 @@ use rustls::{ClientConfig, ConfigBuilder, ServerConfig};
 
 use super::credentials::Credentials;
 use super::fingerprint::CaFingerprint;
+use super::session_tickets::{LastTicket, TicketSealer};
 use super::verifier::{CoordinatorVerifier, HostVerifier, Trust};
 use crate::address_tokens::AddressToken;
 use crate::clock::Clock;
+use crate::lasting_keys::LastingKeys;
 use crate::quic;
 
 /// The protocol between agents and the coordinator. Its generation changes only if `Hello` itself must.
@@ -59,10 +61,12 @@ pub fn agent_client_config(
     clock: Arc<dyn Clock>,
 ) -> Result<quinn::ClientConfig, TlsError> {
     let trust = Trust::Authority(credentials.authority().clone());
+    let ticket = LastTicket::new(credentials.facts().not_after, Arc::clone(&clock));
     let mut tls = client_builder(trust, clock)?
-        .with_client_auth_cert(credentials.chain(), credentials.clone_key())
+        .with_client_auth_cert(credentials.certificate_alone(), credentials.clone_key())
         .map_err(TlsError::Rustls)?;
     tls.alpn_protocols = vec![AGENT_ALPN.to_vec()];
+    tls.resumption = Resumption::store(Arc::new(ticket));
     client(tls, quic::agent_transport())
 }
 
@@ -76,10 +80,11 @@ pub fn join_client_config(
 ) -> Result<quinn::ClientConfig, TlsError> {
     let mut tls = client_builder(Trust::Pinned(fingerprint), clock)?.with_no_client_auth();
     tls.alpn_protocols = vec![JOIN_ALPN.to_vec()];
+    tls.resumption = Resumption::disabled();
     client(tls, quic::join_transport())
 }
 
-/// How the coordinator serves agents.
+/// How a coordinator serves agents that it will not know again when they come back.
 ///
 /// # Errors
 /// [`TlsError`] when the credentials cannot be used.
@@ -87,10 +92,32 @@ pub fn coordinator_server_config(
     credentials: &Credentials,
     clock: Arc<dyn Clock>,
 ) -> Result<quinn::ServerConfig, TlsError> {
+    server(coordinator_tls(credentials, clock)?, quic::coordinator_transport())
+}
+
+/// How the coordinator serves agents that it will know again when they come back, as will its next life and the next of
+/// its certificates, by the same keys.
+///
+/// # Errors
+/// [`TlsError`] when the credentials cannot be used.
+pub fn lasting_coordinator_config(
+    credentials: &Credentials,
+    keys: &LastingKeys,
+    clock: Arc<dyn Clock>,
+) -> Result<quinn::ServerConfig, TlsError> {
+    let mut tls = coordinator_tls(credentials, Arc::clone(&clock))?;
+    tls.send_tls13_tickets = 1;
+    tls.ticketer = Arc::new(TicketSealer::new(keys.session_tickets(), clock));
+    let mut config = server(tls, quic::coordinator_transport())?;
+    quic::know_addresses_again(&mut config, keys);
+    Ok(config)
+}
+
+fn coordinator_tls(credentials: &Credentials, clock: Arc<dyn Clock>) -> Result<ServerConfig, TlsError> {
     let provider = provider();
     let verifier = HostVerifier::new(credentials.authority(), Arc::clone(&provider))?;
     let builder = server_builder(provider, clock)?.with_client_cert_verifier(Arc::new(verifier));
-    server(builder, credentials, AGENT_ALPN, quic::coordinator_transport())
+    server_tls(builder, credentials.certificate_alone(), credentials, AGENT_ALPN)
 }
 
 /// How the coordinator serves joining hosts.
@@ -102,7 +129,7 @@ pub fn join_server_config(
     clock: Arc<dyn Clock>,
 ) -> Result<quinn::ServerConfig, TlsError> {
     let builder = server_builder(provider(), clock)?.with_no_client_auth();
-    server(builder, credentials, JOIN_ALPN, quic::join_transport())
+    server(server_tls(builder, credentials.chain(), credentials, JOIN_ALPN)?, quic::join_transport())
 }
 
 pub(super) fn provider() -> Arc<CryptoProvider> {
@@ -133,25 +160,27 @@ fn server_builder(
 
 fn client(mut tls: ClientConfig, transport: quinn::TransportConfig) -> Result<quinn::ClientConfig, TlsError> {
     tls.enable_early_data = false;
-    tls.resumption = Resumption::disabled();
     let crypto = QuicClientConfig::try_from(tls).map_err(|_| TlsError::NoInitialCipherSuite)?;
     let mut config = quinn::ClientConfig::new(Arc::new(crypto));
     config.transport_config(Arc::new(transport)).token_store(Arc::new(AddressToken::default()));
     Ok(config)
 }
 
-fn server(
+fn server_tls(
     builder: ConfigBuilder<ServerConfig, WantsServerCert>,
+    chain: Vec<CertificateDer<'static>>,
     credentials: &Credentials,
     protocol: &[u8],
-    transport: quinn::TransportConfig,
-) -> Result<quinn::ServerConfig, TlsError> {
-    let mut tls =
-        builder.with_single_cert(credentials.chain(), credentials.clone_key()).map_err(TlsError::Rustls)?;
+) -> Result<ServerConfig, TlsError> {
+    let mut tls = builder.with_single_cert(chain, credentials.clone_key()).map_err(TlsError::Rustls)?;
     tls.alpn_protocols = vec![protocol.to_vec()];
     tls.max_early_data_size = 0;
     tls.send_tls13_tickets = 0;
     tls.session_storage = Arc::new(NoServerSessionStorage {});
+    Ok(tls)
+}
+
+fn server(tls: ServerConfig, transport: quinn::TransportConfig) -> Result<quinn::ServerConfig, TlsError> {
     let crypto = QuicServerConfig::try_from(tls).map_err(|_| TlsError::NoInitialCipherSuite)?;
     Ok(quic::bounded_server(Arc::new(crypto), transport))
 }

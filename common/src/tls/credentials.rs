@@ -57,10 +57,16 @@ impl Credentials {
         &self.facts
     }
 
-    /// The certificate and its authority's.
+    /// The certificate and its authority's, for who does not have the latter.
     #[must_use]
     pub fn chain(&self) -> Vec<CertificateDer<'static>> {
         self.chain.clone()
+    }
+
+    /// The certificate as a chain of one, for who has the authority's.
+    #[must_use]
+    pub fn certificate_alone(&self) -> Vec<CertificateDer<'static>> {
+        self.chain.iter().take(1).cloned().collect()
     }
 
     /// The authority's certificate.

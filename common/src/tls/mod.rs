@@ -9,12 +9,13 @@ mod fingerprint;
 mod identity;
 mod join_line;
 mod refusal;
+mod session_tickets;
 mod verifier;
 
 pub use certificate::{CertificateFacts, InvalidCertificate, SerialNumber};
 pub use configuration::{
     AGENT_ALPN, COORDINATOR_SERVER_NAME, JOIN_ALPN, TlsError, agent_client_config, coordinator_server_config,
-    join_client_config, join_server_config,
+    join_client_config, join_server_config, lasting_coordinator_config,
 };
 pub use credentials::{Credentials, InvalidCredentials};
 pub use fingerprint::{CaFingerprint, InvalidFingerprint, KeyFingerprint, sha256};

@@ -22,7 +22,7 @@ use super::limits;
 use super::link::{CloseReason, LinkError, RefusalCode};
 use super::session::Session;
 use super::version::{ProtocolVersion, VersionRange};
-use crate::clock::Timestamp;
+use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::ids::{HostId, RealmName};
 use crate::logging::{Message, messages};
 use crate::protocol::{Hello, Welcome};
@@ -155,25 +155,27 @@ pub struct PendingAgent {
     reader: FrameReader<RecvStream>,
 }
 
-/// Takes a connection attempt as far as the agent's `Hello`, and checks that it matches the certificate.
+/// Takes a connection attempt as far as the agent's `Hello`, and checks that it matches the certificate, which must be good by
+/// this machine's clock.
 ///
 /// # Errors
 /// [`AcceptError`] says what was wrong and what to do; the peer has been told and a line has been logged.
 pub async fn accept(incoming: Incoming) -> Result<PendingAgent, AcceptError> {
-    accept_wanted(incoming, |_| Ok(())).await
+    accept_wanted(incoming, &SystemClock, |_| Ok(())).await
 }
 
-/// The same for hosts that `wanted` wants, or else says why not and with which code. It is asked before the agent has said
+/// The same by another clock, for hosts that `wanted` wants, or else says why not and with which code. It is asked before the agent has said
 /// hello: who only looks whether it would be let in, as a doctor does, says none.
 ///
 /// # Errors
 /// Likewise.
 pub async fn accept_wanted(
     incoming: Incoming,
+    clock: &dyn Clock,
     wanted: impl FnOnce(HostId) -> Result<(), (RefusalCode, String)>,
 ) -> Result<PendingAgent, AcceptError> {
     let remote = incoming.remote_address();
-    let result = receive(incoming, remote, wanted).await;
+    let result = receive(incoming, remote, clock, wanted).await;
     match &result {
         Err(error @ AcceptError::NotWanted { host, realm, .. }) => {
             log::warn!(MESSAGE_ID:% = messages::HOST_TURNED_AWAY, REEVE_HOST:% = host, REEVE_REALM:% = realm; "{error}");
@@ -190,6 +192,7 @@ pub async fn accept_wanted(
 async fn receive(
     incoming: Incoming,
     remote: SocketAddr,
+    clock: &dyn Clock,
     wanted: impl FnOnce(HostId) -> Result<(), (RefusalCode, String)>,
 ) -> Result<PendingAgent, AcceptError> {
     let deadline = Instant::now() + HANDSHAKE_TIMEOUT;
@@ -205,6 +208,14 @@ async fn receive(
     let certificate = peer_certificate(&connection).map_err(|source| {
         refuse(RefusalCode::ProtocolViolation, AcceptError::Certificate { remote, source })
     })?;
+    // TLS has looked at it when the session began, which may be an earlier one.
+    if certificate.time_left(clock.now()).is_zero() {
+        let refusal = TlsRefusal::Expired;
+        return Err(refuse(
+            RefusalCode::CertificateExpired,
+            AcceptError::CertificateRefused { remote, refusal },
+        ));
+    }
     if let Identity::Host { realm, host } = &certificate.identity
         && let Err((code, why)) = wanted(*host)
     {

@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use reeve_common::admission::Admission;
 use reeve_common::clock::Clock;
+use reeve_common::lasting_keys::LastingKeys;
 use reeve_common::quic::{HandshakeGate, lasting_server_endpoint};
-use reeve_common::tls::{Credentials, TlsError, coordinator_server_config};
+use reeve_common::tls::{Credentials, TlsError, lasting_coordinator_config};
 use reeve_common::wire::coordinator_end::{AcceptError, accept_wanted};
 
 use super::session;
@@ -35,19 +36,18 @@ pub enum ListenError {
 
 static CONNECTIONS: AtomicU64 = AtomicU64::new(1);
 
-/// Opens the port; the endpoint is given to [`serve`]. `lasting_secret` is the same after each restart.
+/// Opens the port; the endpoint is given to [`serve`]. `keys` are the same after each restart.
 ///
 /// # Errors
 /// [`ListenError`] when it cannot be opened.
 pub fn listen(
     address: SocketAddr,
     credentials: &Credentials,
-    lasting_secret: &[u8],
+    keys: &LastingKeys,
     clock: Arc<dyn Clock>,
 ) -> Result<quinn::Endpoint, ListenError> {
-    let config = coordinator_server_config(credentials, clock)?;
-    lasting_server_endpoint(address, config, lasting_secret)
-        .map_err(|source| ListenError::Bind { address, source })
+    let config = lasting_coordinator_config(credentials, keys, clock)?;
+    lasting_server_endpoint(address, config, keys).map_err(|source| ListenError::Bind { address, source })
 }
 
 /// Serves agents until the endpoint is closed.
@@ -60,7 +60,8 @@ pub async fn serve(service: Service, endpoint: quinn::Endpoint) {
         let connection = CONNECTIONS.fetch_add(1, Ordering::Relaxed);
         tokio::spawn(async move {
             // In boxes, since this task lives as long as the connection.
-            let accepted = Box::pin(accept_wanted(incoming, |host| service.know_host(host))).await;
+            let wanted = |host| service.know_host(host);
+            let accepted = Box::pin(accept_wanted(incoming, service.clock(), wanted)).await;
             drop(permit);
             match accepted {
                 Ok(pending) => session::serve(service, pending, connection).await,

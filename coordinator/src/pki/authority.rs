@@ -16,6 +16,7 @@ use rcgen::{
 };
 use reeve_common::clock::Timestamp;
 use reeve_common::durable_file::{self, FileError, PRIVATE_FILE, PUBLIC_FILE};
+use reeve_common::lasting_keys::LastingKeys;
 use reeve_common::tls::certificate::{certificate_from_pem, key_fingerprint};
 use reeve_common::tls::{
     COORDINATOR_SERVER_NAME, CaFingerprint, Credentials, Identity, InvalidCertificate, InvalidCredentials,
@@ -299,11 +300,11 @@ impl Authority {
         })
     }
 
-    /// A secret that only this coordinator knows and that is the same after each restart, for purposes other than
-    /// signing; nothing about the authority's key can be learnt from it.
+    /// What this coordinator knows its agents again by, the same after each restart. The secret that they are derived from
+    /// is only for this purpose; nothing about the authority's key can be learnt from it.
     #[must_use]
-    pub fn lasting_secret(&self) -> Zeroizing<Vec<u8>> {
-        self.secret_for(b"reeve lasting secret")
+    pub fn lasting_keys(&self) -> LastingKeys {
+        LastingKeys::of(&self.secret_for(b"reeve lasting secret"))
     }
 
     /// What signs the audit log's checkpoints: a key of its own, made of the authority's, so that it is there on every

@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use reeve_common::clock::{Clock, Timestamp};
+use reeve_common::lasting_keys::LastingKeys;
 use reeve_common::logging::messages;
 use reeve_common::text::chain;
-use reeve_common::tls::{Credentials, TlsError, coordinator_server_config, join_server_config};
+use reeve_common::tls::{Credentials, TlsError, join_server_config, lasting_coordinator_config};
 
 use super::authority::{Authority, IssueError};
 
@@ -18,8 +19,8 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(60);
 /// A port on which the coordinator proves itself.
 #[derive(Debug, Clone)]
 pub enum ServedPort {
-    /// For agents.
-    Agents(quinn::Endpoint),
+    /// For agents, which are known again by these keys when they come back.
+    Agents(quinn::Endpoint, Box<LastingKeys>),
     /// For joining hosts.
     Joining(quinn::Endpoint),
 }
@@ -87,8 +88,9 @@ impl ServerCertificate {
         for port in &self.ports {
             let clock = Arc::clone(&self.clock);
             match port {
-                ServedPort::Agents(endpoint) => {
-                    endpoint.set_server_config(Some(coordinator_server_config(&credentials, clock)?));
+                ServedPort::Agents(endpoint, keys) => {
+                    let config = lasting_coordinator_config(&credentials, keys, clock)?;
+                    endpoint.set_server_config(Some(config));
                 }
                 ServedPort::Joining(endpoint) => {
                     endpoint.set_server_config(Some(join_server_config(&credentials, clock)?));

@@ -130,7 +130,7 @@ pub async fn recover(
 
     let credentials = authority.server_credentials(clock.now())?;
     let address = config.agent_listen;
-    let endpoint = listen(address, &credentials, &authority.lasting_secret(), Arc::clone(&clock))?;
+    let endpoint = listen(address, &credentials, &authority.lasting_keys(), Arc::clone(&clock))?;
     log::info!(
         "waiting for agents on UDP {address}, for {} at most",
         reeve_common::units::format_duration(request.wait)

@@ -21,7 +21,7 @@ use reeve_common::quic::HandshakeGate;
 use reeve_common::tls::Identity;
 use reeve_common::vm::{ObservedVm, VmDescription, VmObservation};
 use reeve_common::wire::RefusalCode;
-use reeve_common::wire::coordinator_end::{CoordinatorEnd, PendingAgent, accept};
+use reeve_common::wire::coordinator_end::{CoordinatorEnd, PendingAgent, accept_wanted};
 use reeve_common::wire::limits::VMS_MAX;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -92,9 +92,10 @@ async fn listen(
     while let Some(incoming) = endpoint.accept().await {
         let Some((incoming, permit)) = gate.admit(incoming) else { continue };
         let (config, answers, stopping) = (Arc::clone(&config), answers.clone(), stopping.clone());
-        let now = clock.now();
+        let clock = Arc::clone(&clock);
         tokio::spawn(async move {
-            let accepted = accept(incoming).await;
+            let now = clock.now();
+            let accepted = accept_wanted(incoming, clock.as_ref(), |_| Ok(())).await;
             drop(permit);
             // Whoever was not let in has been told, and it has been logged.
             if let Ok(pending) = accepted {

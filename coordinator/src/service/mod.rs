@@ -280,6 +280,10 @@ impl Service {
         self.inner.clock.now()
     }
 
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        self.inner.clock.as_ref()
+    }
+
     fn core(&self) -> MutexGuard<'_, Core> {
         // A panic under the lock is a bug; what it protects is rebuilt from the store at the next start, and
         // refusing all service until then would be worse than going on.
