@@ -1,5 +1,5 @@
 //! Owns how an agent that comes back goes on with the session it had, so that neither side signs or checks a certificate
-//! again: a whole fleet that returns to a restarted coordinator takes it half the processor time that way.
+//! again: a whole fleet that returns to a restarted coordinator costs it a quarter less processor time that way.
 //!
 //! ```text
 //!   full handshake ── ticket, sealed by the coordinator ──▶ agent keeps the last one
