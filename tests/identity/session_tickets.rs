@@ -7,20 +7,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reeve_common::clock::Clock;
-use reeve_common::ids::HostId;
+use reeve_common::ids::{HostId, NAME_LENGTH_MAX};
 use reeve_common::lasting_keys::LastingKeys;
 use reeve_common::quic::{client_endpoint, lasting_server_endpoint};
 use reeve_common::text::chain;
-use reeve_common::tls::{agent_client_config, lasting_coordinator_config};
+use reeve_common::tls::{Identity, agent_client_config, lasting_coordinator_config};
 use reeve_common::wire::RefusalCode;
 use reeve_common::wire::agent_end::{AgentEnd, ConnectError};
-use reeve_common::wire::coordinator_end::{AcceptError, accept_wanted};
+use reeve_common::wire::coordinator_end::{AcceptError, accept, accept_wanted};
 use reeve_coordinator::pki::{Authority, ServedPort, ServerCertificate};
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
 use crate::support::{
-    Fleet, HOUR, HandSetClock, PATIENCE, before, clock, hello, host, loopback, now, refused, says, welcome,
+    Fleet, HOUR, HandSetClock, PATIENCE, before, clock, hello, host, loopback, now, realm, refused, says,
+    welcome,
 };
 
 /// A coordinator's port as `fleet`'s authority vouches for it, with keys that may be another fleet's.
@@ -164,14 +165,19 @@ async fn a_dial_that_nobody_answers_spends_the_ticket_and_not_the_way_in() {
 
 /// What a whole fleet in the line sends and the door keeps for each: more than one datagram would double both.
 #[tokio::test]
-async fn the_first_word_of_an_agent_that_comes_back_fits_into_one_datagram() {
+async fn the_first_word_of_an_agent_that_comes_back_fits_into_one_datagram_whatever_its_realm_is_called() {
     let fleet = Fleet::new();
-    let agent = agent_of(&fleet);
-    connects(&open(&fleet, &fleet.authority.lasting_keys(), clock()), &agent).await.unwrap();
-    let nobody = UdpSocket::bind(loopback()).await.unwrap();
+    let longest = Identity::Host { realm: realm(&"r".repeat(NAME_LENGTH_MAX)), host: HostId(u32::MAX) };
+    let agent = agent_client_config(&fleet.host_credentials(&longest, now()), clock()).unwrap();
+    let coordinator = open(&fleet, &fleet.authority.lasting_keys(), clock());
     let socket = client_endpoint(loopback()).unwrap();
-    let dialling =
-        AgentEnd::connect_with(&socket, nobody.local_addr().unwrap(), agent.clone(), hello(&host(1)));
+    let dial = |address| AgentEnd::connect_with(&socket, address, agent.clone(), hello(&longest));
+    let letting_in =
+        async { accept(coordinator.accept().await.unwrap()).await.unwrap().welcome(welcome(), now()).await };
+    let (dialled, _end) = tokio::join!(dial(coordinator.local_addr().unwrap()), letting_in);
+    dialled.unwrap();
+
+    let nobody = UdpSocket::bind(loopback()).await.unwrap();
     let mut datagram = [0; 2048];
     let heard = async {
         let length = nobody.recv(&mut datagram).await.unwrap();
@@ -180,7 +186,7 @@ async fn the_first_word_of_an_agent_that_comes_back_fits_into_one_datagram() {
         (length, next.is_err())
     };
     tokio::select! {
-        _ = dialling => panic!("nobody has answered"),
+        _ = dial(nobody.local_addr().unwrap()) => panic!("nobody has answered"),
         heard = timeout(PATIENCE, heard) => assert_eq!(heard.unwrap(), (1200, true)),
     }
 }
