@@ -11,29 +11,34 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ring::{hkdf, hmac};
 
 use crate::address_tokens::SpentTokens;
 
+/// For how long an agent is believed what it was given, an address token or a session ticket. Agents connect anew more often
+/// than this, with each new certificate, and are given new ones.
+pub(crate) const WORD_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// A coordinator's keys for its agents' return, and which of their words it has believed already. Clones are the same keys
 /// and share what was believed, so that a port whose certificate is renewed forgets nothing.
 #[derive(Clone)]
 pub struct LastingKeys {
-    resets: hmac::Key,
-    address_tokens: hkdf::Prk,
+    resets: Arc<hmac::Key>,
+    address_tokens: Arc<hkdf::Prk>,
     spent_tokens: Arc<SpentTokens>,
-    session_tickets: hkdf::Prk,
+    session_tickets: Arc<hkdf::Prk>,
 }
 
 impl LastingKeys {
     /// Derived from `secret`, which only this coordinator may know and which must be the same after a restart.
     #[must_use]
     pub fn of(secret: &[u8]) -> Self {
-        let extract = |purpose: &[u8]| hkdf::Salt::new(hkdf::HKDF_SHA256, purpose).extract(secret);
+        let extract = |purpose: &[u8]| Arc::new(hkdf::Salt::new(hkdf::HKDF_SHA256, purpose).extract(secret));
         let reset = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), b"reeve stateless reset");
         Self {
-            resets: hmac::Key::new(hmac::HMAC_SHA256, reset.as_ref()),
+            resets: Arc::new(hmac::Key::new(hmac::HMAC_SHA256, reset.as_ref())),
             address_tokens: extract(b"reeve address token"),
             spent_tokens: Arc::default(),
             session_tickets: extract(b"reeve session ticket"),
@@ -41,19 +46,19 @@ impl LastingKeys {
     }
 
     pub(crate) fn resets(&self) -> Arc<hmac::Key> {
-        Arc::new(self.resets.clone())
+        Arc::clone(&self.resets)
     }
 
     pub(crate) fn address_tokens(&self) -> Arc<hkdf::Prk> {
-        Arc::new(self.address_tokens.clone())
+        Arc::clone(&self.address_tokens)
     }
 
     pub(crate) fn spent_tokens(&self) -> Arc<SpentTokens> {
         Arc::clone(&self.spent_tokens)
     }
 
-    pub(crate) fn session_tickets(&self) -> hkdf::Prk {
-        self.session_tickets.clone()
+    pub(crate) fn session_tickets(&self) -> Arc<hkdf::Prk> {
+        Arc::clone(&self.session_tickets)
     }
 }
 

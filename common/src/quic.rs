@@ -16,7 +16,7 @@ use quinn::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::admission::LINE_MAX;
-use crate::lasting_keys::LastingKeys;
+use crate::lasting_keys::{LastingKeys, WORD_LIFETIME};
 use crate::short_bursts::ShortBursts;
 
 /// The agent sends something this often, heard or not, so that silence means something: twice within the default
@@ -90,9 +90,6 @@ const HANDSHAKES_MAX: usize = 256;
 const HANDSHAKES_BEFORE_RETRY: usize = 64;
 /// How long a proof of address stays good.
 const RETRY_TOKEN_LIFETIME: Duration = Duration::from_secs(10);
-/// How long a word that an agent was once at an address counts as the proof of it. Agents connect anew more often than this,
-/// with each new certificate.
-const ADDRESS_TOKEN_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 /// Between two answers to datagrams of connections that an earlier life of the server had. Nothing is waited for: after a
 /// restart a whole fleet asks within one [`KEEP_ALIVE_INTERVAL`], and whoever gets no answer notices only when
 /// [`IDLE_TIMEOUT`] is over. The library's 20 ms would tell fifty hosts a second. An answer is smaller than what it answers,
@@ -206,7 +203,7 @@ pub fn shared_client_endpoint(local: SocketAddr) -> io::Result<quinn::Endpoint> 
 /// that comes back need not prove it host by host.
 pub(crate) fn know_addresses_again(config: &mut quinn::ServerConfig, keys: &LastingKeys) {
     config.token_key(keys.address_tokens());
-    config.validation_token.sent(1).lifetime(ADDRESS_TOKEN_LIFETIME).log(keys.spent_tokens());
+    config.validation_token.sent(1).lifetime(WORD_LIFETIME).log(keys.spent_tokens());
 }
 
 /// The same for a server that is restarted now and then: by its lasting keys it tells the peers of an earlier life's

@@ -117,10 +117,8 @@ pub async fn run(path: &Path) -> Result<(), DaemonError> {
     let join_endpoint = open_join_port(join_listen, &credentials, &clock)?;
     let api = ApiSocket::open(&api_socket)?;
     let (stop, stopping) = watch::channel(false);
-    let ports = vec![
-        ServedPort::Agents(agents_endpoint.clone(), Box::new(keys)),
-        ServedPort::Joining(join_endpoint.clone()),
-    ];
+    let ports =
+        vec![ServedPort::Agents(agents_endpoint.clone(), keys), ServedPort::Joining(join_endpoint.clone())];
     let book = Arc::new(StoredTokens(service.clone()));
     let enrolment = Arc::new(Enrolment::new(Arc::clone(&authority), book, Arc::clone(&clock), agent_address));
     let mut tasks = JoinSet::new();

@@ -12,10 +12,12 @@ use reeve_common::quic::client_endpoint;
 use reeve_common::tls::{AGENT_ALPN, COORDINATOR_SERVER_NAME, Credentials, Identity, agent_client_config};
 use reeve_common::wire::RefusalCode;
 use reeve_common::wire::agent_end::AgentEnd;
+use reeve_common::wire::coordinator_end::accept;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
+use crate::restart::open;
 use crate::support::{
     AgentPort, Fleet, HOUR, before, clock, dial, dial_refused, hello, host, loopback, now, realm, refused,
     says,
@@ -318,6 +320,15 @@ async fn there_is_no_early_data_even_if_the_other_side_would() {
     // The trap works: two eager sides do send early.
     assert!(sends_early(&eager, eager_address).await);
     assert!(!sends_early(&eager, port.address).await, "the coordinator takes it");
+    // With tickets, which the coordinator's own port gives out.
+    let lasting = open(&fleet, &fleet.authority.lasting_keys());
+    let address = lasting.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Some(incoming) = lasting.accept().await {
+            drop(tokio::spawn(accept(incoming)));
+        }
+    });
+    assert!(!sends_early(&eager, address).await, "the coordinator takes it with a ticket");
     assert!(!sends_early(&careful, eager_address).await, "the agent sends it");
 }
 

@@ -163,7 +163,7 @@ async fn a_fleet_whose_certificates_are_renewed_lives_on_and_one_whose_are_not_i
     let shared = Arc::clone(&clock) as Arc<dyn Clock>;
     let first = fleet.authority.server_credentials(clock.now()).unwrap();
     let mut port = AgentPort::open_at(&first, Arc::clone(&shared));
-    let ports = vec![ServedPort::Agents(port.endpoint.clone(), Box::new(LastingKeys::of(b"secret")))];
+    let ports = vec![ServedPort::Agents(port.endpoint.clone(), LastingKeys::of(b"secret"))];
     let mut server = ServerCertificate::new(Arc::clone(&fleet.authority), ports, first, shared);
     let mut credentials = fleet.host_credentials(&host(1), clock.now());
     let never_renewed = credentials.clone();

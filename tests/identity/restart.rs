@@ -1,26 +1,31 @@
 //! A coordinator that died and came back: its agents learn so from it, and not from a long silence.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use reeve_common::clock::{Clock as _, SystemClock};
+use reeve_common::clock::{Clock, SystemClock};
 use reeve_common::lasting_keys::LastingKeys;
 use reeve_common::network_thread::NetworkThread;
-use reeve_common::quic::{IDLE_TIMEOUT, lasting_server_endpoint};
-use reeve_common::tls::lasting_coordinator_config;
+use reeve_common::quic::IDLE_TIMEOUT;
 use reeve_common::wire::CloseReason;
 use reeve_common::wire::coordinator_end::{CoordinatorEnd, accept};
+use reeve_coordinator::agents;
 use tokio::net::UdpSocket;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::support::{Fleet, PATIENCE, clock, dial, hello, host, loopback, now, welcome};
 
-/// A coordinator's port with the authority's lasting keys, or with others.
+/// A coordinator's port, as the coordinator opens it, with the authority's lasting keys or with others.
 pub(crate) fn open(fleet: &Fleet, keys: &LastingKeys) -> quinn::Endpoint {
+    open_at(fleet, keys, clock())
+}
+
+/// The same by another clock.
+pub(crate) fn open_at(fleet: &Fleet, keys: &LastingKeys, clock: Arc<dyn Clock>) -> quinn::Endpoint {
     let credentials = fleet.authority.server_credentials(now()).unwrap();
-    let config = lasting_coordinator_config(&credentials, keys, clock()).unwrap();
-    lasting_server_endpoint(loopback(), config, keys).unwrap()
+    agents::listen(loopback(), &credentials, keys, clock).unwrap()
 }
 
 /// One address behind which one coordinator is replaced by another: the first goes on, and nobody reaches it any more,

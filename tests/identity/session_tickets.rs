@@ -8,10 +8,9 @@ use std::time::Duration;
 
 use reeve_common::clock::Clock;
 use reeve_common::ids::{HostId, NAME_LENGTH_MAX};
-use reeve_common::lasting_keys::LastingKeys;
-use reeve_common::quic::{client_endpoint, lasting_server_endpoint};
+use reeve_common::quic::client_endpoint;
 use reeve_common::text::chain;
-use reeve_common::tls::{Identity, agent_client_config, lasting_coordinator_config};
+use reeve_common::tls::{Identity, agent_client_config};
 use reeve_common::wire::RefusalCode;
 use reeve_common::wire::agent_end::{AgentEnd, ConnectError};
 use reeve_common::wire::coordinator_end::{AcceptError, accept, accept_wanted};
@@ -19,17 +18,10 @@ use reeve_coordinator::pki::{Authority, ServedPort, ServerCertificate};
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
+use crate::restart::{open, open_at};
 use crate::support::{
-    Fleet, HOUR, HandSetClock, PATIENCE, before, clock, hello, host, loopback, now, realm, refused, says,
-    welcome,
+    Fleet, HOUR, HandSetClock, PATIENCE, before, clock, hello, host, loopback, now, realm, says, welcome,
 };
-
-/// A coordinator's port as `fleet`'s authority vouches for it, with keys that may be another fleet's.
-fn open(fleet: &Fleet, keys: &LastingKeys, clock: Arc<dyn Clock>) -> quinn::Endpoint {
-    let credentials = fleet.authority.server_credentials(now()).unwrap();
-    let config = lasting_coordinator_config(&credentials, keys, clock).unwrap();
-    lasting_server_endpoint(loopback(), config, keys).unwrap()
-}
 
 /// An agent's configuration, which it keeps for as long as its certificate, and the ticket with it.
 fn agent_of(fleet: &Fleet) -> quinn::ClientConfig {
@@ -66,18 +58,18 @@ async fn connects(coordinator: &quinn::Endpoint, agent: &quinn::ClientConfig) ->
 async fn an_agent_goes_on_with_its_session_with_the_coordinators_next_life_and_with_nobody_else() {
     let (fleet, other) = (Fleet::new(), Fleet::new());
     let (agent, keys) = (agent_of(&fleet), fleet.authority.lasting_keys());
-    let trap = open(&other, &fleet.authority.lasting_keys(), clock());
+    let trap = open(&other, &fleet.authority.lasting_keys());
     let (untrusting, _) = connects(&trap, &agent).await.unwrap_err();
     assert!(matches!(untrusting, ConnectError::CoordinatorRefused { .. }), "the trap works: {untrusting}");
 
-    let first = open(&fleet, &keys, clock());
+    let first = open(&fleet, &keys);
     connects(&first, &agent).await.unwrap();
     for life in 2..=4 {
         connects(&trap, &agent).await.unwrap_or_else(|_| panic!("the session ends with life {life}"));
     }
     let reopened = Authority::open(&fleet.path().join("pki"), now()).unwrap().lasting_keys();
-    connects(&open(&other, &reopened, clock()), &agent).await.unwrap();
-    let stranger = open(&other, &other.authority.lasting_keys(), clock());
+    connects(&open(&other, &reopened), &agent).await.unwrap();
+    let stranger = open(&other, &other.authority.lasting_keys());
     assert!(connects(&stranger, &agent).await.is_err(), "who cannot open the ticket proves nothing");
     connects(&first, &agent).await.unwrap();
     assert!(connects(&trap, &agent_of(&fleet)).await.is_err(), "another agent has no session");
@@ -87,11 +79,11 @@ async fn an_agent_goes_on_with_its_session_with_the_coordinators_next_life_and_w
 async fn a_renewed_certificate_of_the_coordinator_ends_no_session_and_no_proof_of_address() {
     let (fleet, other) = (Fleet::new(), Fleet::new());
     let (agent, keys) = (agent_of(&fleet), fleet.authority.lasting_keys());
-    connects(&open(&fleet, &keys, clock()), &agent).await.unwrap();
-    let trap = open(&other, &keys, clock());
+    connects(&open(&fleet, &keys), &agent).await.unwrap();
+    let trap = open(&other, &keys);
     let later = HandSetClock::at(now());
     let (authority, shared) = (Arc::clone(&other.authority), Arc::clone(&later) as Arc<dyn Clock>);
-    let ports = vec![ServedPort::Agents(trap.clone(), Box::new(keys))];
+    let ports = vec![ServedPort::Agents(trap.clone(), keys)];
     let current = authority.server_credentials(now()).unwrap();
     let mut certificate = ServerCertificate::new(authority, ports, current, shared);
     later.advance(20 * HOUR);
@@ -115,7 +107,7 @@ async fn a_session_does_not_outlive_its_certificate() {
     let credentials = fleet.host_credentials(&host(1), before(23 * HOUR));
     let [behind, agent] = [clock(), Arc::clone(&later) as Arc<dyn Clock>]
         .map(|clock| agent_client_config(&credentials, clock).unwrap());
-    let coordinator = open(&fleet, &fleet.authority.lasting_keys(), Arc::clone(&later) as Arc<dyn Clock>);
+    let coordinator = open_at(&fleet, &fleet.authority.lasting_keys(), Arc::clone(&later) as Arc<dyn Clock>);
     for agent in [&behind, &agent] {
         connects_if(&coordinator, agent, later.as_ref(), |_| Ok(())).await.unwrap();
     }
@@ -136,8 +128,8 @@ async fn a_session_does_not_outlive_its_certificate() {
 async fn a_host_that_was_removed_is_refused_whatever_session_it_had() {
     let (fleet, other) = (Fleet::new(), Fleet::new());
     let (agent, keys) = (agent_of(&fleet), fleet.authority.lasting_keys());
-    connects(&open(&fleet, &keys, clock()), &agent).await.unwrap();
-    let trap = open(&other, &keys, clock());
+    connects(&open(&fleet, &keys), &agent).await.unwrap();
+    let trap = open(&other, &keys);
     let removed = |_| Err((RefusalCode::RemovedHost, "host 1 was removed at noon".to_owned()));
     let (dialling, accepting) = connects_if(&trap, &agent, clock().as_ref(), removed).await.unwrap_err();
     says(&chain(&dialling), &["has been removed", "removed at noon"]);
@@ -148,7 +140,7 @@ async fn a_host_that_was_removed_is_refused_whatever_session_it_had() {
 async fn a_dial_that_nobody_answers_spends_the_ticket_and_not_the_way_in() {
     let (fleet, other) = (Fleet::new(), Fleet::new());
     let (agent, keys) = (agent_of(&fleet), fleet.authority.lasting_keys());
-    let coordinator = open(&fleet, &keys, clock());
+    let coordinator = open(&fleet, &keys);
     connects(&coordinator, &agent).await.unwrap();
     let nobody = UdpSocket::bind(loopback()).await.unwrap();
     let socket = client_endpoint(loopback()).unwrap();
@@ -158,9 +150,9 @@ async fn a_dial_that_nobody_answers_spends_the_ticket_and_not_the_way_in() {
         _ = dialling => panic!("nobody has answered"),
         heard = nobody.readable() => heard.unwrap(),
     }
-    assert!(connects(&open(&other, &keys, clock()), &agent).await.is_err(), "a ticket was used twice");
+    assert!(connects(&open(&other, &keys), &agent).await.is_err(), "a ticket was used twice");
     connects(&coordinator, &agent).await.unwrap();
-    connects(&open(&other, &keys, clock()), &agent).await.unwrap_or_else(|_| panic!("no new ticket"));
+    connects(&open(&other, &keys), &agent).await.unwrap_or_else(|_| panic!("no new ticket"));
 }
 
 /// What a whole fleet in the line sends and the door keeps for each: more than one datagram would double both.
@@ -169,7 +161,7 @@ async fn the_first_word_of_an_agent_that_comes_back_fits_into_one_datagram_whate
     let fleet = Fleet::new();
     let longest = Identity::Host { realm: realm(&"r".repeat(NAME_LENGTH_MAX)), host: HostId(u32::MAX) };
     let agent = agent_client_config(&fleet.host_credentials(&longest, now()), clock()).unwrap();
-    let coordinator = open(&fleet, &fleet.authority.lasting_keys(), clock());
+    let coordinator = open(&fleet, &fleet.authority.lasting_keys());
     let socket = client_endpoint(loopback()).unwrap();
     let dial = |address| AgentEnd::connect_with(&socket, address, agent.clone(), hello(&longest));
     let letting_in =
@@ -188,24 +180,5 @@ async fn the_first_word_of_an_agent_that_comes_back_fits_into_one_datagram_whate
     tokio::select! {
         _ = dial(nobody.local_addr().unwrap()) => panic!("nobody has answered"),
         heard = timeout(PATIENCE, heard) => assert_eq!(heard.unwrap(), (1200, true)),
-    }
-}
-
-#[tokio::test]
-async fn who_does_not_trust_the_coordinator_keeps_no_ticket_of_it() {
-    let (fleet, other) = (Fleet::new(), Fleet::new());
-    let agent = agent_of(&fleet);
-    let stranger = open(&other, &other.authority.lasting_keys(), clock());
-    for _ in 0..2 {
-        let socket = client_endpoint(loopback()).unwrap();
-        let address = stranger.local_addr().unwrap();
-        let dialling = AgentEnd::connect_with(&socket, address, agent.clone(), hello(&host(1)));
-        let letting_in = async {
-            let incoming = stranger.accept().await.unwrap();
-            accept_wanted(incoming, clock().as_ref(), |_| Ok(())).await.map(|_| ())
-        };
-        let (dialled, accepted) = tokio::join!(dialling, letting_in);
-        says(&refused(dialled), &["authority"]);
-        assert!(accepted.is_err());
     }
 }

@@ -203,3 +203,15 @@ impl fmt::Debug for WallClock {
         formatter.write_str("WallClock")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_agreed_on_with_the_hash_that_processors_have_and_no_cipher_is_lost() {
+        let ciphers = provider().cipher_suites.clone();
+        assert_eq!(ciphers.first().unwrap().suite(), CipherSuite::TLS13_AES_128_GCM_SHA256);
+        assert_eq!(ciphers.len(), rustls::crypto::ring::default_provider().cipher_suites.len());
+    }
+}

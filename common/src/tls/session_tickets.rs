@@ -19,7 +19,6 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use quinn::crypto::HandshakeTokenKey as _;
 use ring::hkdf;
@@ -30,9 +29,8 @@ use rustls::pki_types::ServerName;
 use rustls::server::ProducesTickets;
 
 use crate::clock::{Clock, Timestamp};
+use crate::lasting_keys::WORD_LIFETIME;
 
-/// How long a ticket is good. Agents connect anew more often than this, with each new certificate, and get a new one.
-pub(super) const TICKET_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 /// Each ticket is sealed with a key of its own, derived with so many random bytes: enough that no two are ever the same.
 const SALT_LENGTH: usize = 16;
 /// The moment of sealing, in milliseconds since 1970, stands before what was sealed.
@@ -40,19 +38,19 @@ const MOMENT_LENGTH: usize = 8;
 
 /// Seals and opens a coordinator's tickets.
 pub(super) struct TicketSealer {
-    key: hkdf::Prk,
+    key: Arc<hkdf::Prk>,
     clock: Arc<dyn Clock>,
 }
 
 impl TicketSealer {
-    pub(super) const fn new(key: hkdf::Prk, clock: Arc<dyn Clock>) -> Self {
+    pub(super) const fn new(key: Arc<hkdf::Prk>, clock: Arc<dyn Clock>) -> Self {
         Self { key, clock }
     }
 
     fn is_fresh(&self, sealed_at: Timestamp) -> bool {
         let now = self.clock.now();
         // One from the future was sealed before the clock was set back; it would be good for longer than it should.
-        sealed_at <= now && now.since(sealed_at) < TICKET_LIFETIME
+        sealed_at <= now && now.since(sealed_at) < WORD_LIFETIME
     }
 }
 
@@ -62,7 +60,7 @@ impl ProducesTickets for TicketSealer {
     }
 
     fn lifetime(&self) -> u32 {
-        u32::try_from(TICKET_LIFETIME.as_secs()).unwrap_or(u32::MAX)
+        u32::try_from(WORD_LIFETIME.as_secs()).unwrap_or(u32::MAX)
     }
 
     fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
@@ -139,7 +137,7 @@ impl ClientSessionStore for LastTicket {
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
-    use std::time::Instant;
+    use std::time::{Duration, Instant};
 
     use super::*;
     use crate::clock::SystemClock;
@@ -207,7 +205,7 @@ mod tests {
         let clock = HandSetClock::at(Timestamp(1_000_000_000));
         let sealer = sealer(b"secret", &clock);
         let ticket = sealer.encrypt(SESSION).unwrap();
-        clock.advance(TICKET_LIFETIME - Duration::from_millis(1));
+        clock.advance(WORD_LIFETIME - Duration::from_millis(1));
         assert!(sealer.decrypt(&ticket).is_some());
         clock.advance(Duration::from_millis(1));
         assert_eq!(sealer.decrypt(&ticket), None, "it is too old");

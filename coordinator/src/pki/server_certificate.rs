@@ -20,7 +20,7 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone)]
 pub enum ServedPort {
     /// For agents, which are known again by these keys when they come back.
-    Agents(quinn::Endpoint, Box<LastingKeys>),
+    Agents(quinn::Endpoint, LastingKeys),
     /// For joining hosts.
     Joining(quinn::Endpoint),
 }
